@@ -1,0 +1,67 @@
+// swift-tools-version: 6.2
+//
+// The house, as the compiler enforces it: the arrows below are the only imports that build
+// (make test passes --explicit-target-dependency-import-check error).
+//
+// The daemon's closure (keybrokerd and all it reaches) holds no Foundation and no third-party
+// package; Tests/HouseTests looks after that.
+
+import PackageDescription
+
+/// What every target of ours is built with: no warning survives, no unsafe expression is unmarked.
+let strict: [SwiftSetting] = [
+    .swiftLanguageMode(.v6),
+    .strictMemorySafety(),
+    .treatAllWarnings(as: .error),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+]
+
+let package = Package(
+    name: "keybroker",
+    products: [
+        .library(name: "KeyBrokerClient", targets: ["KeyBrokerClient"]),
+        .executable(name: "keybrokerd", targets: ["keybrokerd"]),
+        .executable(name: "keybroker", targets: ["keybroker"]),
+        .executable(name: "keybroker-tls-demo", targets: ["keybroker-tls-demo"]),
+    ],
+    dependencies: [
+        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+    ],
+    targets: [
+        // C, and the libraries of others.
+        .target(
+            name: "CKernel",
+            cSettings: [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]),
+        .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
+
+        // The daemon, from the system calls up.
+        .target(name: "Kernel", dependencies: ["CKernel", "CCrypto"], swiftSettings: strict),
+        .target(name: "Wire", swiftSettings: strict),
+        .target(name: "Policy", dependencies: ["Wire"], swiftSettings: strict),
+        .target(name: "PolicyLoading", dependencies: ["Policy", "Kernel", "Wire"], swiftSettings: strict),
+        .target(name: "Audit", dependencies: ["Kernel"], swiftSettings: strict),
+        .target(
+            name: "Broker", dependencies: ["PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+            swiftSettings: strict),
+        .executableTarget(
+            name: "keybrokerd", dependencies: ["Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+            swiftSettings: strict),
+
+        // Those who ask.
+        .target(name: "KeyBrokerClient", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
+        .executableTarget(
+            name: "keybroker",
+            dependencies: [
+                "KeyBrokerClient", "PolicyLoading", "Policy", "Wire", "Kernel",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            swiftSettings: strict),
+        .target(name: "TLS", dependencies: ["COpenSSL", "Kernel"], swiftSettings: strict),
+        .executableTarget(
+            name: "keybroker-tls-demo", dependencies: ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
+            swiftSettings: strict),
+    ]
+)

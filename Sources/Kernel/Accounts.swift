@@ -1,0 +1,80 @@
+// Names of users and groups, as the name service knows them.
+//
+// Asked when a policy is read or a program starts, never while a request is answered: a look-up may
+// take as long as a directory server likes. A look-up that fails is an error and never an id.
+
+internal import CKernel
+internal import Glibc
+
+/// An account of the name service.
+package struct Account: Equatable, Sendable {
+    package let name: String
+    package let uid: UInt32
+    package let gid: UInt32
+    package let home: String
+}
+
+/// Look-ups by `getpwnam_r(3)` and its like.
+package enum Accounts {
+    /// Nil where there is no such user.
+    package static func user(named name: String) throws(Failure) -> Account? {
+        try unsafe lookUp("getpwnam", on: name) { (buffer, size) throws(Failure) in
+            var entry = unsafe passwd()
+            var found: UnsafeMutablePointer<passwd>?
+            // Safety: the call keeps within the buffer, which outlives the strings read from it here.
+            let code = unsafe getpwnam_r(name, &entry, buffer, size, &found)
+            return (code, unsafe found.flatMap { unsafe account($0.pointee) })
+        }
+    }
+
+    /// Nil where no user has that number.
+    package static func user(numbered uid: UInt32) throws(Failure) -> Account? {
+        try unsafe lookUp("getpwuid", on: String(uid)) { (buffer, size) throws(Failure) in
+            var entry = unsafe passwd()
+            var found: UnsafeMutablePointer<passwd>?
+            // Safety: the call keeps within the buffer, which outlives the strings read from it here.
+            let code = unsafe getpwuid_r(uid, &entry, buffer, size, &found)
+            return (code, unsafe found.flatMap { unsafe account($0.pointee) })
+        }
+    }
+
+    /// The gid of a group; nil where there is no such group.
+    package static func gid(ofGroup name: String) throws(Failure) -> UInt32? {
+        try unsafe lookUp("getgrnam", on: name) { (buffer, size) throws(Failure) in
+            var entry = unsafe group()
+            var found: UnsafeMutablePointer<group>?
+            // Safety: the call keeps within the buffer, which outlives the number read here.
+            let code = unsafe getgrnam_r(name, &entry, buffer, size, &found)
+            return (code, unsafe found.map { unsafe $0.pointee.gr_gid })
+        }
+    }
+
+    // Safety: the strings are copied while the buffer that they are in is there.
+    private static func account(_ entry: passwd) -> Account? {
+        guard let name = unsafe entry.pw_name, let home = unsafe entry.pw_dir else { return nil }
+        return unsafe Account(
+            name: String(cString: name), uid: entry.pw_uid, gid: entry.pw_gid, home: String(cString: home))
+    }
+
+    /// Calls with a buffer that grows until the entry fits.
+    private static func lookUp<R>(
+        _ call: String, on subject: String,
+        _ body: (UnsafeMutablePointer<CChar>, Int) throws(Failure) -> (code: Int32, found: R?)
+    ) throws(Failure) -> R? {
+        var size = 1024
+        while true {
+            // Safety: the buffer lives until the end of this turn; `body` keeps nothing of it.
+            let buffer = UnsafeMutablePointer<CChar>.allocate(capacity: size)
+            defer { unsafe buffer.deallocate() }
+            let (code, found) = try unsafe body(buffer, size)
+            switch code {
+            case 0: return found
+            case ERANGE where size < 1 << 20: size *= 4
+            case EINTR: continue
+            // What name services answer for "no such entry" beside 0 (getpwnam(3), ERRORS).
+            case ENOENT, ESRCH: return nil
+            default: throw Failure(call, code: code, on: subject)
+            }
+        }
+    }
+}

@@ -1,0 +1,63 @@
+// A file that only grows at its end, for the audit log.
+//
+// Must never be opened through a symbolic link or on anything but a regular file, and never be shared
+// with a second writer: it is locked for as long as it is open.
+
+internal import CKernel
+internal import Glibc
+
+/// A regular file, open for appending and locked (`O_APPEND`, `flock(2)`).
+package struct AppendFile: ~Copyable, Sendable {
+    private let descriptor: Descriptor
+    /// Device and inode: which file this is, whatever its path leads to by now.
+    package let device: UInt64
+    package let inode: UInt64
+
+    /// Opens the file, or creates it with mode 0640. ``Failure/wouldBlock`` where another process has it
+    /// open as we do; `EINVAL` where it is no regular file, `ELOOP` where it is a symbolic link.
+    package init(_ path: String) throws(Failure) {
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        let file = try unsafe Descriptor.opened(ck_open_for_appending(path, 0o640), by: "open", on: path)
+        let status = try file.status()
+        guard status.kind == .regular else { throw Failure("open", code: EINVAL, on: "\(path), not a regular file,") }
+        guard try file.lock() else { throw Failure("flock", code: EWOULDBLOCK, on: path) }
+        descriptor = file
+        device = status.device
+        inode = status.inode
+    }
+
+    /// In bytes.
+    package borrowing func size() throws(Failure) -> Int { try descriptor.status().size }
+
+    /// One `write(2)`; what a full disk cut off is written by a further one, or fails.
+    package borrowing func append(_ bytes: [UInt8]) throws(Failure) {
+        try unsafe descriptor.writeAll(bytes.span.bytes)
+    }
+
+    /// Calls `fdatasync(2)`.
+    package borrowing func sync() throws(Failure) {
+        let number = descriptor.number
+        _ = try retrying("fdatasync") { fdatasync(number) }
+    }
+
+    /// Takes away what was written past `size` bytes. Calls `ftruncate(2)`.
+    package borrowing func cut(to size: Int) throws(Failure) {
+        let number = descriptor.number
+        _ = try retrying("ftruncate") { ftruncate(number, off_t(size)) }
+    }
+
+    /// The last bytes of the file, at most `limit`.
+    package borrowing func tail(limit: Int) throws(Failure) -> [UInt8] {
+        let size = try size()
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: min(limit, 64 * 1024))
+        var position = max(0, size - limit)
+        while position < size {
+            let count = try descriptor.read(into: &chunk, at: position)
+            if count == 0 { break }
+            bytes.append(contentsOf: chunk[..<min(count, size - position)])
+            position += count
+        }
+        return bytes
+    }
+}

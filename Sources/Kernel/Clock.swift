@@ -1,0 +1,95 @@
+// The two clocks: the time of day for the audit log, the time since boot for limits and time-outs.
+//
+// Must never use one for the other: the time of day jumps.
+
+internal import Glibc
+
+/// A moment of the time of day, in UTC.
+package struct WallTime: Equatable, Sendable {
+    package let seconds: Int
+    package let nanoseconds: Int
+
+    package init(seconds: Int, nanoseconds: Int) {
+        self.seconds = seconds
+        self.nanoseconds = nanoseconds
+    }
+
+    /// `clock_gettime(CLOCK_REALTIME)`.
+    package static var now: WallTime {
+        var time = timespec()
+        // Safety: clock_gettime fills the one struct it is given; with this clock it cannot fail.
+        unsafe _ = clock_gettime(CLOCK_REALTIME, &time)
+        return WallTime(seconds: time.tv_sec, nanoseconds: time.tv_nsec)
+    }
+
+    /// RFC 3339 in UTC with microseconds: `2026-11-23T13:28:00.123456Z`. For years 0 to 9999.
+    package var rfc3339: String {
+        // Days from 0000-03-01, so that the leap day ends a year: the civil calendar without tables.
+        let days = seconds.flooredQuotient(by: 86_400)
+        let inDay = seconds - days * 86_400
+        let shifted = days + 719_468
+        let era = shifted.flooredQuotient(by: 146_097)
+        let dayOfEra = shifted - era * 146_097
+        let yearOfEra = (dayOfEra - dayOfEra / 1_460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+        let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+        let shiftedMonth = (5 * dayOfYear + 2) / 153
+        let day = dayOfYear - (153 * shiftedMonth + 2) / 5 + 1
+        let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
+        let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+
+        var text: [UInt8] = []
+        text.reserveCapacity(27)
+        func put(_ value: Int, digits: Int, then end: Unicode.Scalar) {
+            var divisor = 1
+            for _ in 1..<digits { divisor *= 10 }
+            while divisor > 0 {
+                text.append(UInt8(48 + value / divisor % 10))
+                divisor /= 10
+            }
+            text.append(UInt8(ascii: end))
+        }
+        put(year, digits: 4, then: "-")
+        put(month, digits: 2, then: "-")
+        put(day, digits: 2, then: "T")
+        put(inDay / 3_600, digits: 2, then: ":")
+        put(inDay / 60 % 60, digits: 2, then: ":")
+        put(inDay % 60, digits: 2, then: ".")
+        put(nanoseconds / 1_000, digits: 6, then: "Z")
+        return String(decoding: text, as: UTF8.self)
+    }
+}
+
+extension Int {
+    fileprivate func flooredQuotient(by divisor: Int) -> Int {
+        let quotient = self / divisor
+        return self % divisor < 0 ? quotient - 1 : quotient
+    }
+}
+
+/// A moment of the clock that only goes forward, as the time since boot.
+package struct Instant: Comparable, Hashable, Sendable {
+    /// Nanoseconds since boot.
+    package let nanoseconds: UInt64
+
+    package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+
+    /// `clock_gettime(CLOCK_MONOTONIC)`.
+    package static var now: Instant {
+        var time = timespec()
+        // Safety: clock_gettime fills the one struct it is given; with this clock it cannot fail.
+        unsafe _ = clock_gettime(CLOCK_MONOTONIC, &time)
+        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+    }
+
+    /// The moment `milliseconds` later.
+    package func after(milliseconds: Int) -> Instant {
+        Instant(nanoseconds: nanoseconds + UInt64(milliseconds) * 1_000_000)
+    }
+
+    /// How long it is until `later`, in whole milliseconds rounded up; 0 where that is past.
+    package func milliseconds(until later: Instant) -> Int {
+        later > self ? Int((later.nanoseconds - nanoseconds + 999_999) / 1_000_000) : 0
+    }
+
+    package static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
+}

@@ -1,0 +1,140 @@
+// A file descriptor that has one owner, and is closed when that owner goes.
+//
+// Must never be copied, closed twice or leave this target as a bare number, save through `release()`,
+// after which it is the taker's to close.
+
+internal import CKernel
+internal import Glibc
+
+/// An open file descriptor with one owner.
+///
+/// The end of its life calls `close(2)`. Errors of `close` are not reported: on Linux the descriptor
+/// is gone either way, and none of ours has written data that only `close` would flush.
+package struct Descriptor: ~Copyable, Sendable {
+    let number: Int32
+
+    /// Takes over a descriptor that nobody else will close.
+    package init(taking number: Int32) { self.number = number }
+
+    deinit { _ = close(number) }
+
+    /// Gives the descriptor away: the caller closes it.
+    package consuming func release() -> Int32 {
+        let number = number
+        discard self
+        return number
+    }
+
+    /// Lets `body` see the number, for as long as it runs.
+    package borrowing func withNumber<R: ~Copyable, E: Error>(
+        _ body: (Int32) throws(E) -> R
+    ) throws(E) -> R {
+        try body(number)
+    }
+
+    /// The result of a C function on a new descriptor, owned. `call` names the system call behind it.
+    static func opened(
+        _ result: Int32, by call: String, on subject: String? = nil
+    ) throws(Failure) -> Descriptor {
+        Descriptor(taking: try succeed(result, call, on: subject))
+    }
+
+    /// A new, close-on-exec descriptor of the same open file. Calls `fcntl(F_DUPFD_CLOEXEC)`.
+    package borrowing func duplicate() throws(Failure) -> Descriptor {
+        let number = number
+        return Descriptor(taking: try retrying("fcntl") { fcntl(number, F_DUPFD_CLOEXEC, 3) })
+    }
+
+    /// Reads at `offset` without moving the file's own offset, which every copy of a passed descriptor
+    /// shares. Calls `pread(2)`. Zero is the end of the file.
+    package borrowing func read(
+        into buffer: inout MutableRawSpan, at offset: Int
+    ) throws(Failure) -> Int {
+        let number = number
+        // Safety: pread writes at most `bytes.count` bytes into memory that the span holds exclusively.
+        return try unsafe buffer.withUnsafeMutableBytes { bytes throws(Failure) in
+            try retrying("pread") { unsafe pread(number, bytes.baseAddress, bytes.count, off_t(offset)) }
+        }
+    }
+
+    /// The same, into an array's elements.
+    package borrowing func read(into buffer: inout [UInt8], at offset: Int) throws(Failure) -> Int {
+        var elements = buffer.mutableSpan
+        var bytes = unsafe elements.mutableBytes
+        return try read(into: &bytes, at: offset)
+    }
+
+    /// Writes what it can of `bytes` and says how much. Calls `write(2)`.
+    package borrowing func write(_ bytes: RawSpan) throws(Failure) -> Int {
+        let number = number
+        // Safety: write only reads the bytes that the span covers.
+        return try unsafe bytes.withUnsafeBytes { bytes throws(Failure) in
+            try retrying("write") { unsafe Glibc.write(number, bytes.baseAddress, bytes.count) }
+        }
+    }
+
+    /// Writes all of `bytes`, in as many calls of `write(2)` as it takes.
+    package borrowing func writeAll(_ bytes: RawSpan) throws(Failure) {
+        var done = 0
+        while done < bytes.byteCount {
+            done += try write(bytes.extracting(droppingFirst: done))
+        }
+    }
+
+    /// What `fstat(2)` says of it.
+    package borrowing func status() throws(Failure) -> FileStatus {
+        var raw = stat()
+        let number = number
+        // Safety: fstat fills the one struct it is given.
+        _ = try retrying("fstat") { unsafe fstat(number, &raw) }
+        return FileStatus(raw)
+    }
+}
+
+/// What the program wants to know of a file, as `fstat(2)` tells.
+package struct FileStatus: Equatable, Sendable {
+    package enum Kind: Equatable, Sendable { case regular, directory, symbolicLink, socket, other(String) }
+
+    package let kind: Kind
+    package let device: UInt64
+    package let inode: UInt64
+    package let owner: UInt32
+    package let group: UInt32
+    /// The permission bits alone, sticky bit included: `0o1777`.
+    package let mode: UInt32
+    /// In bytes.
+    package let size: Int
+    package let links: UInt64
+    package let modified: WallTime
+
+    init(_ raw: stat) {
+        kind =
+            switch raw.st_mode & S_IFMT {
+            case S_IFREG: .regular
+            case S_IFDIR: .directory
+            case S_IFLNK: .symbolicLink
+            case S_IFSOCK: .socket
+            case S_IFIFO: .other("a FIFO")
+            case S_IFCHR: .other("a character device")
+            case S_IFBLK: .other("a block device")
+            default: .other("no regular file")
+            }
+        device = UInt64(raw.st_dev)
+        inode = UInt64(raw.st_ino)
+        owner = raw.st_uid
+        group = raw.st_gid
+        mode = raw.st_mode & 0o7777
+        size = Int(raw.st_size)
+        links = UInt64(raw.st_nlink)
+        modified = WallTime(seconds: Int(raw.st_mtim.tv_sec), nanoseconds: Int(raw.st_mtim.tv_nsec))
+    }
+
+    /// Whether the group or everybody may write to it.
+    package var isWritableByOthers: Bool { mode & 0o022 != 0 }
+    package var isSticky: Bool { mode & 0o1000 != 0 }
+    /// The mode as `ls` users know it: "0640".
+    package var octalMode: String {
+        let digits = String(mode, radix: 8)
+        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
+    }
+}

@@ -1,0 +1,91 @@
+// A system call that failed: which one, why, and on what.
+//
+// The one funnel for errno. A Failure is a fault of the system or of the set-up; conditions that a
+// caller is expected to meet (denied, missing, busy) are types of their own and never come as one.
+
+internal import CKernel
+internal import Glibc
+
+/// A system call that did not succeed.
+package struct Failure: Error, Equatable, Sendable {
+    /// The call, as its manual page is named: `open`, `fdatasync`.
+    package let call: String
+    /// The `errno` it left.
+    package let code: Int32
+    /// What it was called on, where that helps: a path, an account's name.
+    package let subject: String?
+
+    package init(_ call: String, code: Int32, on subject: String? = nil) {
+        self.call = call
+        self.code = code
+        self.subject = subject
+    }
+
+    /// The same failure, said to be on `subject`.
+    package func on(_ subject: String) -> Failure { Failure(call, code: code, on: subject) }
+
+    /// The reason as the C library words it: "Permission denied".
+    package var reason: String {
+        unsafe ck_error_text(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+    }
+
+    /// The number's name: "EACCES".
+    package var name: String {
+        unsafe ck_error_name(code).map { unsafe String(cString: $0) } ?? "errno \(code)"
+    }
+}
+
+extension Failure: CustomStringConvertible {
+    /// "open /etc/x: Permission denied (EACCES)"
+    package var description: String {
+        let what = subject.map { "\(call) \($0)" } ?? call
+        return "\(what): \(reason) (\(name))"
+    }
+}
+
+extension Failure {
+    /// The numbers that this program tells apart, named as the kernel names them.
+    package static let notFound = ENOENT
+    package static let notADirectory = ENOTDIR
+    package static let permissionDenied = EACCES
+    package static let notPermitted = EPERM
+    package static let wouldBlock = EAGAIN
+    package static let tableFull = EMFILE
+    package static let systemTableFull = ENFILE
+    package static let noBuffers = ENOBUFS
+    package static let noMemory = ENOMEM
+    package static let tooManyInFlight = ETOOMANYREFS
+    package static let connectionRefused = ECONNREFUSED
+    package static let connectionAborted = ECONNABORTED
+    package static let connectionReset = ECONNRESET
+    package static let brokenPipe = EPIPE
+    package static let inUse = EADDRINUSE
+    package static let tooManyLinks = ELOOP
+    package static let nameTooLong = ENAMETOOLONG
+    package static let exists = EEXIST
+    package static let unsupportedOption = ENOPROTOOPT
+    package static let timedOut = ETIMEDOUT
+
+    /// Whether the system ran out of something that comes back: the affected client is told to wait.
+    package var isShortage: Bool {
+        [EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS].contains(code)
+    }
+}
+
+/// The result of a C function that returns its negative errno, or the failure it stands for.
+func succeed(_ result: Int32, _ call: String, on subject: String? = nil) throws(Failure) -> Int32 {
+    guard result >= 0 else { throw Failure(call, code: -result, on: subject) }
+    return result
+}
+
+/// The result of a function of the C library that sets errno, called again where a signal interrupted it.
+func retrying<T: SignedInteger>(
+    _ call: String, on subject: String? = nil, _ body: () -> T
+) throws(Failure) -> T {
+    while true {
+        let result = body()
+        if result >= 0 { return result }
+        let code = errno
+        if code != EINTR { throw Failure(call, code: code, on: subject) }
+    }
+}

@@ -1,0 +1,106 @@
+// Small errands on paths: reading a whole small file, making a directory, the life of a socket's file.
+//
+// Must never be used for keys or certificates: those are TrustedFile's.
+
+internal import CKernel
+internal import Glibc
+
+/// All bytes of a file that is expected to be short; more than `limit` is a failure (`EFBIG`).
+package func readSmallFile(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+    let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
+    return try file.readAll(limit: limit, path)
+}
+
+extension Descriptor {
+    /// All bytes from the start to the end; more than `limit` is a failure (`EFBIG`).
+    package borrowing func readAll(limit: Int, _ path: String) throws(Failure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+        while true {
+            let count = try read(into: &chunk, at: bytes.count)
+            if count == 0 { return bytes }
+            bytes.append(contentsOf: chunk[..<count])
+            if bytes.count > limit { throw Failure("read", code: EFBIG, on: path) }
+        }
+    }
+}
+
+/// The names in a directory, without `.` and `..`, sorted by their bytes. Calls `readdir(3)`.
+package func directoryEntries(_ path: String) throws(Failure) -> [String] {
+    // Safety: the stream is used and closed in here, by one thread; d_name is NUL-terminated.
+    guard let stream = unsafe opendir(path) else { throw Failure("opendir", code: errno, on: path) }
+    defer { unsafe closedir(stream) }
+    var names: [String] = []
+    errno = 0
+    while let entry = unsafe readdir(stream) {
+        let name = unsafe withUnsafePointer(to: &entry.pointee.d_name) {
+            unsafe $0.withMemoryRebound(to: CChar.self, capacity: 256) { unsafe String(cString: $0) }
+        }
+        if name != "." && name != ".." { names.append(name) }
+    }
+    if errno != 0 { throw Failure("readdir", code: errno, on: path) }
+    return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+}
+
+/// What is at `path` itself, a symbolic link not followed; nil where nothing is. Calls `lstat(2)`.
+package func statusWithoutFollowing(_ path: String) throws(Failure) -> FileStatus? {
+    var raw = stat()
+    // Safety: lstat fills the one struct it is given.
+    do throws(Failure) { _ = try retrying("lstat", on: path) { unsafe lstat(path, &raw) } } catch {
+        if error.code == ENOENT { return nil }
+        throw error
+    }
+    return FileStatus(raw)
+}
+
+/// Calls `mkdir(2)` and, as that is subject to the umask, `chmod(2)`. False where it exists already.
+package func makeDirectory(_ path: String, mode: UInt32) throws(Failure) -> Bool {
+    do throws(Failure) { _ = try retrying("mkdir", on: path) { unsafe mkdir(path, mode) } } catch {
+        if error.code == EEXIST { return false }
+        throw error
+    }
+    _ = try retrying("chmod", on: path) { unsafe chmod(path, mode) }
+    return true
+}
+
+/// Calls `unlink(2)`.
+package func removeFile(_ path: String) throws(Failure) {
+    _ = try retrying("unlink", on: path) { unsafe unlink(path) }
+}
+
+/// Calls `chmod(2)`.
+package func setMode(_ path: String, _ mode: UInt32) throws(Failure) {
+    _ = try retrying("chmod", on: path) { unsafe chmod(path, mode) }
+}
+
+/// Calls `lchown(2)`; nil leaves an id as it is.
+package func setOwner(_ path: String, uid: UInt32?, gid: UInt32?) throws(Failure) {
+    _ = try retrying("lchown", on: path) { unsafe lchown(path, uid ?? .max, gid ?? .max) }
+}
+
+/// An exclusive claim that ends with the process at the latest: `flock(2)` on a file of its own.
+package struct LockFile: ~Copyable {
+    private let descriptor: Descriptor
+
+    /// Nil where another process holds it.
+    package static func claimed(_ path: String) throws(Failure) -> LockFile? {
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        let file = try unsafe Descriptor.opened(ck_open_for_appending(path, 0o600), by: "open", on: path)
+        return try file.lock() ? LockFile(descriptor: file) : nil
+    }
+
+    private init(descriptor: consuming Descriptor) { self.descriptor = descriptor }
+}
+
+extension Descriptor {
+    /// False where another open file of the same file holds the lock. Calls `flock(LOCK_EX|LOCK_NB)`.
+    borrowing func lock() throws(Failure) -> Bool {
+        let number = number
+        do throws(Failure) { _ = try retrying("flock") { flock(number, LOCK_EX | LOCK_NB) } } catch {
+            if error.code == EWOULDBLOCK { return false }
+            throw error
+        }
+        return true
+    }
+}

@@ -1,0 +1,83 @@
+// Which of many descriptors are ready: epoll, level-triggered.
+//
+// The user data is the caller's own token, never the descriptor: a number that was closed and given
+// out again must not be taken for the one before it.
+
+internal import CKernel
+internal import Glibc
+
+/// An epoll instance (`epoll(7)`), level-triggered.
+package final class Poller {
+    /// What to wait for on one descriptor.
+    package enum Interest {
+        case reading, writing
+        /// Only that the peer has gone, which is always reported.
+        case hangUp
+    }
+
+    /// What is ready.
+    package struct Event {
+        package let token: UInt64
+        package let isReadable: Bool
+        package let isWritable: Bool
+        /// The peer will send no more; what it sent before may still wait.
+        package let peerIsDone: Bool
+        /// The connection is gone, or broken.
+        package let isHungUp: Bool
+    }
+
+    private let descriptor: Descriptor
+    private var ready: [ck_event]
+
+    /// `capacity`: how many descriptors will be watched at the most, so that one `wait` reports all that
+    /// are ready and none can be starved. Calls `epoll_create1(2)`.
+    package init(capacity: Int) throws(Failure) {
+        descriptor = try Descriptor.opened(ck_epoll(), by: "epoll_create1")
+        ready = [ck_event](repeating: ck_event(), count: capacity)
+    }
+
+    /// Starts to watch; the end of the watched descriptor's life ends that. Calls `epoll_ctl(2)`.
+    package func watch(
+        _ watched: borrowing Descriptor, for interest: Interest, as token: UInt64
+    ) throws(Failure) {
+        try set(watched, isKnown: false, interest, token)
+    }
+
+    /// Changes what is waited for. Calls `epoll_ctl(2)`.
+    package func change(
+        _ watched: borrowing Descriptor, to interest: Interest, as token: UInt64
+    ) throws(Failure) {
+        try set(watched, isKnown: true, interest, token)
+    }
+
+    private func set(
+        _ watched: borrowing Descriptor, isKnown: Bool, _ interest: Interest, _ token: UInt64
+    ) throws(Failure) {
+        let events =
+            switch interest {
+            case .reading: ck_readable | ck_peer_done
+            case .writing: ck_writable
+            case .hangUp: 0
+            }
+        _ = try succeed(
+            ck_epoll_set(descriptor.number, isKnown ? 1 : 0, watched.number, UInt32(events), token), "epoll_ctl")
+    }
+
+    /// Waits until something is ready, at most `milliseconds` (nil: for ever), and returns all of it.
+    /// A signal handler ends the wait with nothing. Calls `epoll_wait(2)`.
+    package func wait(milliseconds: Int?) throws(Failure) -> [Event] {
+        let timeout = milliseconds.map { Int32(clamping: $0) } ?? -1
+        let number = descriptor.number
+        // Safety: epoll_wait fills at most as many structs as the array holds.
+        let result = unsafe ready.withUnsafeMutableBufferPointer { events in
+            unsafe ck_epoll_wait(number, events.baseAddress, Int32(clamping: events.count), timeout)
+        }
+        if result == -EINTR { return [] }
+        return ready[..<Int(try succeed(result, "epoll_wait"))].map { event in
+            func has(_ bits: Int) -> Bool { event.events & UInt32(bits) != 0 }
+            return Event(
+                token: event.token, isReadable: has(ck_readable), isWritable: has(ck_writable),
+                peerIsDone: has(ck_peer_done), isHungUp: has(ck_hung_up | ck_broken))
+        }
+    }
+}

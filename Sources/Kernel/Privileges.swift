@@ -1,0 +1,38 @@
+// Giving up what the daemon does not need: from root to its own account with one capability.
+//
+// Must never leave a way back: ids are set three-fold, the bounding set is emptied, no_new_privs is set.
+
+internal import CKernel
+internal import Glibc
+
+/// What the process may do, and how it gives that up.
+package enum Privileges {
+    package static var uid: UInt32 { getuid() }
+    package static var effectiveUID: UInt32 { geteuid() }
+    package static var isRoot: Bool { geteuid() == 0 }
+
+    /// Whether the process can read files whatever their mode (`CAP_DAC_READ_SEARCH`, effective).
+    package static func canReadAnyFile() throws(Failure) -> Bool {
+        var set: UInt64 = 0
+        // Safety: the call fills the one number it is given.
+        _ = try unsafe succeed(ck_effective_capabilities(&set), "capget")
+        return set >> UInt64(ck_cap_dac_read_search) & 1 == 1
+    }
+
+    /// From root to another account, without supplementary groups and with `CAP_DAC_READ_SEARCH` alone.
+    /// Calls `setresuid(2)`, `setresgid(2)`, `setgroups(2)`, `prctl(2)` and `capset(2)`.
+    package static func become(uid: UInt32, gid: UInt32) throws(Failure) {
+        _ = try succeed(
+            ck_become(uid, gid, 1 << UInt64(ck_cap_dac_read_search)), "become uid \(uid), gid \(gid)")
+    }
+
+    /// No new privileges, not dumpable, no core file (`prctl(2)`, `setrlimit(2)`).
+    package static func harden() throws(Failure) {
+        _ = try succeed(ck_harden(), "prctl")
+    }
+
+    /// Raises the number of descriptors the process may have to the hard limit, and says what it is.
+    package static func raiseDescriptorLimit() throws(Failure) -> Int {
+        Int(try succeed(ck_raise_descriptor_limit(), "setrlimit RLIMIT_NOFILE"))
+    }
+}

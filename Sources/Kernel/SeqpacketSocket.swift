@@ -1,0 +1,185 @@
+// A SOCK_SEQPACKET Unix socket: listening, accepted or connected. One packet in, one packet out.
+//
+// Must never keep a descriptor that a peer sent and nobody asked for, block, or write half a packet:
+// a send of SEQPACKET is whole or not at all, so there is no queue behind it.
+
+internal import CKernel
+internal import Glibc
+
+/// A Unix socket of type `SOCK_SEQPACKET`, non-blocking and close-on-exec.
+package struct SeqpacketSocket: ~Copyable, Sendable {
+    package let descriptor: Descriptor
+
+    init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
+    /// The longest path of a socket, in bytes.
+    package static let longestPath = Int(ck_longest_socket_path)
+
+    // MARK: Listening
+
+    /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode are set in
+    /// between. Calls `socket(2)` and `bind(2)`; an existing file gives ``Failure/inUse``.
+    package static func bound(to path: String) throws(Failure) -> SeqpacketSocket {
+        let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        _ = try unsafe succeed(ck_bind(socket.number, path), "bind", on: path)
+        return SeqpacketSocket(socket)
+    }
+
+    /// Takes over a socket from the service manager, after asking the kernel that it is one that listens.
+    package static func adopted(_ descriptor: consuming Descriptor) throws(Failure) -> SeqpacketSocket {
+        guard ck_is_seqpacket_listener(descriptor.number) == 1 else {
+            throw Failure("getsockopt", code: ENOTSOCK, on: "the descriptor from the service manager")
+        }
+        _ = try succeed(ck_adopt(descriptor.number), "fcntl")
+        return SeqpacketSocket(descriptor)
+    }
+
+    /// Calls `listen(2)`.
+    package borrowing func listen(backlog: Int) throws(Failure) {
+        let number = descriptor.number
+        _ = try retrying("listen") { Glibc.listen(number, Int32(clamping: backlog)) }
+    }
+
+    /// Makes the kernel refuse descriptors from peers, and from those of sockets accepted from now on
+    /// (`SO_PASSRIGHTS`, Linux 6.16). False where the kernel is older: `receive` then drops them.
+    package borrowing func refuseDescriptors() -> Bool {
+        ck_refuse_descriptors(descriptor.number) >= 0
+    }
+
+    /// The next connection, or nil where none waits. Calls `accept4(2)`.
+    package borrowing func accept() throws(Failure) -> SeqpacketSocket? {
+        let result = ck_accept(descriptor.number)
+        switch -result {
+        // The connection was already given up by its peer: not this socket's trouble.
+        case EAGAIN, ECONNABORTED, EINTR: return nil
+        default: return SeqpacketSocket(try Descriptor.opened(result, by: "accept4"))
+        }
+    }
+
+    // MARK: Connecting
+
+    /// Connects to the socket at `path`. Calls `socket(2)` and `connect(2)`. ``Failure/wouldBlock``
+    /// where the listener's backlog is full: the call does not wait.
+    package static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
+        let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        _ = try unsafe succeed(ck_connect(socket.number, path), "connect", on: path)
+        return SeqpacketSocket(socket)
+    }
+
+    /// The uid at the other end: of who called `connect(2)`, or, asked by a client, of who called
+    /// `listen(2)`. Calls `getsockopt(SO_PEERCRED)`.
+    package borrowing func peerUID() throws(Failure) -> UInt32 {
+        var credentials = ck_credentials()
+        // Safety: the call fills the one struct it is given.
+        _ = try unsafe succeed(ck_peer_credentials(descriptor.number, &credentials), "getsockopt SO_PEERCRED")
+        return credentials.uid
+    }
+
+    // MARK: Packets
+
+    /// What came in one `recvmsg(2)`.
+    package enum Received: ~Copyable {
+        /// A packet of `length` bytes as sent. `isCut`: the buffer was shorter. `broughtDescriptors`:
+        /// the peer sent descriptors, which are closed or were never taken.
+        case packet(length: Int, isCut: Bool, broughtDescriptors: Bool)
+        /// A packet without bytes, or the end: the kernel reports both alike.
+        case nothing
+        /// Nothing has come yet.
+        case wouldBlock
+    }
+
+    /// Receives a packet without taking descriptors from it.
+    package borrowing func receive(into buffer: inout [UInt8]) throws(Failure) -> Received {
+        var received = ck_received()
+        let number = descriptor.number
+        // Safety: the call writes at most `count` bytes to the array's own storage, and fills one struct.
+        let result = unsafe buffer.withUnsafeMutableBytes { bytes in
+            unsafe ck_receive(number, bytes.baseAddress, bytes.count, nil, 0, &received)
+        }
+        if result == -EAGAIN { return .wouldBlock }
+        _ = try succeed(result, "recvmsg")
+        guard received.length > 0 else { return .nothing }
+        return .packet(
+            length: received.length, isCut: received.bytes_cut != 0,
+            broughtDescriptors: received.descriptors_cut != 0)
+    }
+
+    /// Sends one packet, with no, one or two descriptors. ``Failure/wouldBlock`` where the peer has not
+    /// read what it was sent before. Calls `sendmsg(2)`.
+    package borrowing func send(
+        _ packet: [UInt8], with first: borrowing Descriptor? = nil, and second: borrowing Descriptor? = nil
+    ) throws(Failure) {
+        var numbers: [Int32] = []
+        if let number = Self.number(of: first) { numbers.append(number) }
+        if let number = Self.number(of: second) { numbers.append(number) }
+        let socket = descriptor.number
+        // Safety: the call reads as many bytes and descriptors as the arrays say they hold.
+        let result = unsafe packet.withUnsafeBytes { bytes in
+            unsafe numbers.withUnsafeBufferPointer { numbers in
+                unsafe ck_send(socket, bytes.baseAddress, bytes.count, numbers.baseAddress, numbers.count)
+            }
+        }
+        _ = try succeed(result, "sendmsg")
+    }
+
+    private static func number(of descriptor: borrowing Descriptor?) -> Int32? {
+        switch descriptor {
+        case .some(let descriptor): descriptor.number
+        case .none: nil
+        }
+    }
+
+    /// Whether the peer has read all that it was sent. Calls `ioctl(SIOCOUTQ)`.
+    package borrowing func peerHasReadAll() throws(Failure) -> Bool {
+        try succeed(ck_unread_by_peer(descriptor.number), "ioctl SIOCOUTQ") == 0
+    }
+
+    /// Ends the connection so that the peer can still read the last reply: closing with unread packets
+    /// would reset it. Calls `shutdown(2)` for reading and empties the queue.
+    package consuming func closeAfterReply() {
+        _ = shutdown(descriptor.number, Int32(SHUT_RD))
+        var scrap = [UInt8](repeating: 0, count: 1)
+        while case .packet? = try? receive(into: &scrap) {}
+    }
+
+    // MARK: The client's end
+
+    /// What a client received: a packet's text and the descriptors that came with it, in order.
+    package struct Delivery: ~Copyable {
+        package let packet: [UInt8]
+        package var first: Descriptor?
+        package var second: Descriptor?
+        /// How many descriptors came in all; those past the second are closed.
+        package let descriptorCount: Int
+        /// The kernel withheld a descriptor: the receiver's table is full, or a security module forbade it.
+        package let isMissingDescriptors: Bool
+        package let isCut: Bool
+    }
+
+    /// Receives a packet with its descriptors, at most `limit` bytes. Nil where nothing has come yet.
+    package borrowing func receiveDelivery(limit: Int) throws(Failure) -> Delivery? {
+        var buffer = [UInt8](repeating: 0, count: limit)
+        var numbers: [Int32] = [-1, -1]
+        var received = ck_received()
+        let socket = descriptor.number
+        // Safety: the call writes at most as many bytes and descriptors as it is told there is room for.
+        let result = unsafe buffer.withUnsafeMutableBytes { bytes in
+            unsafe numbers.withUnsafeMutableBufferPointer { numbers in
+                unsafe ck_receive(
+                    socket, bytes.baseAddress, bytes.count, numbers.baseAddress, numbers.count, &received)
+            }
+        }
+        if result == -EAGAIN { return nil }
+        _ = try succeed(result, "recvmsg")
+        // Owned from here on, so that every way out closes them.
+        let first = received.descriptor_count > 0 ? Descriptor(taking: numbers[0]) : nil
+        let second = received.descriptor_count > 1 ? Descriptor(taking: numbers[1]) : nil
+        buffer.removeSubrange(min(received.length, limit)...)
+        return Delivery(
+            packet: buffer, first: first, second: second,
+            descriptorCount: received.descriptor_count + Int(received.excess_descriptors),
+            isMissingDescriptors: received.descriptors_cut != 0, isCut: received.bytes_cut != 0)
+    }
+}

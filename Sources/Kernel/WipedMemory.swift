@@ -1,0 +1,63 @@
+// Memory for a private key at the client's: kept out of core dumps, swap and children, and overwritten
+// at the end of its life.
+//
+// Must never be copied, grow, or be used in the daemon, which reads no key.
+
+internal import CKernel
+internal import Glibc
+
+/// A block of pages that holds a secret (`mmap(2)`, `mlock(2)`, `MADV_DONTDUMP`, `MADV_WIPEONFORK`).
+@safe package struct WipedMemory: ~Copyable, @unchecked Sendable {
+    // Safety: the pages belong to this value alone, from mmap to munmap, and are read-only to others.
+    private let base: UnsafeMutableRawPointer
+    private let room: Int
+    /// How many bytes of it are the secret.
+    package private(set) var count: Int
+
+    /// Reads a whole regular file with `pread(2)`, so that the offset it shares with others stays where
+    /// it is. More than `limit` bytes is a failure (`EFBIG`).
+    package static func contents(of file: borrowing Descriptor, limit: Int) throws(Failure) -> WipedMemory {
+        let size = try file.status().size
+        guard size <= limit else { throw Failure("read", code: EFBIG) }
+        // One byte more than it says, to notice where it grows meanwhile.
+        var memory = try WipedMemory(room: size + 1)
+        while try memory.fill(from: file) {}
+        guard memory.count <= size else { throw Failure("read", code: EAGAIN, on: "a file that grew meanwhile") }
+        return memory
+    }
+
+    /// False at the end of the file, or of the room.
+    private mutating func fill(from file: borrowing Descriptor) throws(Failure) -> Bool {
+        // Safety: the span covers what is left of the pages that this value owns.
+        var rest = unsafe MutableRawSpan(_unsafeStart: base + count, byteCount: room - count)
+        let read = try file.read(into: &rest, at: count)
+        count += read
+        return read > 0
+    }
+
+    private init(room: Int) throws(Failure) {
+        let protection = PROT_READ | PROT_WRITE
+        // Safety: fresh pages of our own; nothing else refers to them.
+        guard let base = unsafe mmap(nil, room, protection, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            unsafe base != MAP_FAILED
+        else { throw Failure("mmap", code: errno) }
+        unsafe self.base = base
+        self.room = room
+        count = 0
+        // Both as far as the system lets: a low RLIMIT_MEMLOCK is no reason to refuse the key.
+        unsafe _ = mlock(base, room)
+        unsafe _ = ck_keep_private(base, room)
+    }
+
+    deinit {
+        // Safety: the pages are ours until munmap; explicit_bzero is not optimised away.
+        unsafe explicit_bzero(base, room)
+        unsafe munmap(base, room)
+    }
+
+    /// Lets `body` see the secret, for as long as it runs.
+    package borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+        // Safety: the span ends with the call, the pages with this value, which is borrowed meanwhile.
+        try body(unsafe RawSpan(_unsafeStart: base, byteCount: count))
+    }
+}
