@@ -1,0 +1,53 @@
+// Waiting for one descriptor, with a deadline and a way to be called off: for clients, who have one thing
+// to wait for. The daemon has its Poller.
+
+internal import CKernel
+internal import Glibc
+
+/// Something that ends a wait in another thread (`eventfd(2)`).
+package final class WakeUp: Sendable {
+    fileprivate let descriptor: Descriptor
+
+    package init() throws(Failure) { descriptor = try Descriptor.opened(ck_eventfd(), by: "eventfd") }
+
+    /// Ends every wait on it, now and from now on.
+    package func signal() {
+        let one: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 0]
+        // Cannot fail but for a counter that is full, which says the same.
+        _ = try? unsafe descriptor.write(one.span.bytes)
+    }
+}
+
+/// How a wait ended.
+package enum WaitOutcome: Equatable, Sendable { case ready, timedOut, calledOff }
+
+/// Waits until the descriptor can be read, `deadline` has come or `wakeUp` was signalled. Calls `poll(2)`.
+package func waitUntilReadable(
+    _ descriptor: borrowing Descriptor, until deadline: Instant, orCalledOffBy wakeUp: WakeUp? = nil
+) throws(Failure) -> WaitOutcome {
+    try wait([pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)], deadline, wakeUp)
+}
+
+/// Waits until `deadline` has come or `wakeUp` was signalled. Calls `poll(2)`.
+package func pause(until deadline: Instant, orCalledOffBy wakeUp: WakeUp? = nil) throws(Failure) -> WaitOutcome {
+    try wait([], deadline, wakeUp)
+}
+
+private func wait(_ what: [pollfd], _ deadline: Instant, _ wakeUp: WakeUp?) throws(Failure) -> WaitOutcome {
+    var polled = what
+    if let wakeUp { polled.append(pollfd(fd: wakeUp.descriptor.number, events: Int16(POLLIN), revents: 0)) }
+    while true {
+        let rest = Instant.now.milliseconds(until: deadline)
+        let (count, milliseconds) = (nfds_t(polled.count), Int32(clamping: rest))
+        // Safety: poll changes at most as many structs as the array holds.
+        let result = unsafe poll(&polled, count, milliseconds)
+        if result < 0 {
+            let code = errno
+            if code == EINTR { continue }
+            throw Failure("poll", code: code)
+        }
+        if wakeUp != nil, polled[polled.count - 1].revents != 0 { return .calledOff }
+        if !what.isEmpty, polled[0].revents != 0 { return .ready }
+        if rest == 0 { return .timedOut }
+    }
+}

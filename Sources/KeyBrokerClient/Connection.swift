@@ -1,0 +1,152 @@
+// One connection to the broker, from the checks before it to the reply.
+//
+// Must never believe a socket for its path alone, nor a reply whose descriptors are not exactly those
+// that it announces.
+
+internal import Kernel
+internal import Wire
+
+/// A connection to what was checked to be the broker.
+struct Connection: ~Copyable {
+    private let socket: SeqpacketSocket
+    private let path: String
+
+    /// How long between two attempts to reach a broker that is not there, in milliseconds: at first, at most.
+    private static let firstPause = 5, longestPause = 200
+
+    /// Connects as soon as there is somebody to connect to, as long as `patience` lasts.
+    init(to path: String, _ patience: Patience) throws(KeyBrokerError) {
+        var pause = Self.firstPause
+        while true {
+            do throws(KeyBrokerError) {
+                self = try Connection(to: path)
+                return
+            } catch {
+                guard case .notRunning = error else { throw error }
+                try patience.pause(milliseconds: pause, orThrow: error)
+                pause = min(pause * 2, Self.longestPause)
+            }
+        }
+    }
+
+    private init(to path: String) throws(KeyBrokerError) {
+        let caller = Privileges.effectiveUID
+        // A directory that others may write to lets them put a socket of their own there.
+        do { try TrustedOwners(startedBy: caller).checkDirectories(above: path) } catch {
+            switch error.kind {
+            case .missing: throw .notRunning(socket: path, reason: error.description)
+            case .unreadable, .untrusted, .shortage: throw .untrusted(socket: path, reason: error.description)
+            }
+        }
+        let socket = try calling({ () throws(Failure) in try SeqpacketSocket.connected(to: path) }) { failure in
+            switch failure.code {
+            case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
+            // The backlog is full: there is a broker, and it will come to it.
+            case Failure.wouldBlock: .notRunning(socket: path, reason: "too many callers wait already")
+            case Failure.permissionDenied: .mayNotConnect(socket: path)
+            default: KeyBrokerError(failure)
+            }
+        }
+        // Where the directory is sticky, as /tmp, anybody can be the one who listens.
+        let listener = try calling { () throws(Failure) in try socket.peerUID() }
+        guard listener == 0 || listener == caller else {
+            throw .untrusted(socket: path, reason: "uid \(listener) listens there, neither root nor this account")
+        }
+        self.socket = socket
+        self.path = path
+    }
+
+    /// Sends the request and returns the reply to it.
+    borrowing func answer(to request: Request, _ patience: Patience) throws(KeyBrokerError) -> Answer {
+        do throws(Failure) { try socket.send(request.packet) } catch {
+            // A broker that is busy says so and closes before it is asked: the reply is still there to read.
+            guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
+        }
+        return try nextAnswer(patience)
+    }
+
+    /// The next reply.
+    borrowing func nextAnswer(_ patience: Patience) throws(KeyBrokerError) -> Answer {
+        while true {
+            try patience.waitForReply(socket, path: path)
+            let delivery = try calling { () throws(Failure) in try socket.receiveDelivery(limit: Limits.packetBytes) }
+                failing: { failure in
+                    failure.code == Failure.connectionReset
+                        ? .protocolViolation("it closed the connection without an answer") : KeyBrokerError(failure)
+                }
+            if let delivery { return try Answer(delivery) }
+        }
+    }
+}
+
+/// A reply with its descriptors, of which there are exactly as many as it announces.
+struct Answer: ~Copyable {
+    let reply: Reply
+    private var key: Descriptor?
+    private var certificate: Descriptor?
+
+    init(_ delivery: consuming SeqpacketSocket.Delivery) throws(KeyBrokerError) {
+        guard !delivery.packet.isEmpty else {
+            throw .protocolViolation("it closed the connection without an answer")
+        }
+        // A descriptor was withheld: this process may have no more, or a security module forbids it.
+        guard !delivery.isMissingDescriptors else {
+            throw .protocolViolation(
+                "the kernel withheld a descriptor: this process has too many open (RLIMIT_NOFILE), "
+                    + "or a security module such as SELinux forbids the transfer")
+        }
+        guard !delivery.isCut, let reply = try? Reply(delivery.packet) else {
+            throw .protocolViolation("the reply is malformed")
+        }
+        let expected =
+            switch reply {
+            case .granted: 1...2
+            default: 0...0
+            }
+        guard expected.contains(delivery.descriptorCount) else {
+            throw .protocolViolation("\(delivery.descriptorCount) descriptors came with the reply")
+        }
+        self.reply = reply
+        key = delivery.first.take()
+        certificate = delivery.second.take()
+    }
+
+    mutating func takeKey() throws(KeyBrokerError) -> Descriptor {
+        switch key.take() {
+        case .some(let descriptor):
+            try Self.check(descriptor)
+            return descriptor
+        case .none: throw .protocolViolation("no descriptor came with the reply")
+        }
+    }
+
+    mutating func takeCertificate() throws(KeyBrokerError) -> Descriptor? {
+        switch certificate.take() {
+        case .some(let descriptor):
+            try Self.check(descriptor)
+            return descriptor
+        case .none: return nil
+        }
+    }
+
+    private static func check(_ descriptor: borrowing Descriptor) throws(KeyBrokerError) {
+        do throws(Failure) {
+            guard try descriptor.status().kind == .regular else {
+                throw Failure("recvmsg", code: Failure.notPermitted)
+            }
+        } catch { throw .protocolViolation("what was handed over is not a regular file") }
+    }
+
+    /// What the reply means to a caller who did not get what it asked for.
+    func error(asking key: String?) -> KeyBrokerError {
+        switch reply {
+        case .denied(let decision): .denied(key: key ?? "", decision: decision)
+        case .unavailable(let decision, let reason): .unavailable(key: key ?? "", decision: decision, reason: reason)
+        case .busy(let decision, let milliseconds):
+            .busy(decision: decision, retryAfter: .milliseconds(milliseconds))
+        case .malformed(let decision, let reason):
+            .protocolViolation("the broker did not understand the request: \(reason) (decision \(decision))")
+        case .granted, .names, .version: .protocolViolation("the reply is to another request")
+        }
+    }
+}

@@ -1,0 +1,59 @@
+// The same requests for asynchronous callers: the waiting happens on a thread of its own, never on the
+// pool that tasks run on, and ends when the task is cancelled.
+
+internal import Dispatch
+internal import Kernel
+internal import Synchronization
+
+extension KeyBroker {
+    /// Asks for a key without blocking the caller's thread; cancellation ends it with
+    /// ``KeyBrokerError/cancelled``. Otherwise as the synchronous form.
+    public func key(_ name: String, waitingUpTo wait: Duration = .zero) async throws(KeyBrokerError) -> KeyDescriptor {
+        let parcel = try await onOwnThread(wait) { patience throws(KeyBrokerError) in
+            Parcel(try key(name, patience))
+        }
+        return try parcel.take()
+    }
+
+    /// The names of the keys that the caller may get, without blocking the caller's thread.
+    public func keys(waitingUpTo wait: Duration = .zero) async throws(KeyBrokerError) -> [String] {
+        try await onOwnThread(wait) { patience throws(KeyBrokerError) in try keys(patience) }
+    }
+
+    /// The version of the broker's program, without blocking the caller's thread.
+    public func version(waitingUpTo wait: Duration = .zero) async throws(KeyBrokerError) -> String {
+        try await onOwnThread(wait) { patience throws(KeyBrokerError) in try version(patience) }
+    }
+
+    private func onOwnThread<R: Sendable>(
+        _ wait: Duration, _ body: @escaping @Sendable (Patience) throws(KeyBrokerError) -> R
+    ) async throws(KeyBrokerError) -> R {
+        let wakeUp: WakeUp
+        do throws(Failure) { wakeUp = try WakeUp() } catch { throw KeyBrokerError(error) }
+        let patience = Patience(wait, calledOffBy: wakeUp)
+        let result: Result<R, KeyBrokerError> = await withTaskCancellationHandler {
+            await withCheckedContinuation { continuation in
+                DispatchQueue.global().async {
+                    continuation.resume(returning: Result { () throws(KeyBrokerError) in try body(patience) })
+                }
+            }
+        } onCancel: {
+            wakeUp.signal()
+        }
+        return try result.get()
+    }
+}
+
+/// Carries what cannot be copied through what can only carry copies.
+private final class Parcel: Sendable {
+    private let content: Mutex<KeyDescriptor?>
+
+    init(_ content: consuming KeyDescriptor) { self.content = Mutex(content) }
+
+    func take() throws(KeyBrokerError) -> KeyDescriptor {
+        switch content.withLock({ $0.take() }) {
+        case .some(let key): return key
+        case .none: throw .protocolViolation("the key was taken twice")
+        }
+    }
+}

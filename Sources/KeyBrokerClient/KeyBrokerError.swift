@@ -1,0 +1,102 @@
+// What can come of asking for a key, other than the key. Each case is something a program may want to
+// tell apart, and its description says what to do about it.
+
+internal import Kernel
+internal import Wire
+
+/// Why a request to the broker did not bring what was asked for.
+public enum KeyBrokerError: Error, Equatable, Sendable {
+    /// The policy permits this key to nobody of the caller's identity, or there is no such key: the broker
+    /// does not say which. `decision` is the `seq` of the audit record that knows.
+    case denied(key: String, decision: UInt64)
+    /// Permitted, but the file cannot be handed over now. `reason` is the word of the audit record, such as
+    /// `file-missing`; decision 0 means that the broker could not write its audit log.
+    case unavailable(key: String, decision: UInt64, reason: String)
+    /// A limit was reached, and nothing was opened. Ask again after the delay.
+    case busy(decision: UInt64, retryAfter: Duration)
+    /// Nothing listens at the socket.
+    case notRunning(socket: String, reason: String)
+    /// The caller may not connect to the socket (`EACCES`).
+    case mayNotConnect(socket: String)
+    /// The socket is not where only the broker can have put it, or a third account answered.
+    case untrusted(socket: String, reason: String)
+    /// The broker is there, but did not answer in time.
+    case noAnswer(socket: String, after: Duration)
+    /// What answered does not keep to the protocol.
+    case protocolViolation(String)
+    /// The name cannot be that of a key; nothing was asked.
+    case invalidName(String, reason: String)
+    /// What was handed over cannot be read as a key or certificate file.
+    case unusableFile(key: String, reason: String)
+    /// The task that asked was cancelled.
+    case cancelled
+    /// A system call of the caller's own failed: its name and errno.
+    case system(call: String, code: Int32)
+
+    init(_ failure: Failure) { self = .system(call: failure.call, code: failure.code) }
+}
+
+/// What system calls brought, or what their failure means to the caller.
+func calling<R: ~Copyable>(
+    _ body: () throws(Failure) -> R, failing meaning: (Failure) -> KeyBrokerError = { KeyBrokerError($0) }
+) throws(KeyBrokerError) -> R {
+    do { return try body() } catch { throw meaning(error) }
+}
+
+extension KeyBrokerError: CustomStringConvertible {
+    public var description: String {
+        switch self {
+        case .denied(let key, let decision):
+            "key '\(key)': not permitted (decision \(decision)); "
+                + "whoever may read the audit log finds the reason under that number"
+        case .unavailable(let key, 0, _):
+            "key '\(key)': the broker cannot write its audit log, and grants nothing until it can; "
+                + "the admin finds the cause in the daemon's own messages"
+        case .unavailable(let key, let decision, let reason):
+            "key '\(key)': permitted, but it cannot be handed over now: \(reason) (decision \(decision)); "
+                + "the audit record of that number says what is wrong with which file"
+        case .busy(let decision, let delay):
+            "the broker is busy (decision \(decision)): a limit was reached; ask again in \(delay)"
+        case .notRunning(let socket, let reason):
+            "no broker at \(socket): \(reason); start keybrokerd, or name its socket with KEYBROKER_SOCKET"
+        case .mayNotConnect(let socket):
+            "may not connect to \(socket): this account is not in the socket's group "
+                + "(by default keyusers); a group added just now counts from the next login or service start"
+        case .untrusted(let socket, let reason):
+            "\(socket) is not to be trusted: \(reason)"
+        case .noAnswer(let socket, let delay):
+            "the broker at \(socket) did not answer within \(delay)"
+        case .protocolViolation(let what):
+            "what answered is not this broker, or of another version: \(what)"
+        case .invalidName(let name, let reason):
+            "'\(name.escapedForDisplay)': \(reason)"
+        case .unusableFile(let key, let reason):
+            "key '\(key)': the file that was handed over cannot be read: \(reason)"
+        case .cancelled:
+            "cancelled"
+        case .system(let call, let code):
+            "\(Failure(call, code: code))"
+        }
+    }
+
+    /// The exit status for a program that gives up on it (sysexits.h): 64 usage, 69 the broker cannot be
+    /// reached, 71 system error, 74 its audit log cannot be written, 75 try again, 77 not permitted.
+    public var exitStatus: Int32 {
+        switch self {
+        case .denied, .mayNotConnect: 77
+        case .unavailable(_, 0, _): 74
+        case .busy, .unavailable: 75
+        case .notRunning, .untrusted, .noAnswer: 69
+        case .invalidName: 64
+        case .protocolViolation, .unusableFile, .cancelled, .system: 71
+        }
+    }
+}
+
+extension String {
+    /// The same with all but printable ASCII written as `\u{…}`, so that it cannot move a cursor.
+    var escapedForDisplay: String {
+        unicodeScalars.map { (0x20..<0x7F).contains($0.value) ? String($0) : "\\u{\(String($0.value, radix: 16))}" }
+            .joined()
+    }
+}

@@ -1,0 +1,41 @@
+// The names of keys, as the policy, the packets and the log write them.
+//
+// Must never let a character through that could be taken for a path, a blank or a line's end.
+
+/// A valid key name: `[a-z0-9][a-z0-9._-]{0,62}`.
+package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible {
+    package let description: String
+
+    /// In bytes.
+    package static let longest = 63
+
+    /// Nil where the bytes are no key name.
+    package init?(_ bytes: some Collection<UInt8>) {
+        guard let first = bytes.first, bytes.count <= Self.longest else { return nil }
+        guard Self.isAlphanumeric(first), bytes.allSatisfy(Self.mayAppear) else { return nil }
+        description = String(decoding: bytes, as: UTF8.self)
+    }
+
+    package init?(_ text: String) { self.init(Array(text.utf8)) }
+
+    private static func isAlphanumeric(_ byte: UInt8) -> Bool {
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+    }
+
+    private static func mayAppear(_ byte: UInt8) -> Bool {
+        isAlphanumeric(byte) || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
+    }
+
+    /// What is wrong with `text` as a name, as a sentence for whoever wrote it; nil where nothing is.
+    package static func fault(in text: some Collection<UInt8>) -> String? {
+        if KeyName(text) != nil { return nil }
+        if text.isEmpty { return "a key name is missing" }
+        if text.count > longest { return "a key name has at most \(longest) characters, this one \(text.count)" }
+        return "a key name is made of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit"
+    }
+
+    // By bytes, which is also the order in which they are listed.
+    package static func < (left: KeyName, right: KeyName) -> Bool {
+        left.description.utf8.lexicographicallyPrecedes(right.description.utf8)
+    }
+}

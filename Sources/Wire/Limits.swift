@@ -1,0 +1,57 @@
+// Every bound of the program, in one place; keybrokerd(8) lists the same.
+
+/// What is too long, too many, too fast or too late.
+package enum Limits {
+    // MARK: Packets
+
+    /// The longest packet either side sends, in bytes.
+    package static let packetBytes = 4096
+
+    // MARK: Clients
+
+    /// Connections at a time, all callers together, where `--max-connections` says nothing else.
+    package static let connections = 1024
+    /// Connections at a time per uid, where the policy sets no `limit`.
+    package static let connectionsPerUser = 64
+    /// Requests a second per uid, where the policy sets no `limit`.
+    package static let requestsPerSecond = 100
+    /// How long a connection may stay without a request, in milliseconds.
+    package static let idleMilliseconds = 30_000
+    /// How long a caller is told to wait where a limit on connections, or the system, was exhausted.
+    package static let busyMilliseconds = 250
+    /// Records of refusals of one kind to one uid in a second; more are counted and folded into one.
+    package static let refusalRecordsPerSecond = 10
+    /// Connections waiting to be accepted.
+    package static let backlog = 512
+    /// Descriptors that the daemon keeps for itself beside those of its clients.
+    package static let reservedDescriptors = 64
+    /// Ways to keys that are remembered as trusted; each costs a descriptor.
+    package static let rememberedPlaces = 256
+    /// How long such a way is believed without walking it anew, for changes that nobody is told of: a
+    /// mount on top of it, another host's on a network file system. In milliseconds.
+    package static let rememberedMilliseconds = 10_000
+
+    // MARK: The policy
+
+    /// The longest line, in bytes.
+    package static let policyLineBytes = 1024
+    /// All files together, in bytes.
+    package static let policyBytes = 64 << 20
+    /// The numbers that a `limit` accepts.
+    package static let policyConnections = 1...65_536
+    package static let policyRequests = 1...1_000_000
+
+    // MARK: The audit log
+
+    /// The longest record, in bytes: what comes from outside is cut so that none is longer.
+    package static let recordBytes = 16_384
+    /// How much of a text from outside a record keeps, in bytes.
+    package static let recordedTextBytes = 512
+
+    // MARK: The client
+
+    /// The largest key or certificate file that the library reads into memory, in bytes.
+    package static let keyBytes = 1 << 20
+    /// How long a client waits for a reply, in milliseconds.
+    package static let replyMilliseconds = 10_000
+}

@@ -1,0 +1,94 @@
+// A reply: one packet to a client, put together and taken apart.
+//
+// Must never say more to one who is denied than that: an unknown key and a key of others read alike.
+
+/// What the broker answers.
+package enum Reply: Equatable, Sendable {
+    /// Granted; one or two descriptors come with it.
+    case granted(decision: UInt64)
+    /// No such key, or not the caller's.
+    case denied(decision: UInt64)
+    /// Permitted, but the file cannot be handed over now. The reason names no path.
+    case unavailable(decision: UInt64, reason: String)
+    /// A limit was reached; nothing was opened.
+    case busy(decision: UInt64, milliseconds: Int)
+    /// No request; the broker then closes.
+    case malformed(decision: UInt64, reason: String)
+    /// Names that the caller may get; none ends the list.
+    case names([KeyName])
+    case version(String)
+
+    private static let protocolVersion = UInt8(ascii: "1")
+
+    /// The packet, as it is sent.
+    package var packet: [UInt8] {
+        switch self {
+        case .granted(let decision): Array("1K\(decision)".utf8)
+        case .denied(let decision): Array("1D\(decision) not permitted".utf8)
+        case .unavailable(let decision, let reason): Array("1U\(decision) \(reason)".utf8)
+        case .busy(let decision, let milliseconds): Array("1B\(decision) \(milliseconds)".utf8)
+        case .malformed(let decision, let reason): Array("1E\(decision) \(reason)".utf8)
+        case .names(let names): Array("1L".utf8) + names.map(\.description).joined(separator: "\n").utf8
+        case .version(let text): Array("1V\(text)".utf8)
+        }
+    }
+
+    /// Why a packet is no reply.
+    package enum Malformed: Error, Equatable, Sendable { case malformed }
+
+    /// Takes a packet apart, as strictly as the broker takes requests.
+    package init(_ packet: [UInt8]) throws(Malformed) {
+        guard packet.count >= 2, packet[0] == Self.protocolVersion, packet.allSatisfy({ $0 < 0x80 }) else { throw .malformed }
+        let rest = packet[2...]
+        switch packet[1] {
+        case UInt8(ascii: "K"):
+            guard let decision = Self.number(rest) else { throw .malformed }
+            self = .granted(decision: decision)
+        case UInt8(ascii: "D"):
+            self = .denied(decision: try Self.numbered(rest).0)
+        case UInt8(ascii: "U"):
+            let (decision, text) = try Self.numbered(rest)
+            self = .unavailable(decision: decision, reason: text)
+        case UInt8(ascii: "B"):
+            let (decision, text) = try Self.numbered(rest)
+            guard let milliseconds = Self.number(Array(text.utf8)[...]) else { throw .malformed }
+            self = .busy(decision: decision, milliseconds: Int(clamping: milliseconds))
+        case UInt8(ascii: "E"):
+            let (decision, text) = try Self.numbered(rest)
+            self = .malformed(decision: decision, reason: text)
+        case UInt8(ascii: "L"):
+            var names: [KeyName] = []
+            for line in rest.split(separator: UInt8(ascii: "\n")) {
+                guard let name = KeyName(line) else { throw .malformed }
+                names.append(name)
+            }
+            self = .names(names)
+        case UInt8(ascii: "V"):
+            self = .version(String(decoding: rest, as: UTF8.self))
+        default: throw .malformed
+        }
+    }
+
+    /// Packs as many names from the front of `names` as one packet holds, and takes them away.
+    package static func nextPacket(of names: inout ArraySlice<KeyName>) -> Reply {
+        var room = Limits.packetBytes - 2
+        let count = names.prefix { name in
+            room -= name.description.utf8.count + 1
+            return room >= -1
+        }.count
+        defer { names = names.dropFirst(count) }
+        return .names(Array(names.prefix(count)))
+    }
+
+    /// Decimal digits and nothing else: `UInt64(_:)` would take a sign.
+    private static func number(_ bytes: ArraySlice<UInt8>) -> UInt64? {
+        guard !bytes.isEmpty, bytes.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return UInt64(String(decoding: bytes, as: UTF8.self))
+    }
+
+    private static func numbered(_ bytes: ArraySlice<UInt8>) throws(Malformed) -> (UInt64, String) {
+        let parts = bytes.split(separator: UInt8(ascii: " "), maxSplits: 1)
+        guard parts.count == 2, let decision = number(parts[0]) else { throw .malformed }
+        return (decision, String(decoding: parts[1], as: UTF8.self))
+    }
+}

@@ -1,0 +1,77 @@
+// A request: one packet from a client, taken apart.
+//
+// Must never accept what the contract does not name: an unknown version, verb or byte is an error, and
+// so is a rest where none belongs.
+
+/// What a client asks for.
+package enum Request: Equatable, Sendable {
+    case get(KeyName)
+    case list
+    case version
+
+    /// A packet that is no request; the description goes to the client after the decision number.
+    package enum Malformed: Error, Equatable, Sendable, CustomStringConvertible {
+        case empty, tooLong, broughtDescriptors, unknownVersion, unknownVerb, badKeyName, unexpectedRest
+        /// It did not wait for the reply before.
+        case replyUnread
+
+        package var description: String {
+            switch self {
+            case .empty: "the packet is empty"
+            case .tooLong: "the packet is longer than \(Limits.packetBytes) bytes"
+            case .broughtDescriptors: "descriptors are not accepted"
+            case .unknownVersion: "the protocol version is unknown; this is version 1"
+            case .unknownVerb: "the verb is unknown; there are G, L and V"
+            case .badKeyName: "the key name is malformed"
+            case .unexpectedRest: "the verb takes nothing after it"
+            case .replyUnread: "the reply before was not read yet"
+            }
+        }
+
+        /// The word that stands in the audit record.
+        package var reason: String {
+            switch self {
+            case .empty: "packet-empty"
+            case .tooLong: "packet-too-long"
+            case .broughtDescriptors: "packet-with-descriptors"
+            case .unknownVersion: "unknown-version"
+            case .unknownVerb: "unknown-verb"
+            case .badKeyName: "bad-key-name"
+            case .unexpectedRest: "unexpected-rest"
+            case .replyUnread: "reply-unread"
+            }
+        }
+    }
+
+    private static let protocolVersion = UInt8(ascii: "1")
+
+    /// Takes a packet apart. One newline at its end is ignored, so that a person can type a request.
+    package init(_ packet: some BidirectionalCollection<UInt8>) throws(Malformed) {
+        let bytes = packet.last == UInt8(ascii: "\n") ? packet.dropLast() : packet[...]
+        guard let first = bytes.first else { throw .empty }
+        guard first == Self.protocolVersion else { throw .unknownVersion }
+        guard let verb = bytes.dropFirst().first else { throw .unknownVerb }
+        let rest = bytes.dropFirst(2)
+        switch verb {
+        case UInt8(ascii: "G"):
+            guard let name = KeyName(rest) else { throw .badKeyName }
+            self = .get(name)
+        case UInt8(ascii: "L"):
+            guard rest.isEmpty else { throw .unexpectedRest }
+            self = .list
+        case UInt8(ascii: "V"):
+            guard rest.isEmpty else { throw .unexpectedRest }
+            self = .version
+        default: throw .unknownVerb
+        }
+    }
+
+    /// The packet that asks for it.
+    package var packet: [UInt8] {
+        switch self {
+        case .get(let name): Array("1G\(name)".utf8)
+        case .list: Array("1L".utf8)
+        case .version: Array("1V".utf8)
+        }
+    }
+}
