@@ -11,7 +11,12 @@ package struct Account: Equatable, Sendable {
     package let name: String
     package let uid: UInt32
     package let gid: UInt32
-    package let home: String
+
+    package init(name: String, uid: UInt32, gid: UInt32) {
+        self.name = name
+        self.uid = uid
+        self.gid = gid
+    }
 }
 
 /// Look-ups by `getpwnam_r(3)` and its like.
@@ -51,9 +56,8 @@ package enum Accounts {
 
     // Safety: the strings are copied while the buffer that they are in is there.
     private static func account(_ entry: passwd) -> Account? {
-        guard let name = unsafe entry.pw_name, let home = unsafe entry.pw_dir else { return nil }
-        return unsafe Account(
-            name: String(cString: name), uid: entry.pw_uid, gid: entry.pw_gid, home: String(cString: home))
+        guard let name = unsafe entry.pw_name else { return nil }
+        return unsafe Account(name: String(cString: name), uid: entry.pw_uid, gid: entry.pw_gid)
     }
 
     /// Calls with a buffer that grows until the entry fits.

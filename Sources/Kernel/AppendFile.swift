@@ -48,16 +48,6 @@ package struct AppendFile: ~Copyable, Sendable {
 
     /// The last bytes of the file, at most `limit`.
     package borrowing func tail(limit: Int) throws(Failure) -> [UInt8] {
-        let size = try size()
-        var bytes: [UInt8] = []
-        var chunk = [UInt8](repeating: 0, count: min(limit, 64 * 1024))
-        var position = max(0, size - limit)
-        while position < size {
-            let count = try descriptor.read(into: &chunk, at: position)
-            if count == 0 { break }
-            bytes.append(contentsOf: chunk[..<min(count, size - position)])
-            position += count
-        }
-        return bytes
+        try descriptor.tail(limit: limit, of: try size())
     }
 }

@@ -12,7 +12,30 @@ package func readSmallFile(_ path: String, limit: Int) throws(Failure) -> [UInt8
     return try file.readAll(limit: limit, path)
 }
 
+/// The last bytes of a regular file, at most `limit`, and how many it has in all.
+package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], total: Int) {
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+    let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
+    let status = try file.status()
+    guard status.kind == .regular else { throw Failure("open", code: EINVAL, on: path) }
+    return (try file.tail(limit: limit, of: status.size), status.size)
+}
+
 extension Descriptor {
+    /// The last bytes before `size`, at most `limit`.
+    borrowing func tail(limit: Int, of size: Int) throws(Failure) -> [UInt8] {
+        var bytes: [UInt8] = []
+        var chunk = [UInt8](repeating: 0, count: min(limit, 64 * 1024))
+        var position = max(0, size - limit)
+        while position < size {
+            let count = try read(into: &chunk, at: position)
+            if count == 0 { break }
+            bytes.append(contentsOf: chunk[..<min(count, size - position)])
+            position += count
+        }
+        return bytes
+    }
+
     /// All bytes from the start to the end; more than `limit` is a failure (`EFBIG`).
     package borrowing func readAll(limit: Int, _ path: String) throws(Failure) -> [UInt8] {
         var bytes: [UInt8] = []
@@ -41,6 +64,18 @@ package func directoryEntries(_ path: String) throws(Failure) -> [String] {
     }
     if errno != 0 { throw Failure("readdir", code: errno, on: path) }
     return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+}
+
+/// The path as seen from the root: where it is relative, with the working directory before it. Calls
+/// `getcwd(3)`.
+package func absolutePath(_ path: String) throws(Failure) -> String {
+    if path.utf8.first == UInt8(ascii: "/") { return path }
+    var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
+    let room = buffer.count
+    // Safety: getcwd writes at most `room` bytes, a NUL among them, to the array's own storage.
+    guard unsafe getcwd(&buffer, room) != nil else { throw Failure("getcwd", code: errno) }
+    let directory = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
+    return String(decoding: directory, as: UTF8.self) + "/" + path
 }
 
 /// What is at `path` itself, a symbolic link not followed; nil where nothing is. Calls `lstat(2)`.

@@ -136,9 +136,9 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         try succeed(ck_unread_by_peer(descriptor.number), "ioctl SIOCOUTQ") == 0
     }
 
-    /// Ends the connection so that the peer can still read the last reply: closing with unread packets
-    /// would reset it. Calls `shutdown(2)` for reading and empties the queue.
-    package consuming func closeAfterReply() {
+    /// Makes the connection ready to be closed so that the peer can still read the last reply: closing with
+    /// unread packets would reset it. Calls `shutdown(2)` for reading and empties the queue.
+    package borrowing func takeNoMore() {
         _ = shutdown(descriptor.number, Int32(SHUT_RD))
         var scrap = [UInt8](repeating: 0, count: 1)
         while case .packet? = try? receive(into: &scrap) {}

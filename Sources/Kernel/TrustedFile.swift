@@ -45,6 +45,16 @@ package struct Distrust: Error, Equatable, Sendable, CustomStringConvertible {
         self.description = description
     }
 
+    /// It was opened and trusted, but a call on it failed.
+    package init(unreadable path: String, _ failure: Failure) {
+        self.init(.unreadable, failure.on(path).description)
+    }
+
+    /// The service manager gave this process no credentials.
+    package init(missingCredential name: String) {
+        self.init(.missing, "\(name) does not exist: $CREDENTIALS_DIRECTORY is not set")
+    }
+
     init(_ failure: Failure, on path: String) {
         switch failure.code {
         case ENOENT: self.init(.missing, "\(path) does not exist")
@@ -163,7 +173,7 @@ extension TrustedOwners {
     /// As many symbolic links on one way as the kernel would follow (path_resolution(7)).
     private static let mostLinks = 40
 
-    /// Walks to the regular file at `path`, which is absolute, and checks every directory and link on the
+    /// Walks to the regular file at `path` and checks every directory and link on the
     /// way. `watch` is told of each of them.
     package func place(of path: String, watchedBy watch: ChangeWatch? = nil) throws(Distrust) -> TrustedPlace {
         let walk = try walk(to: path, watchedBy: watch)
@@ -191,8 +201,8 @@ extension TrustedOwners {
 
     /// Checks all directories above `path`, which itself need not exist.
     package func checkDirectories(above path: String) throws(Distrust) {
-        let components = path.split(separator: "/")
-        let parent = "/" + components.dropLast().joined(separator: "/")
+        let absolute = try examining(path) { () throws(Failure) in try absolutePath(path) }
+        let parent = "/" + absolute.split(separator: "/").dropLast().joined(separator: "/")
         let walk = try walk(to: parent, watchedBy: nil)
         guard walk.status.kind == .directory else {
             throw Distrust(.untrusted, "\(parent) is not a directory")
@@ -200,9 +210,7 @@ extension TrustedOwners {
     }
 
     private func walk(to path: String, watchedBy watch: ChangeWatch?) throws(Distrust) -> Walk {
-        guard path.utf8.first == UInt8(ascii: "/") else {
-            throw Distrust(.untrusted, "\(path) is not an absolute path")
-        }
+        let path = try examining(path) { () throws(Failure) in try absolutePath(path) }
         let walk = try Walk(from: "/", owners: self, watch: watch)
         var links = 0
         var ahead: [Substring] = path.split(separator: "/").reversed()

@@ -41,13 +41,6 @@ package enum Limits {
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
-    // MARK: The audit log
-
-    /// The longest record, in bytes: what comes from outside is cut so that none is longer.
-    package static let recordBytes = 16_384
-    /// How much of a text from outside a record keeps, in bytes.
-    package static let recordedTextBytes = 512
-
     // MARK: The client
 
     /// The largest key or certificate file that the library reads into memory, in bytes.

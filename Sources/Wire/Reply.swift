@@ -33,6 +33,16 @@ package enum Reply: Equatable, Sendable {
         }
     }
 
+    /// The decision number, where the reply carries one.
+    package var decision: UInt64? {
+        switch self {
+        case .granted(let decision), .denied(let decision), .unavailable(let decision, _), .busy(let decision, _),
+            .malformed(let decision, _):
+            decision
+        case .names, .version: nil
+        }
+    }
+
     /// Why a packet is no reply.
     package enum Malformed: Error, Equatable, Sendable { case malformed }
 

@@ -1,0 +1,68 @@
+// The chain: each record carries a hash over the one before it and itself, so that a record can be
+// changed, dropped or put in only by rewriting all that follow.
+//
+// keybroker-audit(5) describes it exactly enough to be verified by a program that never saw this one.
+
+internal import Kernel
+
+/// The hash that a record ends with: 64 lower-case hexadecimal digits, as ASCII.
+struct Link: Equatable, Sendable {
+    let digits: [UInt8]
+
+    /// Before the first record: 64 zeros.
+    static let beginning = Link(digits: [UInt8](repeating: UInt8(ascii: "0"), count: SHA256.hexLength))
+
+    /// The link of a record: SHA-256 of the link before it, as ASCII, and of the record's bytes up to,
+    /// but not including, `,"chain":`.
+    func next(over record: some Collection<UInt8>) -> Link {
+        var hash = SHA256()
+        hash.update(digits)
+        hash.update(Array(record))
+        return Link(digits: hash.finish())
+    }
+
+    /// A record's whole line.
+    func closing(_ record: [UInt8]) -> [UInt8] { record + Self.opening + digits + Self.closing }
+
+    private static let opening = Array(#","chain":""#.utf8)
+    private static let closing = Array("\"}\n".utf8)
+    private static let beforePrevious = Array(#","previous":""#.utf8)
+    private static let firstField = Array(#"{"seq":"#.utf8)
+
+    /// A line of a log taken apart: nil where it has not the form of a record.
+    struct Taken {
+        let number: UInt64
+        let link: Link
+        /// What the link is over.
+        let record: ArraySlice<UInt8>
+        /// The link that the file before this one ended with.
+        let previous: Link?
+    }
+
+    /// `line` is without its line feed.
+    static func taken(from line: ArraySlice<UInt8>) -> Taken? {
+        let tailLength = opening.count + SHA256.hexLength + 2
+        guard line.count > tailLength + firstField.count, line.starts(with: firstField) else { return nil }
+        let record = line.dropLast(tailLength)
+        let tail = line.suffix(tailLength)
+        guard tail.starts(with: opening), tail.suffix(2).elementsEqual("\"}".utf8),
+            let link = Link(tail.dropFirst(opening.count).dropLast(2))
+        else { return nil }
+        let digits = record.dropFirst(firstField.count).prefix { (0x30...0x39).contains($0) }
+        guard let number = UInt64(String(decoding: digits, as: UTF8.self)) else { return nil }
+        // `previous` is the last field where there is one, and no text can hold a quote that is not escaped.
+        let end = record.suffix(beforePrevious.count + SHA256.hexLength + 1)
+        let previous =
+            end.starts(with: beforePrevious) && end.last == UInt8(ascii: "\"")
+            ? Link(end.dropFirst(beforePrevious.count).dropLast()) : nil
+        return Taken(number: number, link: link, record: record, previous: previous)
+    }
+
+    private init(digits: [UInt8]) { self.digits = digits }
+
+    private init?(_ digits: ArraySlice<UInt8>) {
+        let isLowerHex = digits.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+        guard digits.count == SHA256.hexLength, isLowerHex else { return nil }
+        self.digits = Array(digits)
+    }
+}

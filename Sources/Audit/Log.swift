@@ -1,0 +1,152 @@
+// The audit log: records go in by two steps, so that a grant can be held back until its record is there.
+//
+// `stage` gives an event its number; `commit` writes all that was staged, with one write and one
+// fdatasync. Must never lose a record that was committed, number two records alike, or leave half a
+// record behind: what could not be written whole is cut off again, before anything else is written.
+
+package import Kernel
+
+/// Why there is no audit log to write to.
+package enum LogError: Error, CustomStringConvertible {
+    case failed(Failure)
+    /// Another process writes to it.
+    case inUse(String)
+    /// Its end is not what this program wrote.
+    case damaged(String, String)
+
+    package var description: String {
+        switch self {
+        case .failed(let failure): "the audit log cannot be used: \(failure)"
+        case .inUse(let path): "the audit log \(path) is in use by another keybrokerd"
+        case .damaged(let path, let why):
+            "the audit log \(path) ends with \(why); nothing is added to it. Keep it as evidence under another "
+                + "name that begins with the same, such as \(path).damaged: the new log then continues after its "
+                + "last good record"
+        }
+    }
+}
+
+/// The audit log that this process writes.
+package final class AuditLog {
+    package let path: String
+    private let syncs: Bool
+    private var file: AppendFile
+    /// How long the file is as far as every record in it was committed.
+    private var size: Int
+    /// There may be something past `size` that no committed record is.
+    private var hasLooseEnd = false
+
+    private var committed: Position
+    private var staged: Position
+    private var waiting: [UInt8] = []
+    /// What opening found and did that an auditor wants to know; nil where nothing was odd.
+    package private(set) var recovery: String?
+
+    private struct Position {
+        var number: UInt64
+        var link: Link
+        /// The next record is the first of a file, and says what the file before it ended with.
+        var beginsFile: Bool
+    }
+
+    /// Opens the log, or begins one, and finds where its numbers and its chain go on.
+    /// - Parameter syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
+    package init(_ path: String, syncs: Bool) throws(LogError) {
+        self.path = path
+        self.syncs = syncs
+        let file = try Self.opened(path)
+        let end = try Self.reading { () throws(Failure) in try End(of: file) }
+        size = end.size
+        switch end.content {
+        case .empty:
+            let before = try Self.reading { () throws(Failure) in try End.ofRotatedFile(beside: path) }
+            committed = Position(
+                number: before?.number ?? 0, link: before?.link ?? .beginning, beginsFile: before != nil)
+            recovery = before.map { "continues \($0.path), which ends with record \($0.number)" }
+        case .record(let number, let link):
+            committed = Position(number: number, link: link, beginsFile: false)
+        case .damaged(let why): throw .damaged(path, why)
+        }
+        staged = committed
+        if !end.unfinished.isEmpty {
+            // Its grant never left: nothing is handed out before its record is whole.
+            try Self.reading { () throws(Failure) in try file.cut(to: end.size) }
+            let text = String(decoding: end.unfinished.prefix(1024), as: UTF8.self)
+            let note = "cut off \(end.unfinished.count) bytes of a record that was never finished: \(text)"
+            recovery = recovery.map { "\($0); \(note)" } ?? note
+        }
+        self.file = file
+    }
+
+    private static func opened(_ path: String) throws(LogError) -> AppendFile {
+        do throws(Failure) { return try AppendFile(path) } catch {
+            throw error.code == Failure.wouldBlock ? .inUse(path) : .failed(error)
+        }
+    }
+
+    private static func reading<R>(_ body: () throws(Failure) -> R) throws(LogError) -> R {
+        do throws(Failure) { return try body() } catch { throw .failed(error) }
+    }
+
+    // MARK: Writing
+
+    /// Gives the record its number. It is in the log once `commit` has returned.
+    package func stage(_ record: Record) -> UInt64 {
+        staged.number += 1
+        let previous = staged.beginsFile ? staged.link.digits : nil
+        let bytes = record.line(number: staged.number, time: .now, previous: previous)
+        staged.link = staged.link.next(over: bytes)
+        staged.beginsFile = false
+        waiting.append(contentsOf: staged.link.closing(bytes))
+        return staged.number
+    }
+
+    /// Whether anything waits to be committed.
+    package var hasStaged: Bool { !waiting.isEmpty }
+
+    /// Writes all that was staged. Where it cannot, none of it is in the log, its numbers are free again,
+    /// and the next call tries anew. Calls `write(2)` and `fdatasync(2)`.
+    package func commit() throws(Failure) {
+        guard !waiting.isEmpty else { return }
+        do throws(Failure) {
+            try cutLooseEnd()
+            hasLooseEnd = true
+            try file.append(waiting)
+            if syncs { try file.sync() }
+            hasLooseEnd = false
+            size += waiting.count
+            committed = staged
+        } catch {
+            staged = committed
+            waiting.removeAll(keepingCapacity: true)
+            // At once, so that a reader sees no record that does not count; else before the next write.
+            try? cutLooseEnd()
+            throw error.on(path)
+        }
+        waiting.removeAll(keepingCapacity: true)
+    }
+
+    private func cutLooseEnd() throws(Failure) {
+        guard hasLooseEnd else { return }
+        if try file.size() > size { try file.cut(to: size) }
+        hasLooseEnd = false
+    }
+
+    // MARK: Rotation
+
+    /// Goes on in the file that is at `path` now, where that is another one: its first record will carry
+    /// `previous`. False where it is the same file. Nothing may be staged.
+    package func reopen() throws(LogError) -> Bool {
+        let now = try Self.reading { () throws(Failure) in try statusWithoutFollowing(path) }
+        if let now, now.device == file.device, now.inode == file.inode { return false }
+        let next = try Self.opened(path)
+        let size = try Self.reading { () throws(Failure) in try next.size() }
+        guard size == 0 else { throw .damaged(path, "records of another log") }
+        file = next
+        self.size = 0
+        hasLooseEnd = false
+        committed.beginsFile = true
+        staged = committed
+        return true
+    }
+}

@@ -1,0 +1,105 @@
+// What the audit log says of one event.
+//
+// Must never leave out who or by which line where that is known, nor say what is not certain.
+
+package import Kernel
+
+/// One event, before it has a number.
+package struct Record: Sendable {
+    package enum Event: String, Sendable { case start, stop, reload, request, rotate, limit }
+    package enum Verb: String, Sendable { case get, watch, list, status, version }
+    package enum Decision: String, Hashable, Sendable {
+        case granted, denied, unavailable, busy, malformed, revoked
+        /// Of a reload.
+        case applied, rejected
+    }
+
+    package var event: Event
+    package var verb: Verb?
+    package var decision: Decision?
+    /// A word of a fixed set, as keybrokerd(8) lists them: `permitted`, `no-rule`, `file-missing`.
+    package var reason: String?
+    /// The same for people, with paths and numbers, where the word does not say all.
+    package var detail: String?
+    /// The name that was asked for.
+    package var key: String?
+    /// Who asked.
+    package var peer: Peer?
+    /// Who it is about, where no more than that is known: the sender of a signal, a folded caller.
+    package var uid: UInt32?
+    package var pid: Int32?
+    /// The name of the peer's user, where the policy names it.
+    package var user: String?
+    /// `FILE:LINE` of the line that permitted it.
+    package var rule: String?
+    /// SHA-256 of the policy in force.
+    package var policy: String?
+    /// What was handed over.
+    package var file: HandedOver?
+    package var certificate: HandedOver?
+    /// How many like events this record stands for.
+    package var suppressed: Int?
+
+    package init(_ event: Event) { self.event = event }
+}
+
+/// A file that left the broker as a descriptor.
+package struct HandedOver: Equatable, Sendable {
+    package let path: String
+    package let status: FileStatus
+
+    package init(path: String, status: FileStatus) {
+        self.path = path
+        self.status = status
+    }
+}
+
+extension Record {
+    /// How much of a text from outside is kept, in bytes; how many groups. A record is never longer than
+    /// `longest` for that, and has no part that a caller could make longer.
+    private static let longestText = 512, longestDetail = 2048, mostGroups = 1024
+    /// The longest record, in bytes: every byte of every text escaped.
+    package static let longest = 64 * 1024
+
+    /// The line up to, but not including, `,"chain":`.
+    func line(number: UInt64, time: WallTime, previous: [UInt8]?) -> [UInt8] {
+        var line = JSONLine()
+        line.add("seq", number)
+        line.add(plain: "time", time.rfc3339)
+        line.add(plain: "event", event.rawValue)
+        if let verb { line.add(plain: "verb", verb.rawValue) }
+        if let decision { line.add(plain: "decision", decision.rawValue) }
+        if let reason { line.add(plain: "reason", reason) }
+        if let detail { line.add("detail", detail, limit: Self.longestDetail) }
+        if let key { line.add("key", key, limit: Self.longestText) }
+        if let peer {
+            line.add("uid", peer.uid)
+            if let user { line.add("user", user, limit: Self.longestText) }
+            line.add("gid", peer.gid)
+            line.add("groups", peer.groups.prefix(Self.mostGroups))
+            if let pid = peer.pid { line.add("pid", pid) }
+            if let comm = peer.comm { line.add("comm", comm, limit: Self.longestText) }
+            if let unit = peer.unit { line.add("unit", unit, limit: Self.longestText) }
+        } else {
+            if let uid { line.add("uid", uid) }
+            if let pid { line.add("pid", pid) }
+        }
+        if let rule { line.add("rule", rule, limit: Self.longestText) }
+        if let policy { line.add(plain: "policy", policy) }
+        if let file { line.add("file") { file.add(to: &$0) } }
+        if let certificate { line.add("certificate") { certificate.add(to: &$0) } }
+        if let suppressed { line.add("suppressed", suppressed) }
+        if let previous { line.add(plain: "previous", String(decoding: previous, as: UTF8.self)) }
+        return line.bytes
+    }
+}
+
+extension HandedOver {
+    fileprivate func add(to line: inout JSONLine) {
+        line.add("path", path, limit: 1024)
+        line.add("dev", status.device)
+        line.add("ino", status.inode)
+        line.add("size", status.size)
+        line.add(plain: "mtime", status.modified.rfc3339)
+    }
+}

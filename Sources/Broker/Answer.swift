@@ -1,0 +1,71 @@
+// An answer on its way: decided, perhaps with open files, not yet sent.
+//
+// Must never be sent before its record is in the log.
+
+internal import Audit
+package import Kernel
+internal import Policy
+package import Wire
+
+/// A caller, as the broker keeps it for the length of a connection.
+package struct Client: Sendable {
+    package let peer: Peer
+    let caller: Caller
+
+    init(peer: Peer, caller: Caller) {
+        self.peer = peer
+        self.caller = caller
+    }
+}
+
+/// What a client is told, and given. A class, as it owns descriptors and waits in a list.
+package final class Answer {
+    package private(set) var reply: Reply
+    /// What goes with it: the key, and the certificate where there is one.
+    package private(set) var key: Descriptor?
+    package private(set) var certificate: Descriptor?
+    /// The names that are still to be sent, in packets of their own, where the reply is a list.
+    package private(set) var names: ArraySlice<KeyName>
+    /// The connection ends with it.
+    package let isLast: Bool
+    /// What the record says; for a record that says that it did not arrive.
+    let record: Record?
+
+    init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false, record: Record? = nil) {
+        self.reply = reply
+        self.names = names[...]
+        self.isLast = isLast
+        self.record = record
+    }
+
+    init(granted decision: UInt64, _ files: consuming HandOut, record: Record) {
+        reply = .granted(decision: decision)
+        names = []
+        isLast = false
+        self.record = record
+        switch files.certificate.take() {
+        case .some(let file): certificate = file.intoDescriptor()
+        case .none: certificate = nil
+        }
+        key = files.key.intoDescriptor()
+    }
+
+    package var carriesDescriptors: Bool {
+        switch key {
+        case .some: true
+        case .none: false
+        }
+    }
+
+    /// Its record could not be written: it grants nothing and tells nothing, to nobody.
+    func withdraw() {
+        key = nil
+        certificate = nil
+        names = []
+        if case .malformed(_, let reason) = reply {
+            reply = .malformed(decision: 0, reason: reason)
+        } else {
+            reply = .unavailable(decision: 0, reason: Reason.auditUnavailable)
+        }
+    }
+}

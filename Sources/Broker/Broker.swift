@@ -1,0 +1,143 @@
+// The broker: the answer to a request, from its bytes to the record that the log will hold.
+//
+// Permission before existence: what a file is like is asked only for those who may have it. Audit before
+// grant: what is answered here is sent only after `commit`. Must never touch a socket, wait or print.
+
+package import Audit
+package import Kernel
+internal import Policy
+package import PolicyLoading
+package import Wire
+
+/// What came from a client, to be answered.
+package enum Packet {
+    case bytes(ArraySlice<UInt8>)
+    /// It cannot be a request, whatever its bytes are.
+    case malformed(Request.Malformed)
+}
+
+/// Decides, opens and records. The one who calls it sends.
+package final class Broker {
+    package internal(set) var policy: LoadedPolicy
+    let log: AuditLog
+    let keys: KeyStore
+    let overflow: OverflowIDs
+    var allowance = Allowance()
+    var outage: Outage?
+
+    package init(policy: LoadedPolicy, log: AuditLog, owners: TrustedOwners, watch: ChangeWatch?) {
+        self.policy = policy
+        self.log = log
+        keys = KeyStore(owners: owners, watch: watch)
+        overflow = .ofThisKernel()
+    }
+
+    // MARK: The answer to a request
+
+    /// Decides a request. The answer counts once `commit` has returned.
+    package func answer(_ packet: Packet, from client: Client) -> Answer {
+        let request: Request
+        switch decode(packet) {
+        case .success(let decoded): request = decoded
+        case .failure(let malformed): return refuse(malformed, client)
+        }
+        var record = Record(.request)
+        record.verb = request.verb
+        record.key = request.key
+
+        let now = Instant.now
+        let bounds = policy.policy.bounds(for: client.caller)
+        if let wait = allowance.waitBeforeRequest(of: client.peer.uid, perSecond: bounds.requests, now: now) {
+            return busy(Reason.limitRequests, milliseconds: wait, record, client)
+        }
+        switch request {
+        case .get(let name): return key(name, record, client)
+        case .list: return query(.names([]), names: policy.policy.keys(for: client.caller), record, client)
+        case .version: return query(.version(version), record, client)
+        }
+    }
+
+    private func key(_ name: KeyName, _ request: Record, _ client: Client) -> Answer {
+        var record = request
+        switch policy.policy.verdict(on: name, for: client.caller) {
+        case .denied(let denial):
+            record.decision = .denied
+            record.reason = denial.rawValue
+            return Answer(.denied(decision: number(of: record, client)))
+
+        case .permitted(let key, let rule):
+            record.rule = rule.place.description
+            do throws(Distrust) {
+                let files = try keys.handOut(key)
+                record.decision = .granted
+                record.reason = Reason.permitted
+                record.file = HandedOver(path: files.key.path, status: files.key.status)
+                record.certificate = files.certificateHandedOver
+                return Answer(granted: stage(record, client), files, record: record)
+            } catch where error.kind == .shortage {
+                record.detail = error.description
+                return busy(Reason.descriptorsExhausted, milliseconds: Limits.busyMilliseconds, record, client)
+            } catch {
+                record.decision = .unavailable
+                record.reason = Reason.of(error)
+                record.detail = error.description
+                return Answer(.unavailable(decision: number(of: record, client), reason: Reason.of(error)))
+            }
+        }
+    }
+
+    private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {
+        switch packet {
+        case .malformed(let malformed): .failure(malformed)
+        case .bytes(let bytes): Result { () throws(Request.Malformed) in try Request(bytes) }
+        }
+    }
+
+    private func refuse(_ malformed: Request.Malformed, _ client: Client) -> Answer {
+        var record = Record(.request)
+        record.decision = .malformed
+        record.reason = malformed.reason
+        let number = number(of: record, client)
+        return Answer(.malformed(decision: number, reason: malformed.description), isLast: true)
+    }
+
+    private func query(_ reply: Reply, names: [KeyName] = [], _ request: Record, _ client: Client) -> Answer {
+        var record = request
+        record.decision = .granted
+        record.reason = Reason.permitted
+        _ = number(of: record, client)
+        return Answer(reply, names: names)
+    }
+
+    func busy(
+        _ reason: String, milliseconds: Int, _ request: Record, _ client: Client, isLast: Bool = false
+    ) -> Answer {
+        var record = request
+        record.decision = .busy
+        record.reason = reason
+        return Answer(.busy(decision: number(of: record, client), milliseconds: milliseconds), isLast: isLast)
+    }
+}
+
+extension Request {
+    fileprivate var verb: Record.Verb {
+        switch self {
+        case .get: .get
+        case .list: .list
+        case .version: .version
+        }
+    }
+
+    fileprivate var key: String? {
+        if case .get(let name) = self { name.description } else { nil }
+    }
+}
+
+extension HandOut {
+    fileprivate var certificateHandedOver: HandedOver? {
+        switch certificate {
+        case .some(let file): HandedOver(path: file.path, status: file.status)
+        case .none: nil
+        }
+    }
+}

@@ -1,0 +1,51 @@
+// The daemon's own events: start, stop, a new policy, a log that was rotated.
+//
+// Must never put a policy in force that has a fault.
+
+package import Audit
+package import Kernel
+internal import Policy
+package import PolicyLoading
+internal import Wire
+
+extension Broker {
+    /// Records that the daemon begins to serve.
+    package func start() throws(Failure) {
+        var record = Record(.start)
+        record.detail = ["keybrokerd \(version)", log.recovery].compactMap(\.self).joined(separator: "; ")
+        _ = stage(record, nil)
+        try log.commit()
+    }
+
+    /// Records that it ends.
+    package func stop() throws(Failure) {
+        settle(all: true)
+        _ = stage(Record(.stop), nil)
+        try log.commit()
+    }
+
+    /// Takes a policy that was read without fault, or records that there was none. The old one stays in
+    /// force then.
+    package func adopt(_ loading: Loading, askedBy uid: UInt32, pid: Int32) {
+        var record = Record(.reload)
+        if let loaded = loading.loaded {
+            policy = loaded
+            record.decision = .applied
+        } else {
+            record.decision = .rejected
+            record.reason = Reason.policyFaulty
+            let first = loading.diagnostics.first { $0.severity == .error }
+            record.detail = "faults: \(loading.faults); \(first?.lines.first ?? "")"
+        }
+        record.uid = uid
+        record.pid = pid
+        keys.forgetWays()
+        _ = stage(record, nil)
+    }
+
+    /// Goes on in a new log file where the old one was rotated away.
+    package func reopenLog() throws(LogError) -> Bool { try log.reopen() }
+
+    /// Something on the way to a key has changed.
+    package func noteChanges() { keys.noteChanges() }
+}

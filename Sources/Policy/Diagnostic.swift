@@ -1,0 +1,78 @@
+// What is to be said about a policy: where, what, and the line with a caret under the word.
+//
+// Must never print, and never let a byte of the file move a cursor.
+
+/// A line of a file.
+package struct Place: Hashable, Sendable, CustomStringConvertible {
+    package let file: String
+    /// From 1.
+    package let line: Int
+
+    package init(file: String, line: Int) {
+        self.file = file
+        self.line = line
+    }
+
+    /// `FILE:LINE`
+    package var description: String { "\(file):\(line)" }
+}
+
+/// A fault or a warning, as compilers word them.
+package struct Diagnostic: Error, Equatable, Sendable {
+    package enum Severity: String, Sendable { case error, warning }
+
+    package let severity: Severity
+    package let place: Place
+    /// In bytes, from 1.
+    package let column: Int
+    /// How many bytes the word has that it is about; at least 1.
+    package let length: Int
+    package let message: String
+    /// The bytes of the line, empty where there is none to show.
+    package let line: [UInt8]
+
+    package init(
+        _ severity: Severity, _ message: String, at place: Place, column: Int = 1, length: Int = 1, line: [UInt8] = []
+    ) {
+        self.severity = severity
+        self.message = message
+        self.place = place
+        self.column = column
+        self.length = max(1, length)
+        self.line = line
+    }
+
+    /// About a file as a whole.
+    package init(_ severity: Severity, _ message: String, file: String) {
+        self.init(severity, message, at: Place(file: file, line: 0))
+    }
+
+    /// How much of a long line is shown, in bytes.
+    private static let shown = 160
+
+    /// `FILE:LINE:COLUMN: error: MESSAGE`, then the line and the caret line where there is a line.
+    package var lines: [String] {
+        let position = place.line > 0 ? "\(place):\(column)" : place.file
+        var lines = ["\(position): \(severity.rawValue): \(message)"]
+        guard !line.isEmpty else { return lines }
+        let start = column > Self.shown ? column - Self.shown / 2 : 1
+        let part = line.dropFirst(start - 1).prefix(Self.shown)
+        // One character a byte, so that the caret stands where the fault is.
+        lines.append(
+            String(decoding: part.map { isPrintable($0) || $0 == tab ? $0 : UInt8(ascii: "?") }, as: UTF8.self))
+        let before = line.dropFirst(start - 1).prefix(column - start).map { $0 == tab ? tab : UInt8(ascii: " ") }
+        let room = max(1, Self.shown - (column - start))
+        let waves = [UInt8](repeating: UInt8(ascii: "~"), count: min(length, room) - 1)
+        lines.append(String(decoding: before + [UInt8(ascii: "^")] + waves, as: UTF8.self))
+        return lines
+    }
+}
+
+extension Diagnostic: CustomStringConvertible {
+    package var description: String { lines.joined(separator: "\n") }
+}
+
+let tab = UInt8(ascii: "\t")
+let space = UInt8(ascii: " ")
+
+func isPrintable(_ byte: UInt8) -> Bool { (0x20...0x7E).contains(byte) }

@@ -1,0 +1,65 @@
+// The name of a systemd unit in a policy, with `*` for any part of it.
+//
+// Must never match where the unit is not known, nor take anything but `*` for more than itself.
+
+/// A unit's name, or a pattern of names: `nginx.service`, `stunnel@*.service`.
+package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
+    package let description: String
+    private let bytes: [UInt8]
+
+    /// Nil where no unit that holds processes could have such a name.
+    package init?(_ text: some Collection<UInt8>) {
+        guard UnitPattern.fault(in: text) == nil else { return nil }
+        bytes = Array(text)
+        description = String(decoding: text, as: UTF8.self)
+    }
+
+    /// What is wrong with `text` as a pattern; nil where nothing is.
+    package static func fault(in text: some Collection<UInt8>) -> String? {
+        let allowed = Array(":_.\\@-*".utf8)
+        let isAllowed = text.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            default: allowed.contains(byte)
+            }
+        }
+        guard isAllowed else {
+            return "a unit name is made of letters, digits and : _ . \\ @ -, with * for any part"
+        }
+        let ends = [".service", ".scope", "*"]
+        guard ends.contains(where: { text.count > $0.utf8.count - ($0 == "*" ? 1 : 0) && text.ends(with: $0) }) else {
+            return "a unit that holds processes is named NAME.service or NAME.scope"
+        }
+        return nil
+    }
+
+    /// Whether a unit of that name is meant.
+    package func matches(_ unit: String) -> Bool {
+        let name = Array(unit.utf8)
+        var (at, inName) = (0, 0)
+        var lastStar: (at: Int, inName: Int)?
+        while inName < name.count {
+            if at < bytes.count, bytes[at] == UInt8(ascii: "*") {
+                lastStar = (at, inName)
+                at += 1
+            } else if at < bytes.count, bytes[at] == name[inName] {
+                at += 1
+                inName += 1
+            } else if let star = lastStar {
+                // The star takes one byte more, and what follows it is tried anew.
+                lastStar = (star.at, star.inName + 1)
+                at = star.at + 1
+                inName = star.inName + 1
+            } else {
+                return false
+            }
+        }
+        return bytes[at...].allSatisfy { $0 == UInt8(ascii: "*") }
+    }
+}
+
+extension Collection<UInt8> {
+    fileprivate func ends(with suffix: String) -> Bool {
+        count >= suffix.utf8.count && dropFirst(count - suffix.utf8.count).elementsEqual(suffix.utf8)
+    }
+}

@@ -1,0 +1,85 @@
+// Who may have what: the one implementation of the decision, for the daemon and for every tool.
+//
+// Must never permit by a uid, gid or unit that is not known for certain, and never permit by default:
+// root needs a line like anybody else.
+
+package import Wire
+
+/// A caller, as far as its identity is certain.
+package struct Caller: Equatable, Sendable {
+    /// Nil where the kernel cannot express it here (the overflow uid): such a caller is nobody's.
+    package let uid: UInt32?
+    /// The primary and supplementary groups, without those that the kernel cannot express.
+    package let groups: [UInt32]
+    /// The systemd unit, nil where the kernel cannot tell.
+    package let unit: String?
+
+    package init(uid: UInt32?, groups: [UInt32], unit: String?) {
+        self.uid = uid
+        self.groups = groups
+        self.unit = unit
+    }
+
+    /// The identities that lines can name this caller by.
+    var identities: [Identity] {
+        guard let uid else { return [] }
+        return [.user(uid)] + groups.map { .group($0) }
+    }
+}
+
+/// The policy's answer for a key and a caller.
+package enum Verdict: Equatable, Sendable {
+    case permitted(Key, by: Rule)
+    case denied(Denial)
+
+    /// Why: for the log, never for the caller.
+    package enum Denial: String, Sendable {
+        case noRule = "no-rule"
+        case unknownKey = "unknown-key"
+    }
+}
+
+extension Rule {
+    /// Whether the line is about this caller.
+    package func permits(_ caller: Caller) -> Bool {
+        guard let uid = caller.uid else { return false }
+        switch identity {
+        case .user(let permitted): guard permitted == uid else { return false }
+        case .group(let permitted): guard caller.groups.contains(permitted) else { return false }
+        }
+        guard let unit else { return true }
+        return caller.unit.map(unit.matches) ?? false
+    }
+}
+
+extension Policy {
+    /// Whether `caller` may have the key, and by which line: the first of those that say so.
+    package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
+        guard let key = keys[name] else { return .denied(.unknownKey) }
+        guard let rule = rules[name]?.first(where: { $0.permits(caller) }) else { return .denied(.noRule) }
+        return .permitted(key, by: rule)
+    }
+
+    /// The keys that `caller` may get, sorted.
+    package func keys(for caller: Caller) -> [KeyName] {
+        var named: Set<KeyName> = []
+        for identity in caller.identities { named.formUnion(keys(of: identity)) }
+        return named.filter { name in
+            if case .permitted = verdict(on: name, for: caller) { true } else { false }
+        }.sorted()
+    }
+
+    /// How much `caller` may ask: by a line about its uid, else by the most generous one about a group of
+    /// its, else by the one about each user, else as the program's own limits say.
+    package func bounds(for caller: Caller) -> (connections: Int, requests: Int) {
+        func bound(_ which: KeyPath<Bounds, Int?>, otherwise: Int) -> Int {
+            if let uid = caller.uid, let number = bounds(of: .user(uid))?[keyPath: which] { return number }
+            let ofGroups = caller.uid == nil ? [] : caller.groups.compactMap { bounds(of: .group($0))?[keyPath: which] }
+            return ofGroups.max() ?? defaultBounds[keyPath: which] ?? otherwise
+        }
+        return (
+            bound(\.connections, otherwise: Limits.connectionsPerUser),
+            bound(\.requests, otherwise: Limits.requestsPerSecond)
+        )
+    }
+}

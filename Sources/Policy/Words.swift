@@ -1,0 +1,60 @@
+// A line of a policy, cut into words.
+//
+// Must never change, join or drop a byte: what a word says is what the file holds.
+
+/// A word and where it stands.
+struct Word {
+    let bytes: ArraySlice<UInt8>
+    /// In bytes, from 1.
+    let column: Int
+
+    var text: String { String(decoding: bytes, as: UTF8.self) }
+
+    func says(_ keyword: String) -> Bool { bytes.elementsEqual(keyword.utf8) }
+
+    /// The word without its first byte, where that is `byte`.
+    func dropping(_ byte: UInt8) -> Word? {
+        bytes.first == byte ? Word(bytes: bytes.dropFirst(), column: column + 1) : nil
+    }
+}
+
+/// The words of a line up to its comment, separated by blanks and tabs.
+func words(of line: ArraySlice<UInt8>) -> [Word] {
+    let statement = line.prefix { $0 != UInt8(ascii: "#") }
+    return statement.split { $0 == space || $0 == tab }
+        .map { Word(bytes: $0, column: $0.startIndex - line.startIndex + 1) }
+}
+
+/// The first byte of a line that a policy may not hold, and what to say about it.
+func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
+    guard let index = line.firstIndex(where: { !isPrintable($0) && $0 != tab }) else { return nil }
+    let message =
+        switch line[index] {
+        case 0: "a NUL byte; a policy is plain ASCII text"
+        case 0x0D: "a carriage return; save the file with Unix line ends"
+        case 0x80...: "a byte that is not ASCII; a policy is plain ASCII text, in comments too"
+        default: "a control character; a policy is plain ASCII text"
+        }
+    return (index - line.startIndex + 1, message)
+}
+
+/// The one of `known` that `text` is a slip of the pen away from.
+func likelyMeant(by text: String, among known: [String]) -> String? {
+    known.map { ($0, distance(Array(text.utf8), Array($0.utf8))) }
+        .filter { $0.1 <= 2 && $0.1 < $0.0.utf8.count }.min { $0.1 < $1.1 }?.0
+}
+
+/// How many bytes must be added, dropped or changed to come from one to the other (Levenshtein).
+private func distance(_ from: [UInt8], _ to: [UInt8]) -> Int {
+    var row = Array(0...to.count)
+    for (i, left) in from.prefix(32).enumerated() {
+        var diagonal = row[0]
+        row[0] = i + 1
+        for (j, right) in to.enumerated() {
+            let changed = diagonal + (left == right ? 0 : 1)
+            diagonal = row[j + 1]
+            row[j + 1] = min(changed, row[j] + 1, row[j + 1] + 1)
+        }
+    }
+    return row[to.count]
+}

@@ -1,0 +1,173 @@
+// From paths to a policy: opens its files, believes them only where nobody else could have written them,
+// looks up the accounts that they name, and has the grammar read the whole.
+//
+// Must never read a policy from a path that it checked before: each file is opened once, checked on its
+// descriptor and read from it.
+
+package import Kernel
+package import Policy
+internal import Wire
+
+/// A policy with what the log says about it.
+package struct LoadedPolicy: Sendable {
+    package let policy: Policy
+    /// SHA-256 of the bytes of all its files in order, in lower-case hexadecimal digits.
+    package let digest: String
+    /// The files, in order.
+    package let files: [String]
+}
+
+/// What came of loading: a policy only where there is no fault.
+package struct Loading: Sendable {
+    package let loaded: LoadedPolicy?
+    package let diagnostics: [Diagnostic]
+
+    package var faults: Int { diagnostics.count { $0.severity == .error } }
+}
+
+/// Where a policy comes from.
+package struct PolicyFiles: Sendable {
+    /// A file, or a directory whose `*.policy` files are read in the order of their names.
+    package let paths: [String]
+    /// A path that may be missing.
+    private let optionalPath: String?
+    private let owners: TrustedOwners
+
+    package init(_ paths: [String], owners: TrustedOwners) {
+        self.init(paths: paths, optionalPath: nil, owners: owners)
+    }
+
+    private init(paths: [String], optionalPath: String?, owners: TrustedOwners) {
+        self.paths = paths
+        self.optionalPath = optionalPath
+        self.owners = owners
+    }
+
+    /// `keybroker.policy` and then, where there is one, `policy.d` in `directory` (`/etc/keybroker`).
+    package static func standard(in directory: String, owners: TrustedOwners) -> PolicyFiles {
+        let extra = "\(directory)/policy.d"
+        return PolicyFiles(paths: ["\(directory)/keybroker.policy", extra], optionalPath: extra, owners: owners)
+    }
+
+    /// What to do with a file that somebody else could have written.
+    package enum Distrusted: Sendable {
+        /// Refuse it, as the daemon does.
+        case isFault
+        /// Say so and read it all the same, for a policy that is being written.
+        case isWarning
+    }
+
+    /// Reads the policy.
+    package func load(distrusted: Distrusted = .isFault) -> Loading {
+        var diagnostics: [Diagnostic] = []
+        var texts: [PolicyText] = []
+        var size = 0
+        for file in files(&diagnostics, distrusted) {
+            do throws(Distrust) {
+                let bytes = try bytes(of: file, room: Limits.policyBytes - size)
+                size += bytes.count
+                texts.append(PolicyText(file: file, bytes: bytes))
+            } catch where distrusted == .isWarning && error.kind == .untrusted {
+                diagnostics.append(Diagnostic(.warning, "keybrokerd would refuse this file: \(error)", file: file))
+                do throws(Failure) {
+                    texts.append(PolicyText(file: file, bytes: try readSmallFile(file, limit: Limits.policyBytes)))
+                } catch { diagnostics.append(Diagnostic(.error, "cannot be read: \(error.reason)", file: file)) }
+            } catch {
+                diagnostics.append(Diagnostic(.error, "the policy cannot be used: \(error)", file: file))
+            }
+        }
+        if texts.isEmpty, diagnostics.isEmpty {
+            diagnostics.append(Diagnostic(.error, "there is no *.policy file in it", file: paths.first ?? "the policy"))
+        }
+        let reading = read(texts, in: surroundings())
+        diagnostics += reading.diagnostics
+        guard let policy = reading.policy, !diagnostics.contains(where: { $0.severity == .error }) else {
+            return Loading(loaded: nil, diagnostics: diagnostics)
+        }
+        var digest = SHA256()
+        for text in texts { digest.update(text.bytes) }
+        let hex = String(decoding: digest.finish(), as: UTF8.self)
+        return Loading(
+            loaded: LoadedPolicy(policy: policy, digest: hex, files: texts.map(\.file)), diagnostics: diagnostics)
+    }
+
+    private func files(_ diagnostics: inout [Diagnostic], _ distrusted: Distrusted) -> [String] {
+        var files: [String] = []
+        for path in paths {
+            guard TrustedOwners.isDirectory(path) else {
+                if path != optionalPath { files.append(path) }
+                continue
+            }
+            do throws(Distrust) {
+                files += Self.policies(in: path, try owners.entries(ofDirectory: path))
+            } catch where distrusted == .isWarning && error.kind == .untrusted {
+                // Each file of it is said to be untrusted, for the same reason.
+                files += Self.policies(in: path, (try? directoryEntries(path)) ?? [])
+            } catch {
+                diagnostics.append(Diagnostic(.error, "the policy cannot be used: \(error)", file: path))
+            }
+        }
+        return files
+    }
+
+    private static func policies(in directory: String, _ names: [String]) -> [String] {
+        names.filter { $0.hasSuffix(".policy") && !$0.hasPrefix(".") }.map { "\(directory)/\($0)" }
+    }
+
+    private func bytes(of file: String, room: Int) throws(Distrust) -> [UInt8] {
+        let trusted = try owners.place(of: file).open()
+        do throws(Failure) { return try trusted.descriptor.readAll(limit: room, file) } catch {
+            throw Distrust(unreadable: file, error)
+        }
+    }
+
+    /// This machine, as a policy refers to it. Each account is looked up once.
+    private func surroundings() -> Surroundings {
+        let users = Memory { name throws(Failure) in try Accounts.user(named: name)?.uid }
+        let groups = Memory { name throws(Failure) in try Accounts.gid(ofGroup: name) }
+        let owners = owners
+        return Surroundings(
+            overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
+            fault: { source in
+                guard let path = source.path() else { return "no credential can be found: $CREDENTIALS_DIRECTORY is not set" }
+                do throws(Distrust) {
+                    _ = try owners.place(of: path)
+                    return nil
+                } catch {
+                    switch error.kind {
+                    case .missing: return "there is no such file now: \(error)"
+                    case .untrusted: return "the file would not be handed out: \(error)"
+                    case .unreadable, .shortage: return "whether the file can be handed out is not known: \(error)"
+                    }
+                }
+            })
+    }
+}
+
+/// Remembers what was looked up.
+private final class Memory {
+    private var known: [String: Surroundings.Found] = [:]
+    private let lookUp: (String) throws(Failure) -> UInt32?
+
+    init(_ lookUp: @escaping (String) throws(Failure) -> UInt32?) { self.lookUp = lookUp }
+
+    func found(_ name: String) -> Surroundings.Found {
+        if let found = known[name] { return found }
+        let found: Surroundings.Found
+        do throws(Failure) { found = try lookUp(name).map { .id($0) } ?? .unknown } catch {
+            found = .failed(error.reason)
+        }
+        known[name] = found
+        return found
+    }
+}
+
+extension Source {
+    /// Where the file is: nil for a credential where the service manager gave none.
+    package func path() -> String? {
+        switch self {
+        case .file(let path): path
+        case .credential(let id): environment("CREDENTIALS_DIRECTORY").map { "\($0)/\(id)" }
+        }
+    }
+}

@@ -1,0 +1,77 @@
+// The socket that callers come to: its directory, owner and mode, and nobody else's at its place.
+//
+// Must never remove what is not a stale socket of its own, listen where others could put a socket in its
+// stead, or take the place of an instance that lives.
+
+internal import Kernel
+internal import Wire
+
+/// A listening socket and what is held for as long as it is.
+struct Listening: ~Copyable {
+    let socket: SeqpacketSocket
+    /// Nil where the service manager made the socket.
+    private let claim: LockFile?
+    private let path: String?
+
+    /// Takes the service manager's socket, or makes one at `path`.
+    /// - Parameter group: who may connect; nil leaves it to the socket's own group.
+    static func begun(at path: String, group: UInt32?, mode: UInt32, owners: TrustedOwners) throws(Exit) -> Listening {
+        let inherited = try Exit.onFailure { () throws(Failure) in try ServiceManager.inheritedListener() }
+        if let inherited {
+            _ = inherited.refuseDescriptors()
+            return Listening(socket: inherited, claim: nil, path: nil)
+        }
+        try makeDirectory(above: path, owners: owners)
+        do throws(Distrust) { try owners.checkDirectories(above: path) } catch {
+            throw Exit(.system, "the socket cannot be at \(path): \(error)")
+        }
+        let claim = try Exit.onFailure { () throws(Failure) in try LockFile.claimed(path + ".lock") }
+        guard let claim else { throw Exit(.busy, "another keybrokerd serves \(path)") }
+        try removeStaleSocket(path, owners: owners)
+        let socket = try Exit.onFailure { () throws(Failure) in try SeqpacketSocket.bound(to: path) }
+        try Exit.onFailure { () throws(Failure) in
+            // Before anybody can connect.
+            try setMode(path, mode)
+            if let group { try setOwner(path, uid: nil, gid: group) }
+            _ = socket.refuseDescriptors()
+            try socket.listen(backlog: Limits.backlog)
+        }
+        return Listening(socket: socket, claim: claim, path: path)
+    }
+
+    /// Makes the directory of its own that the default socket is in; those above must be there.
+    private static func makeDirectory(above path: String, owners: TrustedOwners) throws(Exit) {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+        let directory = String(path[..<slash])
+        do throws(Distrust) { try owners.checkDirectories(above: directory) } catch {
+            throw Exit(.system, "the socket cannot be at \(path): \(error)")
+        }
+        try Exit.onFailure { () throws(Failure) in
+            _ = try Kernel.makeDirectory(directory, mode: Privileges.isRoot ? 0o755 : 0o700)
+        }
+    }
+
+    private static func removeStaleSocket(_ path: String, owners: TrustedOwners) throws(Exit) {
+        let status = try Exit.onFailure { () throws(Failure) in try statusWithoutFollowing(path) }
+        guard let status else { return }
+        guard status.kind == .socket, owners.contains(status.owner) else {
+            throw Exit(
+                .system, "there is something at \(path) that is no socket of this daemon's; move it away, "
+                    + "or choose another place with --socket")
+        }
+        do throws(Failure) { _ = try SeqpacketSocket.connected(to: path) } catch {
+            if error.code == Failure.connectionRefused {
+                try Exit.onFailure { () throws(Failure) in try removeFile(path) }
+                return
+            }
+            throw Exit(.busy, "whether somebody listens at \(path) cannot be told: \(error)")
+        }
+        throw Exit(.busy, "another program listens at \(path)")
+    }
+
+    /// Leaves nothing behind, where the account that the daemon has become may do that: root's directory
+    /// keeps the socket, which nobody answers any more, until the next start.
+    borrowing func removeSocket() {
+        if let path { try? removeFile(path) }
+    }
+}

@@ -1,0 +1,298 @@
+// The loop: a turn gathers the decisions of all that is ready, commits their records, then sends.
+//
+// One thread. Must never block on a client, answer one before its record is in the log, or end because
+// of anything that a client did.
+
+internal import Audit
+internal import Broker
+internal import Kernel
+internal import Policy
+internal import PolicyLoading
+internal import Wire
+
+final class Server {
+    private let listening: Listening
+    private let signals: Signals
+    private let watch: ChangeWatch?
+    private let broker: Broker
+    private let policyFiles: PolicyFiles
+    private let manager: ServiceManager
+    private let maxConnections: Int
+    private let poller: Poller
+
+    private var connections: [UInt64: Connection] = [:]
+    private var lastNumber: UInt64 = Token.firstConnection
+    private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
+    private var isStopping = false
+
+    private var nextSweep = Instant(nanoseconds: .max)
+    private var nextSignOfLife: Instant?
+    /// Nil while new connections are taken.
+    private var acceptAgain: Instant?
+    private var acceptTrouble = Sparing(), peerTrouble = Sparing(), sendTrouble = Sparing()
+
+    /// What the poller knows the daemon's own descriptors by.
+    private enum Token {
+        static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, firstConnection: UInt64 = 16
+    }
+
+    /// What a turn has to send, in order.
+    private typealias Turn = [(connection: Connection, answer: Answer)]
+
+    init(
+        _ listening: consuming Listening, signals: consuming Signals, watch: ChangeWatch?, broker: Broker,
+        poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, maxConnections: Int
+    ) {
+        self.listening = listening
+        self.signals = signals
+        self.watch = watch
+        self.broker = broker
+        self.policyFiles = policyFiles
+        self.manager = manager
+        self.maxConnections = maxConnections
+        self.poller = poller
+        nextSignOfLife = manager.watchdogMilliseconds.map { Instant.now.after(milliseconds: $0) }
+    }
+
+    /// Serves until a signal ends it.
+    func run() throws(Failure) {
+        try poller.watch(listening.socket.descriptor, for: .reading, as: Token.listener)
+        try poller.watch(signals.descriptor, for: .reading, as: Token.signals)
+        if let watch { try poller.watch(watch.descriptor, for: .reading, as: Token.changes) }
+        while !isStopping { try turn(wait: untilNextChore()) }
+        manager.stopping()
+        // What had come in by then is still answered.
+        try turn(wait: 0)
+        do throws(Failure) { try broker.stop() } catch { Say.line("the end could not be recorded: \(error)") }
+        listening.removeSocket()
+    }
+
+    // MARK: A turn
+
+    private func turn(wait: Int?) throws(Failure) {
+        let events = try poller.wait(milliseconds: wait)
+        // First, so that no answer of this turn is given by what is no longer so.
+        if events.contains(where: { $0.token == Token.changes }) { broker.noteChanges() }
+
+        var turn: Turn = []
+        for event in events {
+            switch event.token {
+            case Token.listener: accept(&turn)
+            case Token.signals, Token.changes: break
+            case let number:
+                if let connection = connections[number] { attend(to: connection, event, &turn) }
+            }
+        }
+        chores()
+        deliver(turn)
+        // Last, so that what came before a signal is answered as of before it.
+        if events.contains(where: { $0.token == Token.signals }) { obeySignals() }
+    }
+
+    /// Takes new connections: who it is, whether there is room.
+    private func accept(_ turn: inout Turn) {
+        do throws(Failure) {
+            // Each turn, no more than there is room for: the others wait in the backlog.
+            for _ in 0..<max(1, maxConnections / 4) {
+                guard let socket = try listening.socket.accept() else { return }
+                welcome(socket, &turn)
+            }
+        } catch {
+            guard error.isShortage else { return acceptTrouble.say("a connection could not be taken: \(error)") }
+            acceptTrouble.say("no connection can be taken for want of descriptors or memory: \(error); going on")
+            pauseAccepting()
+        }
+    }
+
+    private func welcome(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) {
+        let peer: Peer
+        do throws(Failure) { peer = try socket.peer() } catch {
+            // Nothing is known of it, so it gets nothing; where that is this daemon's want, it is told.
+            peerTrouble.say("a caller's identity could not be read: \(error)")
+            if error.isShortage {
+                try? socket.send(Reply.busy(decision: 0, milliseconds: Limits.busyMilliseconds).packet)
+                socket.takeNoMore()
+            }
+            return
+        }
+        lastNumber += 1
+        switch broker.admit(peer, total: connections.count, most: maxConnections) {
+        case .turnedAway(let client, let answer):
+            turn.append((Connection(number: lastNumber, socket: socket, client: client, isAdmitted: false), answer))
+        case .admitted(let client):
+            let connection = Connection(number: lastNumber, socket: socket, client: client, isAdmitted: true)
+            connections[lastNumber] = connection
+            nextSweep = min(nextSweep, connection.expiry)
+            do throws(Failure) {
+                try poller.watch(connection.socket.descriptor, for: .reading, as: connection.number)
+            } catch { drop(connection) }
+        }
+    }
+
+    /// Answers what a connection sent, or ends it where the client has gone.
+    private func attend(to connection: Connection, _ event: Poller.Event, _ turn: inout Turn) {
+        do throws(Failure) {
+            if event.isReadable, !connection.isMuted {
+                switch try connection.packet(into: &buffer, mayBeEnd: event.peerIsDone || event.isHungUp) {
+                case .packet(let packet): turn.append((connection, broker.answer(packet, from: connection.client)))
+                case .end: drop(connection)
+                case .none: break
+                }
+            } else if event.isWritable {
+                try goOnListing(connection)
+            } else if event.isHungUp || event.peerIsDone {
+                drop(connection)
+            }
+        } catch {
+            // It reset the connection, or the like: its own affair.
+            drop(connection)
+        }
+    }
+
+    /// Commits the records of a turn and then sends its answers.
+    private func deliver(_ turn: Turn) {
+        var turn = turn
+        // Twice at the most: an answer that could not be delivered is answered once more.
+        repeat {
+            commit(turn)
+            var again: Turn = []
+            for (connection, answer) in turn { send(answer, to: connection, &again) }
+            turn = again
+        } while !turn.isEmpty
+        // What was not delivered, to clients that are gone, is in no turn and still to be recorded.
+        commit([])
+    }
+
+    private func commit(_ turn: Turn) {
+        switch broker.commit(turn.map(\.answer)) {
+        case .asEver: break
+        case .failed(let failure):
+            Say.line("the audit log cannot be written: \(failure); nothing is granted until it can")
+        case .recovered(let withdrawn):
+            Say.line("the audit log is written again; \(withdrawn) requests were answered as unavailable meanwhile")
+        }
+    }
+
+    private func send(_ answer: Answer, to connection: Connection, _ again: inout Turn) {
+        do throws(Failure) {
+            try connection.send(answer)
+            if case .names = answer.reply {
+                connection.names = answer.names
+                try goOnListing(connection)
+            }
+            if answer.isLast { retire(connection) }
+        } catch {
+            sendTrouble.say("a reply to uid \(connection.client.peer.uid) could not be sent: \(error)")
+            if let instead = broker.undelivered(answer, to: connection.client, error) {
+                again.append((connection, instead))
+            } else {
+                drop(connection)
+            }
+        }
+    }
+
+    private func goOnListing(_ connection: Connection) throws(Failure) {
+        let wasWaiting = connection.isWaitingToSend
+        connection.isWaitingToSend = try !connection.sendNames()
+        guard connection.isWaitingToSend != wasWaiting else { return }
+        try poller.change(
+            connection.socket.descriptor, to: connection.isWaitingToSend ? .writing : .reading, as: connection.number)
+    }
+
+    // MARK: The end of a connection
+
+    /// Ends it as soon as nothing that was sent on it is unread.
+    private func retire(_ connection: Connection) {
+        guard connection.isAdmitted, (try? connection.hasUnreadDescriptors()) == true else {
+            connection.socket.takeNoMore()
+            return drop(connection)
+        }
+        connection.isMuted = true
+        connection.expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
+        do throws(Failure) {
+            try poller.change(connection.socket.descriptor, to: .hangUp, as: connection.number)
+        } catch { drop(connection) }
+    }
+
+    private func drop(_ connection: Connection) {
+        guard connections.removeValue(forKey: connection.number) != nil else { return }
+        broker.dismiss(connection.client)
+    }
+
+    // MARK: What is due
+
+    /// How long nothing has to be done, in milliseconds; nil: for ever.
+    private func untilNextChore() -> Int? {
+        let dues = [nextSweep, broker.nextSettling, acceptAgain, nextSignOfLife].compactMap(\.self)
+        guard let next = dues.min(), next.nanoseconds != .max else { return nil }
+        return Instant.now.milliseconds(until: next)
+    }
+
+    private func chores() {
+        let now = Instant.now
+        if let due = broker.nextSettling, due <= now { broker.settle() }
+        if nextSweep <= now { sweep(now) }
+        if let again = acceptAgain, again <= now { resumeAccepting() }
+        if let due = nextSignOfLife, due <= now {
+            manager.isAlive()
+            nextSignOfLife = manager.watchdogMilliseconds.map { now.after(milliseconds: $0) }
+        }
+    }
+
+    /// Ends connections on which nothing came for too long.
+    private func sweep(_ now: Instant) {
+        for connection in Array(connections.values) where connection.expiry <= now {
+            retire(connection)
+        }
+        nextSweep = connections.values.map(\.expiry).min() ?? Instant(nanoseconds: .max)
+    }
+
+    private func pauseAccepting() {
+        acceptAgain = Instant.now.after(milliseconds: Limits.busyMilliseconds)
+        setAccepting(.hangUp)
+    }
+
+    private func resumeAccepting() {
+        acceptAgain = nil
+        setAccepting(.reading)
+    }
+
+    private func setAccepting(_ interest: Poller.Interest) {
+        do throws(Failure) {
+            try poller.change(listening.socket.descriptor, to: interest, as: Token.listener)
+        } catch { acceptTrouble.say("the socket could not be watched: \(error)") }
+    }
+
+    // MARK: Signals
+
+    private func obeySignals() {
+        while let signal = signals.next() {
+            switch signal {
+            case .stop: isStopping = true
+            case .reload(let uid, let pid): reload(askedBy: uid, pid: pid)
+            }
+        }
+    }
+
+    private func reload(askedBy uid: UInt32, pid: Int32) {
+        manager.reloading()
+        do throws(LogError) {
+            if try broker.reopenLog() { Say.line("goes on in a new audit log") }
+        } catch { Say.line("the audit log is not reopened, and the old file is written on: \(error)") }
+        let loading = policyFiles.load()
+        for diagnostic in loading.diagnostics { for line in diagnostic.lines { Say.line(line) } }
+        broker.adopt(loading, askedBy: uid, pid: pid)
+        commit([])
+        let summary =
+            loading.loaded == nil
+            ? "the new policy is faulty and was not taken (\(loading.faults) faults); the old one stays in force"
+            : "the policy was read anew: \(broker.policy.summary)"
+        Say.line(summary)
+        manager.ready(summary)
+    }
+}
+
+extension LoadedPolicy {
+    /// "3 keys, policy 1a2b3c4d5e6f"
+    var summary: String { "\(policy.keys.count) keys, policy \(digest.prefix(12))" }
+}

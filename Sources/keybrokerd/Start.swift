@@ -1,0 +1,154 @@
+// keybrokerd, from the command line to the loop: takes what only root may, gives root up, then reads the
+// policy and the log as the account that it will be.
+//
+// Must never serve without a valid policy and a log that can be written, nor with a right that it does
+// not need.
+
+internal import Audit
+internal import Broker
+internal import Kernel
+internal import Policy
+internal import PolicyLoading
+internal import Wire
+
+@main
+struct Start {
+    static func main() {
+        do throws(Exit) {
+            switch try request() {
+            case .help: StandardStream.output.writeLine(Options.help)
+            case .version: StandardStream.output.writeLine("keybrokerd \(version)")
+            case .serve(let options): try serve(options)
+            }
+        } catch {
+            for line in error.lines { Say.line(line) }
+            exitProcess(error.status.rawValue)
+        }
+    }
+
+    private static func request() throws(Exit) -> Options.Request {
+        do throws(Options.Fault) { return try Options.request(Array(CommandLine.arguments.dropFirst())) } catch {
+            throw Exit(.usage, "\(error.description); see keybrokerd --help")
+        }
+    }
+
+    private static func serve(_ options: Options) throws(Exit) {
+        let signals = try Exit.onFailure { () throws(Failure) in try Signals() }
+        let owners = TrustedOwners.now
+        let manager = ServiceManager()
+        let maxConnections = try connections(options)
+        let servesSystem = try Exit.onFailure { () throws(Failure) in
+            Privileges.isRoot ? true : try Privileges.canReadAnyFile()
+        }
+        let places: Places
+        do throws(Places.Unknown) {
+            places = try Places(options, owners: owners, servesSystem: servesSystem)
+        } catch { throw Exit(.usage, error.description) }
+
+        let account = try account(options)
+        let listening = try Listening.begun(
+            at: places.socket, group: try group(options), mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600),
+            owners: owners)
+        try makeLogDirectory(places.audit, for: account, owners: owners)
+        try Exit.onFailure { () throws(Failure) in
+            if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
+            try Privileges.harden()
+        }
+
+        let policy = try policy(places.policy)
+        let log: AuditLog
+        do throws(LogError) { log = try AuditLog(places.audit, syncs: options.auditSyncs) } catch {
+            if case .inUse = error { throw Exit(.busy, error.description) }
+            throw Exit(.audit, error.description)
+        }
+        if let recovery = log.recovery { Say.line("the audit log: \(recovery)") }
+        let watch = try? ChangeWatch()
+        let broker = Broker(policy: policy, log: log, owners: owners, watch: watch)
+        try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
+        // Room for all that can be ready at once: nothing waits for another turn.
+        let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: maxConnections + 8) }
+        let server = Server(
+            listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: places.policy,
+            manager: manager, maxConnections: maxConnections)
+        let state = "serves \(places.socket): \(policy.summary)"
+        Say.line(state)
+        manager.ready(state)
+        try Exit.onFailure { () throws(Failure) in try server.run() }
+    }
+
+    /// As many connections as there can be descriptors for: one each, two that are on their way, and some
+    /// for the daemon itself.
+    private static func connections(_ options: Options) throws(Exit) -> Int {
+        let limit = try Exit.onFailure { () throws(Failure) in try Privileges.raiseDescriptorLimit() }
+        let own = Limits.reservedDescriptors + Limits.rememberedPlaces
+        let possible = max(1, (limit - own) / 3)
+        if possible < options.maxConnections {
+            Say.line("at most \(possible) connections at a time, as the process may have \(limit) descriptors")
+        }
+        return min(possible, options.maxConnections)
+    }
+
+    /// The account to become; nil where the process is not root's and stays what it is.
+    private static func account(_ options: Options) throws(Exit) -> Account? {
+        guard Privileges.isRoot else {
+            guard options.user == nil else { throw Exit(.usage, "only root can become another user with --user") }
+            return nil
+        }
+        let name = options.user ?? "keybroker"
+        let found = try Exit.onFailure { () throws(Failure) in
+            if let number = decimal(name) {
+                guard let uid = UInt32(exactly: number), uid != .max else { return nil as Account? }
+                // Without an entry the group has the user's number.
+                return try Accounts.user(numbered: uid) ?? Account(name: name, uid: uid, gid: uid)
+            }
+            return try Accounts.user(named: name)
+        }
+        guard let found else {
+            throw Exit(
+                .usage, "there is no user '\(name)' to become: create it (useradd --system \(name)), "
+                    + "or name another with --user")
+        }
+        return found
+    }
+
+    /// Who may connect; nil where an ordinary user named nobody.
+    private static func group(_ options: Options) throws(Exit) -> UInt32? {
+        guard let name = options.socketGroup ?? (Privileges.isRoot ? "keyusers" : nil) else { return nil }
+        // The service manager has seen to it.
+        if environment("LISTEN_FDS") != nil && options.socketGroup == nil { return nil }
+        let found = try Exit.onFailure { () throws(Failure) in
+            if let number = decimal(name) { return UInt32(exactly: number).flatMap { $0 == .max ? nil : $0 } }
+            return try Accounts.gid(ofGroup: name)
+        }
+        guard let found else {
+            throw Exit(
+                .usage, "there is no group '\(name)' for those who may connect: create it "
+                    + "(groupadd --system \(name)), or name another with --socket-group")
+        }
+        return found
+    }
+
+    /// Makes the log's directory, which belongs to the account that writes there; those above must be there.
+    private static func makeLogDirectory(_ path: String, for account: Account?, owners: TrustedOwners) throws(Exit) {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
+        let directory = String(path[..<slash])
+        do throws(Distrust) { try owners.checkDirectories(above: directory) } catch {
+            // It may well be there, below what is not this account's to judge: opening the log will tell.
+            return
+        }
+        try Exit.onFailure(.audit) { () throws(Failure) in
+            guard try makeDirectory(directory, mode: 0o750), let account else { return }
+            try setOwner(directory, uid: account.uid, gid: account.gid)
+        }
+    }
+
+    private static func policy(_ files: PolicyFiles) throws(Exit) -> LoadedPolicy {
+        let loading = files.load()
+        let lines = loading.diagnostics.flatMap(\.lines)
+        guard let loaded = loading.loaded else {
+            throw Exit(.policy, lines: lines + ["the policy is faulty (\(loading.faults) faults), so nothing is served"])
+        }
+        for line in lines { Say.line(line) }
+        return loaded
+    }
+}
