@@ -24,6 +24,9 @@ package enum StandardStream: Int32, Sendable {
         _ = descriptor.release()
     }
 
+    /// Writes all bytes. Calls `write(2)`.
+    package func writeAll(_ bytes: [UInt8]) throws(Failure) { try unsafe writeAll(bytes.span.bytes) }
+
     package var isTerminal: Bool { isatty(rawValue) == 1 }
 }
 

@@ -1,0 +1,45 @@
+// keybroker get: a key's bytes on standard output.
+//
+// Must never leave them in memory that is not wiped, nor show them on a terminal unasked.
+
+internal import ArgumentParser
+internal import Kernel
+internal import KeyBrokerClient
+
+struct Get: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        abstract: "Writes a key to standard output.",
+        discussion: "For a program that reads its key from a pipe or a file of its own, as in a start script.")
+
+    @Argument(help: "The key's name in the policy.")
+    var name: String
+
+    @Flag(help: "Write the certificate that belongs to the key instead.")
+    var certificate = false
+
+    @Flag(help: "Write even to a terminal.")
+    var force = false
+
+    @OptionGroup var options: BrokerOptions
+
+    func run() throws {
+        // Before asking: no grant is recorded for a key that is not used.
+        guard force || certificate || !StandardStream.output.isTerminal else {
+            throw fail(
+                "standard output is a terminal, where a private key is not shown; redirect it, or use --force",
+                status: 64)
+        }
+        let key = try asking { () throws(KeyBrokerError) in
+            try options.broker.key(name, waitingUpTo: options.patience)
+        }
+        let bytes = try asking { () throws(KeyBrokerError) in
+            certificate ? try key.readCertificate() : try key.readKey()
+        }
+        guard let bytes else {
+            throw fail("key '\(name)': the policy names no certificate for it", status: 69)
+        }
+        try output { () throws(Failure) in
+            try bytes.withBytes { bytes throws(Failure) in try StandardStream.output.writeAll(bytes) }
+        }
+    }
+}

@@ -1,0 +1,75 @@
+// keybroker, the command-line tool: its commands and what they share.
+//
+// Must never print a key to a terminal unasked, nor end with a status that sysexits.h does not give that
+// meaning.
+
+internal import ArgumentParser
+internal import Kernel
+internal import KeyBrokerClient
+internal import Wire
+
+@main
+struct KeyBrokerTool: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keybroker",
+        abstract: "Asks the key broker for private keys, and looks after its policy.",
+        discussion: """
+            Exit status: 0 done, 64 usage, 69 the broker cannot be reached, 71 system error, 74 the audit log \
+            cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
+            """,
+        version: "keybroker \(version)",
+        subcommands: [Get.self, List.self, PolicyCommand.self])
+
+    static func main() {
+        // A reader that goes away ends the writing, by the error of the write.
+        Signals.ignoreBrokenPipes()
+        main(nil)
+    }
+}
+
+/// How to reach the broker.
+struct BrokerOptions: ParsableArguments {
+    @Option(
+        name: .customLong("socket"),
+        help: ArgumentHelp(
+            "The broker's socket (default: $KEYBROKER_SOCKET, else \(KeyBroker.defaultSocketPath)).", valueName: "path"))
+    var socketPath: String?
+
+    @Option(help: ArgumentHelp("How long to wait for a broker that is starting or busy.", valueName: "seconds"))
+    var wait: Double = 0
+
+    func validate() throws {
+        guard wait >= 0, wait <= 86_400 else { throw ValidationError("--wait is from 0 to 86400 seconds.") }
+    }
+
+    var broker: KeyBroker { KeyBroker(socketPath: socketPath) }
+    var patience: Duration { .seconds(wait) }
+}
+
+/// How a table is printed.
+enum TableFormat: String, ExpressibleByArgument, CaseIterable {
+    case text, json
+}
+
+/// Ends the program with one line on standard error.
+func fail(_ line: String, status: Int32) -> ExitCode {
+    StandardStream.error.writeLine("keybroker: \(line)")
+    return ExitCode(status)
+}
+
+/// What the broker brought, or the end of the program.
+func asking<R: ~Copyable>(_ body: () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
+    do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
+}
+
+/// Writes to standard output. A reader that has gone is no error of ours to report.
+func output(_ write: () throws(Failure) -> Void) throws(ExitCode) {
+    do { try write() } catch {
+        if error.code == Failure.brokenPipe { throw ExitCode(0) }
+        throw fail("cannot write to standard output: \(error)", status: 71)
+    }
+}
+
+func output(line: String) throws(ExitCode) {
+    try output { () throws(Failure) in try StandardStream.output.writeAll(Array((line + "\n").utf8)) }
+}

@@ -1,0 +1,23 @@
+// keybroker list: the keys that the caller may get.
+
+internal import ArgumentParser
+internal import KeyBrokerClient
+
+struct List: ParsableCommand {
+    static let configuration = CommandConfiguration(abstract: "Lists the keys that you may get.")
+
+    @Option(help: "'text': one name a line; 'json': one object a line.")
+    var format = TableFormat.text
+
+    @OptionGroup var options: BrokerOptions
+
+    func run() throws {
+        let names = try asking { () throws(KeyBrokerError) in
+            try options.broker.keys(waitingUpTo: options.patience)
+        }
+        for name in names {
+            // A key's name needs no escaping: see KeyName.
+            try output(line: format == .json ? #"{"key":"\#(name)"}"# : name)
+        }
+    }
+}
