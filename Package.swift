@@ -63,5 +63,23 @@ let package = Package(
         .executableTarget(
             name: "keybroker-tls-demo", dependencies: ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
             swiftSettings: strict),
+
+        // Tests: pure parts by themselves, the rest as real processes under real uids.
+        .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
+        .testTarget(
+            name: "PolicyTests", dependencies: ["Policy", "Wire", "TestSupport"], exclude: ["Golden"],
+            swiftSettings: strict),
+        .testTarget(name: "AuditTests", dependencies: ["Audit", "Kernel", "TestSupport"], swiftSettings: strict),
+        .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "BrokerTests", dependencies: ["Broker", "Audit", "Kernel", "Wire"], swiftSettings: strict),
+        .testTarget(
+            name: "ClientTests", dependencies: ["KeyBrokerClient", "Kernel", "Wire", "TestSupport"],
+            swiftSettings: strict),
+        .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],
+            exclude: ["Peers"], swiftSettings: strict),
     ]
 )

@@ -4,69 +4,26 @@
 
 internal import Wire
 
-/// The bytes of one file.
-package struct PolicyText: Sendable {
-    package let file: String
-    package let bytes: [UInt8]
-
-    package init(file: String, bytes: [UInt8]) {
-        self.file = file
-        self.bytes = bytes
-    }
-}
-
-/// What a policy's words stand for on this machine: accounts, and the files of keys.
-package struct Surroundings {
-    package enum Found: Equatable, Sendable {
-        case id(UInt32)
-        case unknown
-        /// The look-up itself failed, for that reason: nothing is known.
-        case failed(String)
-    }
-    package let user: (String) -> Found
-    package let group: (String) -> Found
-    /// The uid that the kernel shows for all it cannot express: no line can permit it.
-    package let overflowUID: UInt32
-    /// Why a key's or certificate's file could not be handed out now, as a sentence; nil where it could.
-    package let fault: (Source) -> String?
-
-    package init(
-        overflowUID: UInt32, user: @escaping (String) -> Found, group: @escaping (String) -> Found,
-        fault: @escaping (Source) -> String?
-    ) {
-        self.user = user
-        self.group = group
-        self.overflowUID = overflowUID
-        self.fault = fault
-    }
-}
-
-/// What came of reading a policy: a policy only where there is no fault. In the order of files, lines and
-/// columns.
-package struct Reading {
-    package let policy: Policy?
-    package let diagnostics: [Diagnostic]
-}
-
-/// Reads a policy from its files, which are one policy: a permit in one may be for a key of another.
-package func read(_ texts: [PolicyText], in surroundings: Surroundings) -> Reading {
-    var grammar = Grammar(surroundings)
-    for text in texts { grammar.read(text) }
-    return grammar.finish()
-}
-
-private struct Grammar {
+struct Grammar {
     private let surroundings: Surroundings
     private var policy = Policy()
     private var diagnostics: [(order: Order, diagnostic: Diagnostic)] = []
+    private var mentions: [Mention] = []
     private var permits: [Permit] = []
+    /// What `key` lines name, faulty ones included: a fault of theirs is not reported twice.
+    private var namedKeys: Set<KeyName> = []
     private var declarations: [Declaration] = []
     /// Where each bound of each identity was set; a nil identity is `each-user`.
     private var boundPlaces: [BoundOf: Place] = [:]
     private var files: [PolicyText] = []
     private var line = Line(file: 0, number: 0, bytes: [])
 
-    /// A key of a permit, as it was written: whether it is declared is known at the end.
+    /// A key's name in a permit: whether it is declared is known at the end.
+    private struct Mention {
+        let name: KeyName
+        let line: Line
+        let word: Word
+    }
     private struct Permit {
         let rule: Rule
         let line: Line
@@ -140,6 +97,7 @@ private struct Grammar {
     private mutating func readKey(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let nameWord = try next(&words, "the key's name is missing")
         let name = keyName(nameWord)
+        if let name { namedKeys.insert(name) }
         let sourceWord = try next(&words, "the path of the key's file is missing")
         let source = source(sourceWord)
         var files = source.map { [($0, sourceWord)] } ?? []
@@ -207,7 +165,9 @@ private struct Grammar {
         guard keyword.says("key") else { throw unknown(keyword, among: unit == nil ? ["unit", "key"] : ["key"]) }
         if words.isEmpty { throw missing("the name of a key is missing") }
         while let word = words.popFirst() {
-            guard let name = keyName(word), let identity, !isFaulty else { continue }
+            guard let name = keyName(word) else { continue }
+            mentions.append(Mention(name: name, line: line, word: word))
+            guard let identity, !isFaulty else { continue }
             let rule = Rule(
                 identity: identity, writtenIdentity: who.text, unit: unit, key: name, place: place)
             permits.append(Permit(rule: rule, line: line, word: word))
@@ -303,19 +263,17 @@ private struct Grammar {
 
     /// What can be said only when every line is known.
     mutating func finish() -> Reading {
-        for permit in permits {
-            if policy.keys[permit.rule.key] != nil {
-                policy.add(permit.rule)
-            } else {
-                let name = permit.rule.key
-                line = permit.line
-                report("no key '\(name)' is declared; a line 'key \(name) PATH' is missing", permit.word)
-            }
+        for permit in permits { policy.add(permit.rule) }
+        for mention in mentions where !namedKeys.contains(mention.name) {
+            line = mention.line
+            report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
         }
         warnOfUselessPermits()
+        // Where a line is faulty, that nobody may get a key may only be for that.
+        let isFaulty = diagnostics.contains { $0.diagnostic.severity == .error }
         for declaration in declarations {
             line = declaration.line
-            if policy.rules[declaration.name] == nil {
+            if policy.rules[declaration.name] == nil, !isFaulty {
                 report("nobody may get key '\(declaration.name)': no line permits it", declaration.word, .warning)
             }
             for (source, word) in declaration.sources {
@@ -323,7 +281,6 @@ private struct Grammar {
             }
         }
         let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
-        let isFaulty = all.contains { $0.severity == .error }
         return Reading(policy: isFaulty ? nil : policy, diagnostics: all)
     }
 

@@ -1,0 +1,154 @@
+import Foundation
+import Kernel
+import TestSupport
+import Testing
+
+@testable import Audit
+
+struct LogTests {
+    private let sandbox = Sandbox("log")
+    private var path: String { sandbox["audit.jsonl"] }
+
+    /// The chain as keybroker's contract describes it, with nothing of the product's but its hash.
+    private func verify(_ lines: [Substring], before: String = String(repeating: "0", count: 64)) throws -> (Int, String) {
+        var (chain, number) = (before, 0)
+        for line in lines {
+            let cut = try #require(line.range(of: #","chain":""#))
+            var hash = SHA256()
+            hash.update(Array(chain.utf8))
+            hash.update(Array(line[..<cut.lowerBound].utf8))
+            chain = String(decoding: hash.finish(), as: UTF8.self)
+            #expect(line[cut.upperBound...] == "\(chain)\"}")
+            number = try #require((JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])?["seq"] as? Int)
+        }
+        return (number, chain)
+    }
+
+    /// Opens the log. Where it was just closed, a program that another test starts at this very moment may
+    /// still hold a copy of its descriptor, until it runs.
+    private func opened() throws -> AuditLog {
+        let deadline = Date(timeIntervalSinceNow: 5)
+        while true {
+            do throws(LogError) { return try AuditLog(path, syncs: true) } catch {
+                guard case .inUse = error, Date() < deadline else { throw error }
+            }
+        }
+    }
+
+    private func lines(_ name: String = "audit.jsonl") throws -> [Substring] { try sandbox.text(name).split(separator: "\n") }
+
+    private func write(_ count: Int, to log: AuditLog) throws {
+        for _ in 0..<count { _ = log.stage(Record(.request)) }
+        try log.commit()
+    }
+
+    @Test func theHashIsSHA256() {
+        var hash = SHA256()
+        hash.update(Array("abc".utf8))
+        // FIPS 180-4's own example.
+        let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
+        #expect(String(decoding: hash.finish(), as: UTF8.self) == expected)
+    }
+
+    @Test func numbersAndChainGoOnOverRestarts() throws {
+        for _ in 0..<3 { try write(4, to: opened()) }
+        #expect(try verify(lines()).0 == 12)
+        #expect(try lines().count == 12)
+    }
+
+    @Test func nothingIsThereBeforeTheCommit() throws {
+        let log = try opened()
+        #expect(log.stage(Record(.start)) == 1)
+        #expect(try sandbox.text("audit.jsonl").isEmpty)
+        try log.commit()
+        #expect(try lines().count == 1)
+    }
+
+    @Test func anUnfinishedRecordIsCutOffAndNoted() throws {
+        try write(3, to: opened())
+        let whole = try sandbox.text("audit.jsonl")
+        let last = try #require(lines().last)
+        // Wherever the write was cut: within the last line, or just its line feed missing.
+        for cut in [1, 2, 40, last.count - 1, last.count] {
+            try sandbox.write("audit.jsonl", String(whole.dropLast(cut)))
+            let log = try opened()
+            let recovery = try #require(log.recovery)
+            #expect(recovery.hasPrefix("cut off \(last.count + 1 - cut) bytes of a record that was never finished: {"))
+            #expect(log.stage(Record(.start)) == 3)
+            try log.commit()
+            #expect(try verify(lines()).0 == 3)
+        }
+    }
+
+    @Test func aLogWhoseEndWasChangedIsNotWrittenOn() throws {
+        try write(3, to: opened())
+        let whole = try sandbox.text("audit.jsonl")
+        let damages = [
+            whole.replacingOccurrences(of: #""seq":3"#, with: #""seq":9"#), whole + "not a record\n", whole + "\n",
+            whole + String(repeating: "\0", count: 4096) + "\n",
+            try lines().dropFirst(2).joined(separator: "\n") + "\n",
+            try lines().enumerated().filter { $0.offset != 1 }.map { String($0.element) }.joined(separator: "\n") + "\n",
+        ]
+        for damage in damages {
+            try sandbox.write("audit.jsonl", damage)
+            #expect(throws: LogError.self, "\(damage)") { _ = try opened() }
+            #expect(try sandbox.text("audit.jsonl") == damage)
+        }
+    }
+
+    @Test func aRotatedLogContinues() throws {
+        let log = try opened()
+        try write(2, to: log)
+        #expect(try !log.reopen())
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
+        #expect(try log.reopen())
+        try write(2, to: log)
+        let (_, head) = try verify(lines("audit.jsonl.1"))
+        #expect(try lines()[0].contains(#","previous":"\#(head)","chain":"#))
+        #expect(try lines()[1].contains("previous") == false)
+        #expect(try verify(lines(), before: head).0 == 4)
+    }
+
+    @Test func aLogThatWasRotatedAwayWhileNobodyRanContinues() throws {
+        try write(2, to: opened())
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".2")
+        try write(3, to: opened())
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
+        try sandbox.write("audit.jsonl", "")
+        do {
+            let log = try opened()
+            #expect(log.recovery == "continues \(path).1, which ends with record 5")
+            try write(1, to: log)
+        }
+        let (_, first) = try verify(lines("audit.jsonl.2"))
+        let (_, second) = try verify(lines("audit.jsonl.1"), before: first)
+        #expect(try verify(lines(), before: second).0 == 6)
+        // And over a restart, where the only record is one that says what was before it.
+        #expect(try opened().stage(Record(.start)) == 7)
+    }
+
+    @Test func whatADamagedLogStillHasIsContinued() throws {
+        try write(3, to: opened())
+        try sandbox.write("audit.jsonl.damaged", try sandbox.text("audit.jsonl") + "garbage\n")
+        try sandbox.remove("audit.jsonl")
+        let log = try opened()
+        #expect(log.stage(Record(.start)) == 4)
+    }
+
+    @Test func oneWriterOnly() throws {
+        let log = try opened()
+        #expect { _ = try AuditLog(path, syncs: true) } throws: { error in
+            if case LogError.inUse = error { true } else { false }
+        }
+        try write(1, to: log)
+    }
+
+    @Test func linksAndOtherThingsAreNotALog() throws {
+        try sandbox.write("real", "")
+        try sandbox.link("audit.jsonl", to: "real")
+        #expect(throws: LogError.self) { _ = try opened() }
+        try sandbox.remove("audit.jsonl")
+        try sandbox.directory("audit.jsonl")
+        #expect(throws: LogError.self) { _ = try opened() }
+    }
+}

@@ -1,0 +1,123 @@
+// The rules of the house, as far as they can be seen in the text: where `unsafe` may stand, what the daemon
+// is made of, which way the arrows point.
+
+import Foundation
+import TestSupport
+import Testing
+
+struct HouseTests {
+    private static let sources = projectFolder.appendingPathComponent("Sources")
+
+    private func swiftFiles(_ folder: URL) throws -> [(path: String, lines: [Substring])] {
+        let names = FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String } ?? []
+        return try names.filter { $0.hasSuffix(".swift") }.sorted().map { name in
+            let data = try Data(contentsOf: folder.appendingPathComponent(name))
+            return (name, String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false))
+        }
+    }
+
+    /// The code of a line, without its comment and without the texts in it.
+    private func code(_ line: Substring) -> String {
+        let withoutTexts = line.replacing(#/"([^"\\]|\\.)*"/#, with: "\"\"")
+        return String(withoutTexts.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false)[0])
+    }
+
+    @Test func unsafeHasTwoAddresses() throws {
+        let files = try swiftFiles(Self.sources)
+        #expect(files.count > 30)
+        let unsafeWord = #/\bunsafe\b|@unsafe|Unsafe[A-Z]\w*|unsafeBitCast|withUnsafe|_unsafe|nonisolated\(unsafe\)/#
+        for (path, lines) in files where !path.hasPrefix("Kernel/") && !path.hasPrefix("TLS/") {
+            for (number, line) in lines.enumerated() where code(line).contains(unsafeWord) {
+                Issue.record("\(path):\(number + 1) is outside of Kernel and TLS: \(line)")
+            }
+        }
+    }
+
+    @Test func nothingIsForced() throws {
+        // A forced unwrap, try or cast; not `!=`, not a negation.
+        let forced = #/[\w\)\]]!(?![=])|\btry!|\bas!|\bfatalError\b|\bassumeUnwrapped\b/#
+        for (path, lines) in try swiftFiles(Self.sources) {
+            for (number, line) in lines.enumerated() where code(line).contains(forced) {
+                // SHA256 has no other way out where libcrypto has no memory left.
+                if path == "Kernel/SHA256.swift" { continue }
+                Issue.record("\(path):\(number + 1): \(line)")
+            }
+        }
+    }
+
+    @Test func everyFileSaysWhatItIsFor() throws {
+        for (path, lines) in try swiftFiles(Self.sources) {
+            #expect(lines.first?.hasPrefix("// ") == true, "\(path) opens without saying what it is for")
+            #expect(lines.count < 400, "\(path) does not fit in the head")
+        }
+    }
+
+    /// Which module may import which: the house as it is drawn in README.
+    private static let arrows: [String: Set<String>] = [
+        "Wire": [], "Kernel": ["CKernel", "CCrypto", "Glibc"], "Policy": ["Wire"],
+        "PolicyLoading": ["Policy", "Kernel", "Wire"], "Audit": ["Kernel"],
+        "Broker": ["PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+        "keybrokerd": ["Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+        "KeyBrokerClient": ["Wire", "Kernel", "Dispatch", "Synchronization"],
+        "keybroker": ["KeyBrokerClient", "PolicyLoading", "Policy", "Wire", "Kernel", "ArgumentParser"],
+        "TLS": ["COpenSSL", "Kernel", "Glibc"], "keybroker-tls-demo": ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
+    ]
+
+    @Test func arrowsPointDown() throws {
+        for target in try FileManager.default.contentsOfDirectory(atPath: Self.sources.path).sorted() {
+            let files = try swiftFiles(Self.sources.appendingPathComponent(target))
+            if files.isEmpty { continue }
+            let allowed = try #require(Self.arrows[target], "\(target) has no place in the house")
+            for (path, lines) in files {
+                for line in lines {
+                    guard let match = line.firstMatch(of: #/^(?:\w+ |@\w+ )*import (?:struct |func )?(\w+)/#) else { continue }
+                    #expect(allowed.contains(String(match.1)), "\(target)/\(path): \(line)")
+                }
+            }
+        }
+    }
+
+    /// The daemon holds no Foundation and nothing of third parties: neither in its sources nor as linked.
+    @Test func theDaemonsClosureIsItsOwn() throws {
+        var closure: Set<String> = []
+        var open = ["keybrokerd"]
+        while let target = open.popLast() {
+            guard closure.insert(target).inserted else { continue }
+            open += Self.arrows[target] ?? []
+        }
+        let expected: Set = [
+            "keybrokerd", "Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "CKernel", "CCrypto", "Glibc",
+        ]
+        #expect(closure == expected)
+        let linked = try Program.run("/usr/bin/ldd", [Program.built("keybrokerd")])
+        #expect(linked.status == 0)
+        #expect(linked.output.contains("libcrypto"))
+        for unwanted in ["Foundation", "libssl", "ArgumentParser"] {
+            #expect(!linked.output.contains(unwanted), "\(linked.output)")
+        }
+    }
+
+    @Test func everyTargetIsBuiltStrictly() throws {
+        let manifest = try String(contentsOf: projectFolder.appendingPathComponent("Package.swift"), encoding: .utf8)
+        for setting in [".swiftLanguageMode(.v6)", ".strictMemorySafety()", ".treatAllWarnings(as: .error)"] {
+            #expect(manifest.contains(setting))
+        }
+        let declared = manifest.split(separator: #/\.(?:executableTarget|target|testTarget)\(/#).dropFirst()
+        #expect(declared.count > 15)
+        for target in declared where !target.contains("\"CKernel\"),") && !target.hasPrefix("\n            name: \"CKernel\"") {
+            #expect(target.contains("swiftSettings: strict"), "\(target)")
+        }
+    }
+
+    @Test func noPathOfOneMachineIsInAFile() throws {
+        let tracked = try Program.run(installed("git") ?? "git", ["-C", projectFolder.path, "ls-files", "-z"])
+        guard tracked.status == 0 else { return }
+        for name in tracked.output.split(separator: "\0") {
+            let data = try? Data(contentsOf: projectFolder.appendingPathComponent(String(name)))
+            let text = String(decoding: data ?? Data(), as: UTF8.self)
+            for path in ["/wo" + "rk/", "/ro" + "ot/", "/opt/sw" + "ift"] {
+                #expect(!text.contains(path), "\(name) names \(path)")
+            }
+        }
+    }
+}

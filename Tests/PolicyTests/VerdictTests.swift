@@ -1,0 +1,130 @@
+import Testing
+import Wire
+
+@testable import Policy
+
+private func policy(_ text: String) throws -> Policy {
+    let reading = read([PolicyText(file: "p", bytes: Array(text.utf8))], in: machine)
+    return try #require(reading.policy, "\(reading.diagnostics)")
+}
+
+private func key(_ name: String) throws -> KeyName { try #require(KeyName(name)) }
+
+struct VerdictTests {
+    let text = """
+        key web-tls /web.pem certificate /web.crt
+        key api-tls /api.pem
+        permit www-data key web-tls
+        permit :tls-ops key web-tls api-tls
+        permit stunnel4 unit stunnel@*.service key api-tls
+        permit 7000 key api-tls
+        permit :7001 key api-tls
+        """
+
+    private func rule(_ name: String, _ caller: Caller) throws -> String {
+        switch try policy(text).verdict(on: key(name), for: caller) {
+        case .permitted(_, let rule): rule.place.description
+        case .denied(let denial): denial.rawValue
+        }
+    }
+
+    @Test func byUser() throws {
+        let caller = Caller(uid: 33, groups: [33], unit: nil)
+        #expect(try rule("web-tls", caller) == "p:3")
+        #expect(try rule("api-tls", caller) == "no-rule")
+        #expect(try rule("none", caller) == "unknown-key")
+    }
+
+    @Test func byGroupPrimaryOrNot() throws {
+        #expect(try rule("api-tls", Caller(uid: 1000, groups: [200], unit: nil)) == "p:4")
+        #expect(try rule("api-tls", Caller(uid: 1000, groups: [1, 2, 200], unit: nil)) == "p:4")
+        #expect(try rule("api-tls", Caller(uid: 200, groups: [1], unit: nil)) == "no-rule")
+    }
+
+    @Test func byNumber() throws {
+        #expect(try rule("api-tls", Caller(uid: 7000, groups: [], unit: nil)) == "p:6")
+        #expect(try rule("api-tls", Caller(uid: 1, groups: [7001], unit: nil)) == "p:7")
+    }
+
+    @Test func unitsOnlyNarrow() throws {
+        #expect(try rule("api-tls", Caller(uid: 110, groups: [], unit: nil)) == "no-rule")
+        #expect(try rule("api-tls", Caller(uid: 110, groups: [], unit: "stunnel@a.service")) == "p:5")
+        #expect(try rule("api-tls", Caller(uid: 110, groups: [], unit: "ssh.service")) == "no-rule")
+        #expect(try rule("api-tls", Caller(uid: 111, groups: [], unit: "stunnel@a.service")) == "no-rule")
+    }
+
+    @Test func nobodyWithoutALine() throws {
+        #expect(try rule("web-tls", Caller(uid: 0, groups: [0], unit: "nginx.service")) == "no-rule")
+        // A caller whose uid is not certain is nobody, whatever its groups are.
+        #expect(try rule("web-tls", Caller(uid: nil, groups: [200], unit: nil)) == "no-rule")
+    }
+
+    @Test func listing() throws {
+        let policy = try policy(text)
+        #expect(policy.keys(for: Caller(uid: 5, groups: [200], unit: nil)).map(\.description) == ["api-tls", "web-tls"])
+        #expect(policy.keys(for: Caller(uid: 110, groups: [], unit: nil)).isEmpty)
+        #expect(policy.keys(for: Caller(uid: nil, groups: [200], unit: nil)).isEmpty)
+    }
+
+    @Test func limitsTheMostSpecificLineCounts() throws {
+        let policy = try policy(
+            """
+            limit each-user connections 5
+            limit :tls-ops connections 20 requests 7
+            limit :wheel connections 30
+            limit www-data connections 2
+            """)
+        func bounds(_ uid: UInt32, _ groups: [UInt32]) -> [Int] {
+            let (connections, requests) = policy.bounds(for: Caller(uid: uid, groups: groups, unit: nil))
+            return [connections, requests]
+        }
+        #expect(bounds(33, [200]) == [2, 7])
+        #expect(bounds(1, [200, 10]) == [30, 7])
+        #expect(bounds(1, []) == [5, Limits.requestsPerSecond])
+    }
+
+    @Test func severalFilesAreOnePolicy() throws {
+        let reading = read(
+            [
+                PolicyText(file: "a", bytes: Array("permit www-data key later\n".utf8)),
+                PolicyText(file: "b", bytes: Array("key later /x\n".utf8)),
+            ], in: machine)
+        #expect(reading.diagnostics.isEmpty)
+        #expect(reading.policy?.rules.count == 1)
+    }
+}
+
+struct UnitPatternTests {
+    @Test(arguments: [
+        ("nginx.service", "nginx.service", true), ("nginx.service", "nginx.servicex", false),
+        ("stunnel@*.service", "stunnel@a.service", true), ("stunnel@*.service", "stunnel@.service", true),
+        ("stunnel@*.service", "stunnel@a.service.service", true), ("stunnel@*.service", "stunnel.service", false),
+        ("*.service", "a.service", true), ("*", "x.scope", true), ("a*b*c.service", "aXbYbZc.service", true),
+        ("a*b*c.service", "aXbYbZ.service", false), ("**.service", "q.service", true),
+    ])
+    func matching(_ pattern: String, _ unit: String, _ expected: Bool) throws {
+        let pattern = try #require(UnitPattern(Array(pattern.utf8)))
+        #expect(pattern.matches(unit) == expected)
+    }
+}
+
+struct ParserRobustness {
+    /// Every line of up to three of these words, and every single byte as a file: nothing crashes, and
+    /// whoever gets no policy is told why.
+    @Test func everyShortPolicy() {
+        let words = ["key", "permit", "limit", "a", "/x", "www-data", ":", "certificate", "unit", "each-user", "5", "#"]
+        var texts = words
+        for a in words { for b in words { texts.append("\(a) \(b)"); for c in words { texts.append("\(a) \(b) \(c)") } } }
+        for byte in UInt8.min...UInt8.max {
+            let reading = read([PolicyText(file: "f", bytes: [byte])], in: machine)
+            #expect((reading.policy == nil) == reading.diagnostics.contains { $0.severity == .error })
+        }
+        for text in texts {
+            let reading = read([PolicyText(file: "f", bytes: Array(text.utf8))], in: machine)
+            #expect((reading.policy == nil) == reading.diagnostics.contains { $0.severity == .error }, "\(text)")
+            for diagnostic in reading.diagnostics {
+                #expect(diagnostic.lines.allSatisfy { $0.utf8.allSatisfy { (0x20...0x7E).contains($0) } }, "\(text)")
+            }
+        }
+    }
+}

@@ -1,0 +1,154 @@
+// A keybrokerd of a test's own: real process, real socket, real log, all in a sandbox.
+
+internal import Foundation
+
+package final class Daemon {
+    package let sandbox: Sandbox
+    package private(set) var program: Program
+    private let arguments: [String]
+    private let environment: [String: String]
+
+    /// The account that the daemon becomes when the tests run as root; it needs no entry anywhere.
+    package static let uid: UInt32 = 61_000
+
+    /// Starts it and waits until it serves.
+    package init(
+        _ sandbox: Sandbox, policy: String, options: [String] = [], environment: [String: String] = [:]
+    ) throws {
+        self.sandbox = sandbox
+        try sandbox.write("policy", policy)
+        self.environment = environment
+        var arguments = ["--policy", sandbox["policy"], "--socket", sandbox["run/broker.sock"]]
+        if !options.contains("--audit") { arguments += ["--audit", sandbox["log/audit.jsonl"]] }
+        if !options.contains("--socket-mode") { arguments += ["--socket-mode", "0666"] }
+        if isRoot {
+            if !options.contains("--user") { arguments += ["--user", String(Self.uid)] }
+            if !options.contains("--socket-group") { arguments += ["--socket-group", "0"] }
+        }
+        self.arguments = arguments + options
+        program = try Program(Program.built("keybrokerd"), self.arguments, environment: environment)
+        try waitUntilServing()
+    }
+
+    private func waitUntilServing() throws {
+        try program.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
+    }
+
+    package var socket: String { sandbox["run/broker.sock"] }
+    package var audit: String { sandbox["log/audit.jsonl"] }
+    package var pid: Int32 { program.pid }
+
+    /// Starts it again, after it was stopped or killed.
+    package func restart() throws {
+        program = try Program(Program.built("keybrokerd"), arguments, environment: environment)
+        try waitUntilServing()
+    }
+
+    @discardableResult
+    package func stop() throws -> Int32 {
+        program.signal(SIGTERM)
+        return try program.waitForExit()
+    }
+
+    package func kill() throws {
+        program.signal(SIGKILL)
+        try program.waitForExit()
+    }
+
+    /// Sends SIGHUP and waits until it said what came of it.
+    package func reload() throws -> String {
+        let before = program.text(.error).count
+        program.signal(SIGHUP)
+        return try program.wait(for: "the outcome of the reload", in: .error) { text in
+            let new = String(text.dropFirst(before))
+            return new.contains("read anew") || new.contains("stays in force") ? new : nil
+        }
+    }
+
+    /// What it has open now, besides what it always has.
+    package func openDescriptors() throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count
+    }
+
+    /// The records of the log.
+    package func records() throws -> [[String: Any]] { try Self.records(in: audit) }
+
+    package static func records(in path: String) throws -> [[String: Any]] {
+        let text = String(decoding: try Data(contentsOf: URL(fileURLWithPath: path)), as: UTF8.self)
+        return try text.split(separator: "\n").map {
+            guard let record = try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any] else {
+                throw Waited(description: "a line that is no object: \($0)")
+            }
+            return record
+        }
+    }
+
+    /// The record of a decision.
+    package func record(_ decision: Int) throws -> [String: Any] {
+        guard let record = try records().first(where: { $0["seq"] as? Int == decision }) else {
+            throw Waited(description: "no record \(decision)")
+        }
+        return record
+    }
+}
+
+/// A client that is a process of its own, under any identity: see Peers/peer.py.
+package final class PeerProcess {
+    package let program: Program
+    private var taken = 0
+
+    package init(
+        _ socket: String, uid: UInt32? = nil, gid: UInt32? = nil, groups: [UInt32] = []
+    ) throws {
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/peer.py").path
+        var arguments = [script, socket]
+        if let uid {
+            arguments += [String(uid), String(gid ?? uid), groups.map(String.init).joined(separator: ",")]
+        }
+        guard let python = installed("python3") else { throw Waited(description: "python3 is not installed") }
+        program = try Program(python, arguments)
+    }
+
+    /// One step; its result as the script prints it.
+    package func step(_ step: String) throws -> [String: Any] {
+        try program.send(step)
+        taken += 1
+        guard let line = try program.wait(forLines: taken).last,
+            let result = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+        else { throw Waited(description: "no result of \(step)") }
+        return result
+    }
+
+    /// Sends a request and returns the reply.
+    package func ask(_ request: String) throws -> PeerReply {
+        let sent = try step("send \(request)")
+        if let error = sent["error"] as? String { throw Waited(description: "send: \(error)") }
+        return try receive()
+    }
+
+    package func receive() throws -> PeerReply { PeerReply(try step("receive")) }
+
+    deinit { program.signal(SIGKILL) }
+}
+
+/// What a peer received.
+package struct PeerReply {
+    package let packet: String
+    /// What is in the files that came, and what the kernel says of the descriptors.
+    package let files: [[String: Any]]
+    package let error: String?
+
+    init(_ result: [String: Any]) {
+        packet = result["packet"] as? String ?? ""
+        files = result["files"] as? [[String: Any]] ?? []
+        error = result["error"] as? String
+    }
+
+    package var status: String { String(packet.dropFirst().prefix(1)) }
+    /// The decision number.
+    package var decision: Int { Int(packet.dropFirst(2).prefix { $0.isNumber }) ?? -1 }
+    package var text: String {
+        String(packet.dropFirst(2).drop { $0.isNumber }.drop { $0 == " " })
+    }
+    package var contents: [String] { files.compactMap { $0["content"] as? String } }
+}

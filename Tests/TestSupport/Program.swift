@@ -1,0 +1,131 @@
+// A program that a test starts, feeds, reads and stops by its own pid.
+
+internal import Foundation
+
+/// What a test gave up waiting for.
+package struct Waited: Error, CustomStringConvertible {
+    package let description: String
+}
+
+package final class Program: @unchecked Sendable {
+    private let process = Process()
+    private let input = Pipe()
+    private let condition = NSCondition()
+    // Both guarded by `condition`.
+    private var outputs: [Stream: Data] = [.output: Data(), .error: Data()]
+    private var openStreams = 2
+
+    package enum Stream: Sendable { case output, error }
+
+    package init(
+        _ executable: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil
+    ) throws {
+        process.executableURL = URL(fileURLWithPath: executable)
+        process.arguments = arguments
+        process.environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
+            .merging(environment) { $1 }
+        if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
+        process.standardInput = input
+        let (output, error) = (Pipe(), Pipe())
+        process.standardOutput = output
+        process.standardError = error
+        try process.run()
+        for (stream, pipe) in [(Stream.output, output), (.error, error)] {
+            let handle = pipe.fileHandleForReading
+            Thread.detachNewThread { [weak self] in
+                while true {
+                    let data = handle.availableData
+                    guard let self else { return }
+                    self.condition.withLock {
+                        if data.isEmpty { self.openStreams -= 1 } else { self.outputs[stream]?.append(data) }
+                        self.condition.broadcast()
+                    }
+                    if data.isEmpty { return }
+                }
+            }
+        }
+    }
+
+    deinit { if process.isRunning { kill(process.processIdentifier, SIGKILL) } }
+
+    package var pid: Int32 { process.processIdentifier }
+    package var isRunning: Bool { process.isRunning }
+
+    package func text(_ stream: Stream = .output) -> String {
+        condition.withLock { String(decoding: outputs[stream] ?? Data(), as: UTF8.self) }
+    }
+
+    package func lines(_ stream: Stream = .output) -> [String] {
+        text(stream).split(separator: "\n").map(String.init)
+    }
+
+    /// Waits until what came satisfies `predicate`; fails where the program ends before, or after `seconds`.
+    @discardableResult
+    package func wait<R>(
+        for what: String, in stream: Stream = .output, seconds: Double = 20, _ predicate: (String) -> R?
+    ) throws -> R {
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            let text = String(decoding: outputs[stream] ?? Data(), as: UTF8.self)
+            if let result = predicate(text) { return result }
+            let errors = String(decoding: outputs[.error] ?? Data(), as: UTF8.self)
+            if openStreams == 0 { throw Waited(description: "ended before \(what); it said: \(text) \(errors)") }
+            if !condition.wait(until: deadline) { throw Waited(description: "no \(what); it said: \(text) \(errors)") }
+        }
+    }
+
+    /// Waits for a number of lines on standard output and returns them.
+    package func wait(forLines count: Int, seconds: Double = 20) throws -> [String] {
+        try wait(for: "\(count) lines", seconds: seconds) { text in
+            let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
+            return lines.count > count ? lines.prefix(count).map(String.init) : nil
+        }
+    }
+
+    package func send(_ line: String) throws { try input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8)) }
+    package func closeInput() { try? input.fileHandleForWriting.close() }
+    package func signal(_ number: Int32) { kill(pid, number) }
+
+    /// Waits for the end and returns the exit status; a signal's number is negative.
+    @discardableResult
+    package func waitForExit(seconds: Double = 20) throws -> Int32 {
+        closeInput()
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        condition.lock()
+        while openStreams > 0 {
+            if !condition.wait(until: deadline) {
+                condition.unlock()
+                let errors = text(.error)
+                kill(pid, SIGKILL)
+                throw Waited(description: "pid \(pid) did not end; it said: \(text()) \(errors)")
+            }
+        }
+        condition.unlock()
+        process.waitUntilExit()
+        return process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus
+    }
+
+    /// Runs a program to its end.
+    package static func run(
+        _ executable: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil,
+        seconds: Double = 60
+    ) throws -> (status: Int32, output: String, errors: String) {
+        let program = try Program(executable, arguments, environment: environment, directory: directory)
+        let status = try program.waitForExit(seconds: seconds)
+        return (status, program.text(), program.text(.error))
+    }
+
+    /// A program of this project, as built beside the tests.
+    package static func built(_ name: String) -> String {
+        let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
+        return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(name).path
+    }
+}
+
+/// The full path of a program of the system's, or nil where it is not installed.
+package func installed(_ name: String) -> String? {
+    ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"].map { "\($0)/\(name)" }
+        .first { FileManager.default.isExecutableFile(atPath: $0) }
+}
