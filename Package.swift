@@ -75,8 +75,11 @@ let package = Package(
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "Audit", "Kernel", "Wire"], swiftSettings: strict),
         .testTarget(
-            name: "ClientTests", dependencies: ["KeyBrokerClient", "Kernel", "Wire", "TestSupport"],
-            swiftSettings: strict),
+            name: "ClientTests", dependencies: ["KeyBrokerClient", "TestSupport", "keybrokerd"],
+            exclude: ["Brokers"], swiftSettings: strict),
+        .testTarget(
+            name: "TLSTests",
+            dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],

@@ -53,7 +53,9 @@ struct End {
     }
 
     /// The last line, and the whole line before it where there is one, without their line feeds.
-    private static func lastTwoLines(of whole: ArraySlice<UInt8>) -> (last: ArraySlice<UInt8>, before: ArraySlice<UInt8>?)? {
+    private static func lastTwoLines(of whole: ArraySlice<UInt8>) -> (
+        last: ArraySlice<UInt8>, before: ArraySlice<UInt8>?
+    )? {
         guard !whole.isEmpty else { return nil }
         let last = whole.dropLast().suffix(while: { $0 != UInt8(ascii: "\n") })
         let rest = whole[..<last.startIndex]

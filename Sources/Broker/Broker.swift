@@ -74,14 +74,14 @@ package final class Broker {
                 record.file = HandedOver(path: files.key.path, status: files.key.status)
                 record.certificate = files.certificateHandedOver
                 return Answer(granted: stage(record, client), files, record: record)
-            } catch where error.kind == .shortage {
+            } catch  where error.kind == .shortage {
                 record.detail = error.description
                 return busy(Reason.descriptorsExhausted, milliseconds: Limits.busyMilliseconds, record, client)
             } catch {
                 record.decision = .unavailable
                 record.reason = Reason.of(error)
                 record.detail = error.description
-                return Answer(.unavailable(decision: number(of: record, client), reason: Reason.of(error)))
+                return Answer(.unavailable(decision: stage(record, client), reason: Reason.of(error)))
             }
         }
     }

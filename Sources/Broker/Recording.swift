@@ -28,8 +28,8 @@ extension Broker {
         return log.stage(record)
     }
 
-    /// The number that an event other than a grant is known under: its own record's, or, where one caller
-    /// makes many, that of the last like it. Why it was refused makes no difference to that.
+    /// The number that a refusal or a query is known under: its own record's, or, where one caller makes
+    /// many, that of the last like it. Why it was refused makes no difference to that.
     func number(of record: Record, _ client: Client) -> UInt64 {
         let (uid, now) = (client.peer.uid, Instant.now)
         let kind: Allowance.Kind =

@@ -1,13 +1,23 @@
 // OpenSSL for the demo server. Only the target TLS imports this.
-#include <openssl/ssl.h>
+#include <openssl/bio.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
-#include <openssl/x509v3.h>
 
-// Macros that Swift cannot import.
-static inline long kb_set_min_version(SSL_CTX *context, int version) {
-    return SSL_CTX_set_min_proto_version(context, version);
+// Macros, which Swift cannot import, as functions of the same meaning.
+static inline int kb_set_protocols(SSL_CTX *context, int lowest) {
+    return (int)SSL_CTX_set_min_proto_version(context, lowest);
 }
-static inline long kb_set_mode(SSL_CTX *context, long mode) { return SSL_CTX_set_mode(context, mode); }
-static inline long kb_bio_pending_memory(BIO *bio, char **bytes) { return BIO_get_mem_data(bio, bytes); }
+static inline void kb_set_mode(SSL_CTX *context) {
+    SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                  SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+}
+static inline void kb_set_options(SSL_CTX *context) {
+    SSL_CTX_set_options(context, SSL_OP_NO_COMPRESSION | SSL_OP_NO_RENEGOTIATION | SSL_OP_CIPHER_SERVER_PREFERENCE |
+                                     SSL_OP_IGNORE_UNEXPECTED_EOF);
+}
+// Adds a certificate to the chain; takes it over on success.
+static inline int kb_add_to_chain(SSL_CTX *context, X509 *certificate) {
+    return (int)SSL_CTX_add0_chain_cert(context, certificate);
+}

@@ -81,6 +81,17 @@ package struct Descriptor: ~Copyable, Sendable {
         }
     }
 
+    /// The next connection to a listening socket, non-blocking and close-on-exec; nil where none waits.
+    /// Calls `accept4(2)`.
+    package borrowing func acceptConnection() throws(Failure) -> Descriptor? {
+        let result = ck_accept(number)
+        switch -result {
+        // What accept(2) reports of a connection that failed meanwhile is not the listener's trouble.
+        case EAGAIN, EINTR, ECONNABORTED, EPROTO, ENETDOWN, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH: return nil
+        default: return try Descriptor.opened(result, by: "accept4")
+        }
+    }
+
     /// What `fstat(2)` says of it.
     package borrowing func status() throws(Failure) -> FileStatus {
         var raw = stat()

@@ -49,11 +49,10 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
 
     /// The next connection, or nil where none waits. Calls `accept4(2)`.
     package borrowing func accept() throws(Failure) -> SeqpacketSocket? {
-        let result = ck_accept(descriptor.number)
-        switch -result {
-        // The connection was already given up by its peer: not this socket's trouble.
-        case EAGAIN, ECONNABORTED, EINTR: return nil
-        default: return SeqpacketSocket(try Descriptor.opened(result, by: "accept4"))
+        let accepted = try descriptor.acceptConnection()
+        switch consume accepted {
+        case .some(let socket): return SeqpacketSocket(socket)
+        case .none: return nil
         }
     }
 

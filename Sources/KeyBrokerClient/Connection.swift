@@ -69,11 +69,12 @@ struct Connection: ~Copyable {
     borrowing func nextAnswer(_ patience: Patience) throws(KeyBrokerError) -> Answer {
         while true {
             try patience.waitForReply(socket, path: path)
-            let delivery = try calling { () throws(Failure) in try socket.receiveDelivery(limit: Limits.packetBytes) }
-                failing: { failure in
-                    failure.code == Failure.connectionReset
-                        ? .protocolViolation("it closed the connection without an answer") : KeyBrokerError(failure)
-                }
+            let delivery = try calling { () throws(Failure) in
+                try socket.receiveDelivery(limit: Limits.packetBytes)
+            } failing: { failure in
+                failure.code == Failure.connectionReset
+                    ? .protocolViolation("it closed the connection without an answer") : KeyBrokerError(failure)
+            }
             if let delivery { return try Answer(delivery) }
         }
     }

@@ -67,7 +67,7 @@ package struct PolicyFiles: Sendable {
                 let bytes = try bytes(of: file, room: Limits.policyBytes - size)
                 size += bytes.count
                 texts.append(PolicyText(file: file, bytes: bytes))
-            } catch where distrusted == .isWarning && error.kind == .untrusted {
+            } catch  where distrusted == .isWarning && error.kind == .untrusted {
                 diagnostics.append(Diagnostic(.warning, "keybrokerd would refuse this file: \(error)", file: file))
                 do throws(Failure) {
                     texts.append(PolicyText(file: file, bytes: try readSmallFile(file, limit: Limits.policyBytes)))
@@ -100,7 +100,7 @@ package struct PolicyFiles: Sendable {
             }
             do throws(Distrust) {
                 files += Self.policies(in: path, try owners.entries(ofDirectory: path))
-            } catch where distrusted == .isWarning && error.kind == .untrusted {
+            } catch  where distrusted == .isWarning && error.kind == .untrusted {
                 // Each file of it is said to be untrusted, for the same reason.
                 files += Self.policies(in: path, (try? directoryEntries(path)) ?? [])
             } catch {
@@ -129,7 +129,9 @@ package struct PolicyFiles: Sendable {
         return Surroundings(
             overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
             fault: { source in
-                guard let path = source.path() else { return "no credential can be found: $CREDENTIALS_DIRECTORY is not set" }
+                guard let path = source.path() else {
+                    return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
+                }
                 do throws(Distrust) {
                     _ = try owners.place(of: path)
                     return nil

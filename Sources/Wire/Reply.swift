@@ -48,7 +48,9 @@ package enum Reply: Equatable, Sendable {
 
     /// Takes a packet apart, as strictly as the broker takes requests.
     package init(_ packet: [UInt8]) throws(Malformed) {
-        guard packet.count >= 2, packet[0] == Self.protocolVersion, packet.allSatisfy({ $0 < 0x80 }) else { throw .malformed }
+        guard packet.count >= 2, packet[0] == Self.protocolVersion, packet.allSatisfy({ $0 < 0x80 }) else {
+            throw .malformed
+        }
         let rest = packet[2...]
         switch packet[1] {
         case UInt8(ascii: "K"):

@@ -32,7 +32,8 @@ struct BrokerOptions: ParsableArguments {
     @Option(
         name: .customLong("socket"),
         help: ArgumentHelp(
-            "The broker's socket (default: $KEYBROKER_SOCKET, else \(KeyBroker.defaultSocketPath)).", valueName: "path"))
+            "The broker's socket (default: $KEYBROKER_SOCKET, else \(KeyBroker.defaultSocketPath)).", valueName: "path")
+    )
     var socketPath: String?
 
     @Option(help: ArgumentHelp("How long to wait for a broker that is starting or busy.", valueName: "seconds"))

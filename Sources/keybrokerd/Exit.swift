@@ -32,7 +32,8 @@ struct Exit: Error {
 /// but printable ASCII and what the C library words in its messages.
 enum Say {
     static func line(_ text: String) {
-        StandardStream.error.writeLine("keybrokerd: " + text.unicodeScalars.map { isPlain($0) ? String($0) : "?" }.joined())
+        StandardStream.error.writeLine(
+            "keybrokerd: " + text.unicodeScalars.map { isPlain($0) ? String($0) : "?" }.joined())
     }
 
     private static func isPlain(_ scalar: Unicode.Scalar) -> Bool { (0x20...0x7E).contains(scalar.value) }

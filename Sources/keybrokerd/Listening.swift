@@ -56,7 +56,8 @@ struct Listening: ~Copyable {
         guard let status else { return }
         guard status.kind == .socket, owners.contains(status.owner) else {
             throw Exit(
-                .system, "there is something at \(path) that is no socket of this daemon's; move it away, "
+                .system,
+                "there is something at \(path) that is no socket of this daemon's; move it away, "
                     + "or choose another place with --socket")
         }
         do throws(Failure) { _ = try SeqpacketSocket.connected(to: path) } catch {

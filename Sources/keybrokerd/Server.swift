@@ -175,10 +175,11 @@ final class Server {
 
     private func send(_ answer: Answer, to connection: Connection, _ again: inout Turn) {
         do throws(Failure) {
-            try connection.send(answer)
             if case .names = answer.reply {
                 connection.names = answer.names
                 try goOnListing(connection)
+            } else {
+                try connection.send(answer)
             }
             if answer.isLast { retire(connection) }
         } catch {
@@ -294,5 +295,7 @@ final class Server {
 
 extension LoadedPolicy {
     /// "3 keys, policy 1a2b3c4d5e6f"
-    var summary: String { "\(policy.keys.count) keys, policy \(digest.prefix(12))" }
+    var summary: String {
+        "\(policy.keys.count) \(policy.keys.count == 1 ? "key" : "keys"), policy \(digest.prefix(12))"
+    }
 }

@@ -47,7 +47,8 @@ struct Start {
 
         let account = try account(options)
         let listening = try Listening.begun(
-            at: places.socket, group: try group(options), mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600),
+            at: places.socket, group: try group(options),
+            mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600),
             owners: owners)
         try makeLogDirectory(places.audit, for: account, owners: owners)
         try Exit.onFailure { () throws(Failure) in
@@ -105,7 +106,8 @@ struct Start {
         }
         guard let found else {
             throw Exit(
-                .usage, "there is no user '\(name)' to become: create it (useradd --system \(name)), "
+                .usage,
+                "there is no user '\(name)' to become: create it (useradd --system \(name)), "
                     + "or name another with --user")
         }
         return found
@@ -122,7 +124,8 @@ struct Start {
         }
         guard let found else {
             throw Exit(
-                .usage, "there is no group '\(name)' for those who may connect: create it "
+                .usage,
+                "there is no group '\(name)' for those who may connect: create it "
                     + "(groupadd --system \(name)), or name another with --socket-group")
         }
         return found
@@ -146,7 +149,8 @@ struct Start {
         let loading = files.load()
         let lines = loading.diagnostics.flatMap(\.lines)
         guard let loaded = loading.loaded else {
-            throw Exit(.policy, lines: lines + ["the policy is faulty (\(loading.faults) faults), so nothing is served"])
+            throw Exit(
+                .policy, lines: lines + ["the policy is faulty (\(loading.faults) faults), so nothing is served"])
         }
         for line in lines { Say.line(line) }
         return loaded

@@ -10,7 +10,9 @@ struct LogTests {
     private var path: String { sandbox["audit.jsonl"] }
 
     /// The chain as keybroker's contract describes it, with nothing of the product's but its hash.
-    private func verify(_ lines: [Substring], before: String = String(repeating: "0", count: 64)) throws -> (Int, String) {
+    private func verify(_ lines: [Substring], before: String = String(repeating: "0", count: 64)) throws -> (
+        Int, String
+    ) {
         var (chain, number) = (before, 0)
         for line in lines {
             let cut = try #require(line.range(of: #","chain":""#))
@@ -19,7 +21,8 @@ struct LogTests {
             hash.update(Array(line[..<cut.lowerBound].utf8))
             chain = String(decoding: hash.finish(), as: UTF8.self)
             #expect(line[cut.upperBound...] == "\(chain)\"}")
-            number = try #require((JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])?["seq"] as? Int)
+            number = try #require(
+                (JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any])?["seq"] as? Int)
         }
         return (number, chain)
     }
@@ -35,7 +38,9 @@ struct LogTests {
         }
     }
 
-    private func lines(_ name: String = "audit.jsonl") throws -> [Substring] { try sandbox.text(name).split(separator: "\n") }
+    private func lines(_ name: String = "audit.jsonl") throws -> [Substring] {
+        try sandbox.text(name).split(separator: "\n")
+    }
 
     private func write(_ count: Int, to log: AuditLog) throws {
         for _ in 0..<count { _ = log.stage(Record(.request)) }
@@ -87,7 +92,8 @@ struct LogTests {
             whole.replacingOccurrences(of: #""seq":3"#, with: #""seq":9"#), whole + "not a record\n", whole + "\n",
             whole + String(repeating: "\0", count: 4096) + "\n",
             try lines().dropFirst(2).joined(separator: "\n") + "\n",
-            try lines().enumerated().filter { $0.offset != 1 }.map { String($0.element) }.joined(separator: "\n") + "\n",
+            try lines().enumerated().filter { $0.offset != 1 }.map { String($0.element) }.joined(separator: "\n")
+                + "\n",
         ]
         for damage in damages {
             try sandbox.write("audit.jsonl", damage)

@@ -43,7 +43,8 @@ struct RecordTests {
         record.rule = "f:1"
         record.policy = "abc"
         record.suppressed = 3
-        let line = record.line(number: 7, time: WallTime(seconds: 1_763_904_480, nanoseconds: 123_456_789), previous: nil)
+        let line = record.line(
+            number: 7, time: WallTime(seconds: 1_763_904_480, nanoseconds: 123_456_789), previous: nil)
         #expect(
             String(decoding: line, as: UTF8.self) == """
                 {"seq":7,"time":"2025-11-23T13:28:00.123456Z","event":"request","verb":"get","decision":"granted",\

@@ -12,7 +12,9 @@ struct HouseTests {
         let names = FileManager.default.enumerator(atPath: folder.path)?.compactMap { $0 as? String } ?? []
         return try names.filter { $0.hasSuffix(".swift") }.sorted().map { name in
             let data = try Data(contentsOf: folder.appendingPathComponent(name))
-            return (name, String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false))
+            return (
+                name, String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
+            )
         }
     }
 
@@ -70,7 +72,9 @@ struct HouseTests {
             let allowed = try #require(Self.arrows[target], "\(target) has no place in the house")
             for (path, lines) in files {
                 for line in lines {
-                    guard let match = line.firstMatch(of: #/^(?:\w+ |@\w+ )*import (?:struct |func )?(\w+)/#) else { continue }
+                    guard let match = line.firstMatch(of: #/^(?:\w+ |@\w+ )*import (?:struct |func )?(\w+)/#) else {
+                        continue
+                    }
                     #expect(allowed.contains(String(match.1)), "\(target)/\(path): \(line)")
                 }
             }
@@ -104,7 +108,8 @@ struct HouseTests {
         }
         let declared = manifest.split(separator: #/\.(?:executableTarget|target|testTarget)\(/#).dropFirst()
         #expect(declared.count > 15)
-        for target in declared where !target.contains("\"CKernel\"),") && !target.hasPrefix("\n            name: \"CKernel\"") {
+        for target in declared
+        where !target.contains("\"CKernel\"),") && !target.hasPrefix("\n            name: \"CKernel\"") {
             #expect(target.contains("swiftSettings: strict"), "\(target)")
         }
     }

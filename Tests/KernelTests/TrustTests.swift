@@ -107,7 +107,9 @@ struct TrustTests {
             #expect(watch.hasChanged())
         }
         #expect(!watch.hasChanged())
-        try expectChange { try sandbox.setAttributes("w", mode: 0o777); try sandbox.setAttributes("w", mode: 0o755) }
+        try expectChange {
+            try sandbox.setAttributes("w", mode: 0o777); try sandbox.setAttributes("w", mode: 0o755)
+        }
         try expectChange {
             try FileManager.default.moveItem(atPath: sandbox["w/x"], toPath: sandbox["w/y"])
             try sandbox.directory("w/x")

@@ -8,32 +8,34 @@ import Testing
 @testable import Policy
 
 /// A machine of its own: its accounts do not depend on where the tests run.
-var machine: Surroundings { Surroundings(
-    overflowUID: 65534,
-    user: { name in
-        switch name {
-        case "www-data": .id(33)
-        case "stunnel4": .id(110)
-        case "nobody": .id(65534)
-        case "ldap-user": .failed("Connection refused")
-        case "games": .id(5)
-        default: .unknown
-        }
-    },
-    group: { name in
-        switch name {
-        case "tls-ops": .id(200)
-        case "games": .id(60)
-        case "wheel": .id(10)
-        default: .unknown
-        }
-    },
-    fault: { source in
-        switch source {
-        case .file("/missing.pem"): "there is no such file now: /missing.pem does not exist"
-        default: nil
-        }
-    }) }
+var machine: Surroundings {
+    Surroundings(
+        overflowUID: 65534,
+        user: { name in
+            switch name {
+            case "www-data": .id(33)
+            case "stunnel4": .id(110)
+            case "nobody": .id(65534)
+            case "ldap-user": .failed("Connection refused")
+            case "games": .id(5)
+            default: .unknown
+            }
+        },
+        group: { name in
+            switch name {
+            case "tls-ops": .id(200)
+            case "games": .id(60)
+            case "wheel": .id(10)
+            default: .unknown
+            }
+        },
+        fault: { source in
+            switch source {
+            case .file("/missing.pem"): "there is no such file now: /missing.pem does not exist"
+            default: nil
+            }
+        })
+}
 
 struct GoldenTests {
     static let folder = testsFolder.appendingPathComponent("PolicyTests/Golden")

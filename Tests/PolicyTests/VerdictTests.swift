@@ -61,7 +61,8 @@ struct VerdictTests {
 
     @Test func listing() throws {
         let policy = try policy(text)
-        #expect(policy.keys(for: Caller(uid: 5, groups: [200], unit: nil)).map(\.description) == ["api-tls", "web-tls"])
+        #expect(
+            policy.keys(for: Caller(uid: 5, groups: [200], unit: nil)).map(\.description) == ["api-tls", "web-tls"])
         #expect(policy.keys(for: Caller(uid: 110, groups: [], unit: nil)).isEmpty)
         #expect(policy.keys(for: Caller(uid: nil, groups: [200], unit: nil)).isEmpty)
     }
@@ -112,9 +113,13 @@ struct ParserRobustness {
     /// Every line of up to three of these words, and every single byte as a file: nothing crashes, and
     /// whoever gets no policy is told why.
     @Test func everyShortPolicy() {
-        let words = ["key", "permit", "limit", "a", "/x", "www-data", ":", "certificate", "unit", "each-user", "5", "#"]
+        let words = [
+            "key", "permit", "limit", "a", "/x", "www-data", ":", "certificate", "unit", "each-user", "5", "#",
+        ]
         var texts = words
-        for a in words { for b in words { texts.append("\(a) \(b)"); for c in words { texts.append("\(a) \(b) \(c)") } } }
+        for a in words {
+            for b in words { texts.append("\(a) \(b)"); for c in words { texts.append("\(a) \(b) \(c)") } }
+        }
         for byte in UInt8.min...UInt8.max {
             let reading = read([PolicyText(file: "f", bytes: [byte])], in: machine)
             #expect((reading.policy == nil) == reading.diagnostics.contains { $0.severity == .error })

@@ -2,9 +2,11 @@
 
 internal import Foundation
 
-/// What a test gave up waiting for.
+/// What a test met instead of what it waited for.
 package struct Waited: Error, CustomStringConvertible {
     package let description: String
+
+    package init(description: String) { self.description = description }
 }
 
 package final class Program: @unchecked Sendable {
@@ -84,7 +86,9 @@ package final class Program: @unchecked Sendable {
         }
     }
 
-    package func send(_ line: String) throws { try input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8)) }
+    package func send(_ line: String) throws {
+        try input.fileHandleForWriting.write(contentsOf: Data((line + "\n").utf8))
+    }
     package func closeInput() { try? input.fileHandleForWriting.close() }
     package func signal(_ number: Int32) { kill(pid, number) }
 

@@ -1,0 +1,50 @@
+# make demo and make test are all the set-up there is: they install what is missing and build what they need.
+
+SHELL := /bin/bash
+SWIFT ?= swift
+
+# What the programs need to be built, what the demo uses besides, what the tests use besides.
+BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev
+DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdextrautils ps:procps
+TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace git:git \
+	mount:mount unshare:util-linux ldd:libc-bin
+
+# The Swift runtime inside, so that an account that cannot see the toolchain can run them.
+RELEASE := --configuration release --static-swift-stdlib --scratch-path .build-release
+# Arrows of Package.swift that an import does not keep to are errors.
+STRICT := --explicit-target-dependency-import-check error
+
+.PHONY: help build demo demo-serve test lint format clean
+
+help:
+	@echo 'make demo         shows the broker at work, from a key to an HTTPS page; changes nothing on the machine'
+	@echo 'make demo-serve   the same, and leaves it running'
+	@echo 'make test         runs all tests (as root for those under real uids)'
+	@echo 'make build        builds the programs into .build-release/release'
+	@echo 'make lint, make format, make clean'
+
+build:
+	@.ci/install-packages $(BUILD_PACKAGES)
+	$(SWIFT) build $(RELEASE)
+
+demo: build
+	@.ci/install-packages $(DEMO_PACKAGES)
+	@Tests/Demo/demo .build-release/release
+
+demo-serve: build
+	@.ci/install-packages $(DEMO_PACKAGES)
+	@Tests/Demo/demo --serve .build-release/release
+
+test: lint
+	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	$(SWIFT) build --build-tests $(STRICT)
+	$(SWIFT) test --skip-build
+
+lint:
+	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
+
+format:
+	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
+
+clean:
+	rm -rf .build .build-release

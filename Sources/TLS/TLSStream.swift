@@ -1,0 +1,104 @@
+// One TLS connection on a non-blocking socket.
+//
+// Must never block: a call that would says what to wait for. Every call begins with an empty error queue,
+// or it would be blamed for what another connection left there.
+
+internal import COpenSSL
+package import Kernel
+
+/// What came of a step.
+package enum TLSStep: Equatable, Sendable {
+    /// It is done; how many bytes, where it moved any.
+    case done(Int)
+    case wantsRead
+    case wantsWrite
+    /// The peer has ended the connection, or broken it.
+    case closed
+}
+
+/// The server's end of a TLS connection (`SSL`), with its socket.
+@safe package struct TLSStream: ~Copyable {
+    // Safety: belongs to this value alone, from its making to its end.
+    private let pointer: OpaquePointer
+    package let socket: Descriptor
+
+    /// The server's end of a connection that was just accepted.
+    package static func serving(
+        _ socket: consuming Descriptor, context: ServerContext
+    ) throws(LibraryFailure) -> TLSStream {
+        // Safety: a fresh object that counts its own reference of the context.
+        guard let ssl = unsafe SSL_new(context.pointer) else { throw .now("no TLS connection") }
+        let stream = unsafe TLSStream(pointer: ssl, socket: socket)
+        let isSet = stream.socket.withNumber { number in
+            // Safety: the number is the socket's, which lives as long as the SSL object.
+            unsafe SSL_set_fd(ssl, number) == 1
+        }
+        guard isSet else { throw .now("no TLS connection") }
+        // Safety: sets the object's role.
+        unsafe SSL_set_accept_state(ssl)
+        return stream
+    }
+
+    private init(pointer: OpaquePointer, socket: consuming Descriptor) {
+        unsafe self.pointer = pointer
+        self.socket = socket
+    }
+
+    // Safety: nothing refers to it any more; the socket is closed after it.
+    deinit { unsafe SSL_free(pointer) }
+
+    /// Goes on with the handshake.
+    package mutating func handshake() -> TLSStep {
+        ERR_clear_error()
+        // Safety: the object is ours.
+        return step(unsafe SSL_do_handshake(pointer), 0)
+    }
+
+    /// Reads what has come, at most the buffer.
+    package mutating func read(into buffer: inout [UInt8]) -> TLSStep {
+        ERR_clear_error()
+        var count = 0
+        // Safety: the call writes at most as many bytes as the array holds.
+        let result = unsafe buffer.withUnsafeMutableBytes { bytes in
+            unsafe SSL_read_ex(pointer, bytes.baseAddress, bytes.count, &count)
+        }
+        return step(result, count)
+    }
+
+    /// Writes what there is room for.
+    package mutating func write(_ bytes: ArraySlice<UInt8>) -> TLSStep {
+        ERR_clear_error()
+        var count = 0
+        // Safety: the call reads as many bytes as the slice holds.
+        let result = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe SSL_write_ex(pointer, bytes.baseAddress, bytes.count, &count)
+        }
+        return step(result, count)
+    }
+
+    /// Says that nothing more will be sent (close_notify); does not wait for the peer to say so.
+    package mutating func sayGoodbye() {
+        ERR_clear_error()
+        // Safety: the object is ours; what comes of it makes no difference any more.
+        unsafe _ = SSL_shutdown(pointer)
+        ERR_clear_error()
+    }
+
+    /// "TLSv1.3, TLS_AES_256_GCM_SHA384"
+    package var cipher: String {
+        // Safety: both are static strings of the library.
+        let version = unsafe String(cString: SSL_get_version(pointer))
+        let name = unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(pointer)).map { unsafe String(cString: $0) }
+        return "\(version), \(name ?? "no cipher")"
+    }
+
+    private func step(_ result: Int32, _ count: Int) -> TLSStep {
+        if result == 1 { return .done(count) }
+        // Safety: asks the object about the call just made.
+        switch unsafe SSL_get_error(pointer, result) {
+        case SSL_ERROR_WANT_READ: return .wantsRead
+        case SSL_ERROR_WANT_WRITE: return .wantsWrite
+        default: return .closed
+        }
+    }
+}

@@ -1,0 +1,197 @@
+// The library, against the real daemon and against brokers that lie.
+
+import Foundation
+import KeyBrokerClient
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct ClientTests {
+    private let sandbox = Sandbox("client")
+
+    private func daemon(_ more: String = "") throws -> Daemon {
+        try sandbox.write("key", "THE KEY", mode: 0o600)
+        try sandbox.write("crt", "THE CERTIFICATE")
+        let policy =
+            "key k \(sandbox["key"]) certificate \(sandbox["crt"])\nkey bare \(sandbox["key"])\nkey gone \(sandbox["no"])\n"
+        return try Daemon(sandbox, policy: policy + "permit \(geteuid()) key k bare gone\n" + more)
+    }
+
+    private func text(_ bytes: borrowing SecretBytes) -> String {
+        bytes.withBytes { bytes in
+            var text: [UInt8] = []
+            for index in 0..<bytes.byteCount {
+                text.append(unsafe bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self))
+            }
+            return String(decoding: text, as: UTF8.self)
+        }
+    }
+
+    private func failure(_ body: () throws(KeyBrokerError) -> Void) -> KeyBrokerError? {
+        do {
+            try body()
+            return nil
+        } catch { return error }
+    }
+
+    @Test func aKeyAndItsCertificate() throws {
+        let daemon = try daemon()
+        let broker = KeyBroker(socketPath: daemon.socket)
+        let key = try broker.key("k")
+        #expect(key.name == "k")
+        #expect(key.hasCertificate == true)
+        #expect(text(try key.readKey()) == "THE KEY")
+        // Reading moves no offset: it reads the same again.
+        #expect(text(try key.readKey()) == "THE KEY")
+        let certificate = try key.readCertificate()
+        switch certificate {
+        case .some(let bytes): #expect(text(bytes) == "THE CERTIFICATE")
+        case .none: Issue.record("no certificate")
+        }
+        #expect(try daemon.record(Int(key.decision))["decision"] as? String == "granted")
+        let bare = try broker.key("bare")
+        #expect(bare.hasCertificate == false)
+        #expect(try broker.keys() == ["bare", "gone", "k"])
+        #expect(try broker.version() == "0.1.0")
+    }
+
+    @Test func descriptorsAreClosedAtTheEndAndCanBeGivenAway() throws {
+        let daemon = try daemon()
+        let broker = KeyBroker(socketPath: daemon.socket)
+        func isOpen(_ number: Int32) -> Bool { fcntl(number, F_GETFD) != -1 }
+        var number: Int32 = -1
+        do {
+            let key = try broker.key("k")
+            number = key.withKeyDescriptor { $0 }
+            #expect(isOpen(number))
+            #expect(fcntl(number, F_GETFD) & FD_CLOEXEC != 0)
+            #expect(key.withCertificateDescriptor { $0 } != nil)
+        }
+        let given = try broker.key("k").release()
+        #expect(isOpen(given.key))
+        let certificate = try #require(given.certificate)
+        #expect(isOpen(certificate))
+        #expect(close(given.key) == 0 && close(certificate) == 0)
+    }
+
+    @Test func theAsynchronousForms() async throws {
+        let daemon = try daemon()
+        let broker = KeyBroker(socketPath: daemon.socket)
+        let key = try await broker.key("k")
+        #expect(text(try key.readKey()) == "THE KEY")
+        #expect(try await broker.keys().count == 3)
+        #expect(try await broker.version() == "0.1.0")
+        await #expect(
+            throws: KeyBrokerError.invalidName(
+                "No", reason: "a key name is made of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit")
+        ) {
+            _ = try await broker.key("No")
+        }
+    }
+
+    @Test func cancellationEndsAWait() async throws {
+        let broker = KeyBroker(socketPath: sandbox["nobody/broker.sock"])
+        let task = Task {
+            do throws(KeyBrokerError) {
+                _ = try await broker.key("k", waitingUpTo: .seconds(600))
+                return nil as KeyBrokerError?
+            } catch { return error }
+        }
+        task.cancel()
+        #expect(await task.value == .cancelled)
+    }
+
+    @Test func whatCanGoWrongIsTyped() throws {
+        let daemon = try daemon("limit \(geteuid()) requests 4\n")
+        let broker = KeyBroker(socketPath: daemon.socket)
+        let denied = failure { () throws(KeyBrokerError) in _ = try broker.key("other") }
+        guard case .denied("other", let decision) = denied else {
+            throw Waited(description: "\(String(describing: denied))")
+        }
+        #expect(try daemon.record(Int(decision))["reason"] as? String == "unknown-key")
+        #expect(denied?.exitStatus == 77)
+        let gone = failure { () throws(KeyBrokerError) in _ = try broker.key("gone") }
+        guard case .unavailable("gone", _, "file-missing") = gone else {
+            throw Waited(description: "\(String(describing: gone))")
+        }
+        var busy: KeyBrokerError?
+        for _ in 0..<10 where busy == nil { busy = failure { () throws(KeyBrokerError) in _ = try broker.key("k") } }
+        guard case .busy(_, let delay) = busy else { throw Waited(description: "\(String(describing: busy))") }
+        #expect(delay > .zero && delay <= .seconds(1))
+        // With patience it is waited for.
+        #expect(text(try broker.key("k", waitingUpTo: .seconds(10)).readKey()) == "THE KEY")
+        let name = failure { () throws(KeyBrokerError) in _ = try broker.key("a/b\u{1B}[2J") }
+        #expect(name?.exitStatus == 64)
+        #expect(name?.description.contains("\u{1B}") == false)
+    }
+
+    @Test func aBrokerThatIsNotThere() throws {
+        let broker = KeyBroker(socketPath: sandbox["run/broker.sock"])
+        let missing = failure { () throws(KeyBrokerError) in _ = try broker.key("k") }
+        guard case .notRunning = missing else { throw Waited(description: "\(String(describing: missing))") }
+        #expect(missing?.exitStatus == 69)
+        let daemon = try daemon()
+        try daemon.kill()
+        let stale = failure { () throws(KeyBrokerError) in _ = try broker.key("k", waitingUpTo: .milliseconds(50)) }
+        #expect(stale?.description.contains("Connection refused") == true)
+    }
+
+    @Test func aBrokerThatIsStillStartingIsWaitedFor() async throws {
+        let broker = KeyBroker(socketPath: sandbox["run/broker.sock"])
+        async let waiting: String = {
+            let key = try await broker.key("k", waitingUpTo: .seconds(20))
+            return text(try key.readKey())
+        }()
+        let daemon = try daemon()
+        #expect(try await waiting == "THE KEY")
+        try daemon.stop()
+    }
+
+    private func fake(_ socket: String, uid: UInt32 = 0, _ reply: String, _ descriptors: Int) throws -> Program {
+        let script = testsFolder.appendingPathComponent("ClientTests/Brokers/fake.py").path
+        // A copy, as the account that it becomes need not see the project.
+        let copy = try sandbox.write("fake.py", String(contentsOfFile: script, encoding: .utf8))
+        let broker = try Program(
+            installed("python3") ?? "python3",
+            [copy, socket, String(isRoot ? uid : geteuid()), reply, String(descriptors)])
+        _ = try broker.wait(forLines: 1)
+        return broker
+    }
+
+    @Test(arguments: [
+        ("1K1", 0, "no descriptor came|0 descriptors came"), ("1K1", 3, "3 descriptors came"),
+        ("1K1", 4, "4 descriptors came"),
+        ("1D1 not permitted", 1, "1 descriptors came"), ("1L", 1, "1 descriptors came"), ("nonsense", 0, "malformed"),
+        ("2K1", 1, "malformed"), ("1K-1", 1, "malformed"), ("1V1", 0, "another request"),
+        ("close", 0, "without an answer"),
+        ("1E5 because", 0, "because (decision 5)"),
+    ])
+    func aBrokerThatLies(_ reply: String, _ descriptors: Int, _ said: String) throws {
+        let broker = try fake(sandbox["s"], reply, descriptors)
+        let before = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
+        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["s"]).key("k") }
+        guard case .protocolViolation(let what) = error else {
+            throw Waited(description: "\(String(describing: error))")
+        }
+        #expect(said.split(separator: "|").contains { what.contains($0) }, "\(what)")
+        broker.signal(SIGKILL)
+        try broker.waitForExit()
+        // Whatever came with it is closed: this program's own pipes to the broker are, too.
+        #expect(try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count <= before)
+    }
+
+    @Test(.enabled(if: isRoot, "needs root: a third account answers")) func aThirdAccountIsNotBelieved() throws {
+        try sandbox.directory("sticky", mode: 0o1777)
+        let broker = try fake(sandbox["sticky/s"], uid: 61009, "1K1", 1)
+        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["sticky/s"]).key("k") }
+        guard case .untrusted(_, let reason) = error else { throw Waited(description: "\(String(describing: error))") }
+        #expect(reason.contains("uid 61009 listens there"))
+        try sandbox.directory("theirs", owner: 61009)
+        let other = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["theirs/s"]).key("k") }
+        #expect(other?.description.contains("belongs to uid 61009") == true)
+        try sandbox.directory("open", mode: 0o777)
+        let open = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["open/s"]).key("k") }
+        #expect(open?.description.contains("can be written to by everybody") == true)
+        broker.signal(SIGKILL)
+        try broker.waitForExit()
+    }
+}

@@ -1,0 +1,158 @@
+// What the auditor relies on: no grant without its record, whatever happens to the daemon or the disk.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts and mounts a file system"))
+struct AuditTrailTests {
+    private let sandbox = Sandbox("audit")
+
+    private func policy() throws -> String {
+        try sandbox.write("key", "KEY", mode: 0o600)
+        return "key k \(sandbox["key"])\npermit 61001 key k\nlimit 61001 requests 1000000 connections 64\n"
+    }
+
+    /// Verifies numbers and chain with a program that shares no line with the product.
+    private func verify(_ files: [String]) throws {
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/verify.py").path
+        let (status, output, errors) = try Program.run(installed("python3") ?? "python3", [script] + files)
+        #expect(status == 0, "\(output) \(errors)")
+    }
+
+    /// Clients that ask as fast as they can, a daemon that is killed in the middle of it, over and over: no
+    /// client ever got a key that the log does not name, and numbers and chain go on without a gap.
+    @Test func noKeyWithoutARecordHoweverTheDaemonDies() throws {
+        let daemon = try Daemon(sandbox, policy: policy())
+        let notes = (0..<4).map { "note\($0)" }
+        try sandbox.directory("notes", mode: 0o777)
+        var floods: [PeerProcess] = []
+        for note in notes {
+            try sandbox.write("notes/\(note).go", "")
+            let flood = try PeerProcess(daemon.socket, uid: 61001)
+            try flood.program.send("flood k \(sandbox["notes/\(note)"])")
+            floods.append(flood)
+        }
+        func granted() -> [Int] {
+            notes.flatMap { note in
+                let text = (try? sandbox.text("notes/\(note)")) ?? ""
+                return text.split(separator: "\n").compactMap { $0.hasSuffix(" 1") ? Int($0.dropLast(2)) : nil }
+            }
+        }
+        let kills = 25
+        for _ in 0..<kills {
+            let before = granted().count
+            // Until clients were served, and then at any moment.
+            let deadline = Date(timeIntervalSinceNow: 20)
+            while granted().count < before + 20, Date() < deadline { usleep(1_000) }
+            usleep(UInt32.random(in: 0...20_000))
+            try daemon.kill()
+            try daemon.restart()
+        }
+        for note in notes { try sandbox.remove("notes/\(note).go") }
+        try daemon.stop()
+        for flood in floods { flood.program.signal(SIGKILL) }
+        let records = try daemon.records()
+        let named = Set(records.filter { $0["decision"] as? String == "granted" }.compactMap { $0["seq"] as? Int })
+        let got = granted()
+        #expect(got.count > kills * 20)
+        #expect(Set(got).count == got.count)
+        #expect(Set(got).subtracting(named).isEmpty)
+        #expect(records.compactMap { $0["seq"] as? Int } == Array(1...records.count))
+        #expect(records.filter { $0["event"] as? String == "start" }.count == kills + 1)
+        try verify([daemon.audit])
+    }
+
+    @Test func aHalfWrittenRecordIsRecoveredAndNoted() throws {
+        let daemon = try Daemon(sandbox, policy: policy())
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        try daemon.kill()
+        let text = try sandbox.text("log/audit.jsonl")
+        let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: daemon.audit))
+        try handle.seekToEnd()
+        try handle.write(contentsOf: Data(#"{"seq":3,"time":"20"#.utf8))
+        try handle.close()
+        try daemon.restart()
+        let start = try daemon.records()[2]
+        #expect(start["seq"] as? Int == 3)
+        let detail = start["detail"] as? String
+        #expect(
+            detail?.hasSuffix(#"cut off 19 bytes of a record that was never finished: {"seq":3,"time":"20"#) == true)
+        #expect(try sandbox.text("log/audit.jsonl").hasPrefix(text))
+        #expect(daemon.program.text(.error).contains("never finished"))
+        try daemon.stop()
+        try verify([daemon.audit])
+    }
+
+    /// A full disk: nothing is granted, everybody is told alike, and it mends itself.
+    @Test func aLogThatCannotBeWrittenGrantsNothing() throws {
+        try sandbox.directory("log")
+        try sandbox.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
+        defer { try? sandbox.shell("umount -l log") }
+        let daemon = try Daemon(sandbox, policy: policy())
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        let stranger = try PeerProcess(daemon.socket, uid: 61002)
+        #expect(try peer.ask("1Gk").status == "K")
+        try sandbox.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
+        // What is left of the file's last page still takes records.
+        var granted = 0
+        var reply = try peer.ask("1Gk")
+        while reply.status == "K", granted < 20 {
+            granted += 1
+            reply = try peer.ask("1Gk")
+        }
+        #expect(reply.packet == "1U0 audit-unavailable")
+        #expect(reply.files.isEmpty)
+        for _ in 0..<3 {
+            let again = try peer.ask("1Gk")
+            #expect(again.packet == "1U0 audit-unavailable" && again.files.isEmpty)
+            #expect(try stranger.ask("1Gk").packet == "1U0 audit-unavailable")
+            #expect(try stranger.ask("1Gnone").packet == "1U0 audit-unavailable")
+        }
+        try sandbox.remove("log/filler")
+        let mended = try peer.ask("1Gk")
+        #expect(mended.status == "K")
+        #expect(mended.contents == ["KEY"])
+        let said = daemon.program.text(.error)
+        #expect(said.components(separatedBy: "cannot be written").count == 2)
+        #expect(said.contains("is written again; 10 requests were answered as unavailable meanwhile"))
+        let outage = try daemon.records().first { $0["reason"] as? String == "audit-unavailable" }
+        #expect(outage?["suppressed"] as? Int == 10)
+        try daemon.stop()
+        try verify([daemon.audit])
+    }
+
+    @Test func aRotatedLogGoesOn() throws {
+        let daemon = try Daemon(sandbox, policy: policy())
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1Gk").status == "K")
+        try sandbox.shell("mv log/audit.jsonl log/audit.jsonl.1")
+        // As logrotate's create does it: the daemon cannot know when it is asked.
+        try sandbox.shell("install -o \(Daemon.uid) -m 640 /dev/null log/audit.jsonl")
+        #expect(try daemon.reload().contains("goes on in a new audit log"))
+        #expect(try peer.ask("1Gk").status == "K")
+        try daemon.stop()
+        let first = try #require(try daemon.records().first)
+        #expect(
+            first["previous"] as? String == (try Daemon.records(in: sandbox["log/audit.jsonl.1"])).last?["chain"]
+                as? String)
+        try verify([sandbox["log/audit.jsonl.1"], daemon.audit])
+    }
+
+    /// In the steady state: accept, the identity, receive, open, stat, one write and sync, send, closes.
+    @Test func theSteadyStateMakesNoMoreSystemCallsThanItMust() throws {
+        let daemon = try Daemon(sandbox, policy: policy())
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        let calls = try Trace.of(daemon.pid) { _ = try peer.ask("1Gk") }
+        let start = try #require(calls.firstIndex(of: "accept4"))
+        let end = try #require(calls.lastIndex(of: "sendmsg"))
+        #expect(
+            calls[start...end].map { $0 == "fstat" ? "newfstatat" : $0 } == [
+                "accept4", "getsockopt", "getsockopt", "getsockopt",  // uid and gid, groups, pidfd
+                "openat", "pread64", "close", "openat", "pread64", "close", "poll", "close",  // comm, cgroup, alive?
+                "epoll_ctl", "accept4", "epoll_wait", "recvmsg",  // nobody else waits; what does it want
+                "openat", "newfstatat", "write", "fdatasync", "sendmsg",
+            ])
+    }
+}

@@ -1,0 +1,181 @@
+// Who gets what: real processes under real uids, gids, groups and cgroups.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
+struct IdentityTests {
+    private let sandbox = Sandbox("identity")
+
+    private func daemon(_ permits: String, options: [String] = []) throws -> Daemon {
+        try sandbox.write("web.pem", "THE KEY", mode: 0o600)
+        try sandbox.write("web.crt", "THE CERTIFICATE")
+        let keys = """
+            key web \(sandbox["web.pem"]) certificate \(sandbox["web.crt"])
+            key bare \(sandbox["web.pem"])
+
+            """
+        return try Daemon(sandbox, policy: keys + permits, options: options)
+    }
+
+    @Test func aPermittedUserGetsKeyAndCertificate() throws {
+        let daemon = try daemon("permit 61001 key web bare")
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        for _ in 0..<3 {
+            let reply = try peer.ask("1Gweb")
+            #expect(reply.status == "K")
+            #expect(reply.contents == ["THE KEY", "THE CERTIFICATE"])
+            for file in reply.files {
+                #expect(file["offset"] as? Int == 0)
+                #expect(file["access"] as? Int == 0)
+                #expect(file["cloexec"] as? Bool == true)
+            }
+            // The service has a descriptor, and no path that it may open.
+            #expect(reply.files.first?["reopened"] as? Bool == false)
+            let record = try daemon.record(reply.decision)
+            #expect(record["decision"] as? String == "granted")
+            #expect(record["uid"] as? Int == 61001)
+            #expect(record["rule"] as? String == "\(sandbox["policy"]):3")
+            #expect((record["file"] as? [String: Any])?["path"] as? String == sandbox["web.pem"])
+            #expect(record["pid"] as? Int == Int(peer.program.pid))
+            #expect((record["comm"] as? String)?.hasPrefix("python") == true)
+        }
+        #expect(try peer.ask("1Gbare\\n").contents == ["THE KEY"])
+        #expect(try peer.ask("1V").packet == "1V0.1.0")
+    }
+
+    @Test func deniedAndUnknownReadAlikeAndOpenNothing() throws {
+        let daemon = try daemon("permit 61001 key web")
+        let peer = try PeerProcess(daemon.socket, uid: 61002)
+        let (denied, unknown) = (try peer.ask("1Gweb"), try peer.ask("1Gnone"))
+        #expect(denied.packet == "1D\(denied.decision) not permitted")
+        #expect(unknown.packet == "1D\(unknown.decision) not permitted")
+        #expect(denied.files.isEmpty && unknown.files.isEmpty)
+        #expect(try daemon.record(denied.decision)["reason"] as? String == "no-rule")
+        #expect(try daemon.record(unknown.decision)["reason"] as? String == "unknown-key")
+    }
+
+    @Test func deniedAndUnknownMakeTheSameSystemCalls() throws {
+        let daemon = try daemon("permit 61001 key web")
+        func calls(_ request: String) throws -> [String] {
+            let calls = try Trace.of(daemon.pid) { _ = try PeerProcess(daemon.socket, uid: 61002).ask(request) }
+            // Up to the reply: what comes behind it may be seen or not.
+            return Array(calls[...(calls.lastIndex(of: "sendmsg") ?? 0)])
+        }
+        let (denied, unknown) = (try calls("1Gweb"), try calls("1Gnone"))
+        #expect(denied == unknown)
+        #expect(denied.contains("write"))
+        #expect(!denied.contains("newfstatat") && !denied.contains("fstat"))
+    }
+
+    @Test func supplementaryAndPrimaryGroups() throws {
+        let daemon = try daemon("permit :61100 key web")
+        func status(_ gid: UInt32, _ groups: [UInt32]) throws -> String {
+            try PeerProcess(daemon.socket, uid: 61003, gid: gid, groups: groups).ask("1Gweb").status
+        }
+        #expect(try status(61100, []) == "K")
+        #expect(try status(61003, [1, 61100, 2]) == "K")
+        #expect(try status(61003, [1, 2]) == "D")
+        // More groups than fit the first look.
+        #expect(try status(61003, Array(61101...61400)) == "D")
+        #expect(try status(61003, Array(61100...61400)) == "K")
+    }
+
+    @Test func rootNeedsALineLikeAnybodyElse() throws {
+        let daemon = try daemon("permit 61001 key web")
+        #expect(try PeerProcess(daemon.socket).ask("1Gweb").status == "D")
+    }
+
+    @Test func theOverflowUidIsNobodys() throws {
+        let daemon = try daemon("permit 65534 key web\npermit :61100 key web")
+        #expect(try PeerProcess(daemon.socket, uid: 65534).ask("1Gweb").status == "D")
+        #expect(try PeerProcess(daemon.socket, uid: 65534, groups: [61100]).ask("1Gweb").status == "D")
+        #expect(try PeerProcess(daemon.socket, uid: 61001, groups: [61100]).ask("1Gweb").status == "K")
+    }
+
+    @Test func listing() throws {
+        let daemon = try daemon("permit 61001 key web bare\npermit 61002 key bare")
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1L").packet == "1Lbare\nweb")
+        #expect(try peer.receive().packet == "1L")
+        let other = try PeerProcess(daemon.socket, uid: 61003)
+        #expect(try other.ask("1L").packet == "1L")
+    }
+
+    @Test func aListThatTakesManyPackets() throws {
+        try sandbox.write("web.pem", "x", mode: 0o600)
+        let names = (0..<5000).map { "key-with-a-rather-long-name-so-that-packets-fill-\($0)" }
+        let policy = names.map { "key \($0) \(sandbox["web.pem"])\npermit 61001 key \($0)\n" }.joined()
+        let daemon = try Daemon(sandbox, policy: policy)
+        let (status, output, errors) = try Program.run(
+            installed("setpriv") ?? "setpriv",
+            [
+                "--reuid", "61001", "--regid", "61001", "--clear-groups", Program.built("keybroker"), "list",
+                "--socket",
+                daemon.socket,
+            ])
+        #expect(status == 0, "\(errors)")
+        #expect(output.split(separator: "\n").map(String.init) == names.sorted())
+    }
+
+    @Test func unitsAreReadFromTheCgroup() throws {
+        let root = "/sys/fs/cgroup/unified"
+        let mount = FileManager.default.fileExists(atPath: "\(root)/cgroup.procs") ? root : "/sys/fs/cgroup"
+        let name = "kbtest-\(UUID().uuidString.prefix(8)).service"
+        let slice = "\(mount)/kbtest.slice"
+        try? FileManager.default.createDirectory(atPath: "\(slice)/\(name)", withIntermediateDirectories: true)
+        guard FileManager.default.fileExists(atPath: "\(slice)/\(name)/cgroup.procs") else {
+            print("skipped: no cgroup2 to make a unit's cgroup in; SystemdTests will have real units")
+            return
+        }
+        defer { try? sandbox.shell("rmdir \(slice)/\(name) \(slice)") }
+        let daemon = try daemon("permit 61001 unit kbtest-*.service key web")
+        let outside = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try outside.ask("1Gweb").status == "D")
+        let inside = try PeerProcess(daemon.socket, uid: 61001)
+        try Data("\(inside.program.pid)\n".utf8).write(to: URL(fileURLWithPath: "\(slice)/\(name)/cgroup.procs"))
+        let reply = try inside.ask("1Gweb")
+        #expect(reply.status == "K")
+        #expect(try daemon.record(reply.decision)["unit"] as? String == name)
+        inside.program.signal(SIGKILL)
+        try inside.program.waitForExit()
+    }
+
+    @Test func thePythonClientOfTheREADME() throws {
+        let daemon = try daemon("permit 61001 key web")
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/minimal.py")
+        let text = try String(contentsOf: script, encoding: .utf8)
+        let copy = try sandbox.write("minimal.py", text)
+        func run(_ uid: String, _ key: String) throws -> (status: Int32, output: String, errors: String) {
+            try Program.run(
+                installed("setpriv") ?? "setpriv",
+                [
+                    "--reuid", uid, "--regid", uid, "--clear-groups", installed("python3") ?? "python3", copy, key,
+                    daemon.socket,
+                ])
+        }
+        let granted = try run("61001", "web")
+        #expect(granted.status == 0 && granted.output == "THE KEY", "\(granted.errors)")
+        #expect(try run("61002", "web").errors.contains("PermissionError: decision"))
+        let readme = try String(contentsOf: projectFolder.appendingPathComponent("README.md"), encoding: .utf8)
+        let client = text.components(separatedBy: "\nif __name__")[0].trimmingCharacters(in: .newlines)
+        #expect(readme.contains(client))
+    }
+
+    @Test func aPersonWithSocat() throws {
+        let daemon = try daemon("permit 0 key web")
+        let (status, output, _) = try Program.run(
+            "/bin/sh", ["-c", "echo 1Gweb | socat -t5 - UNIX-CONNECT:\(daemon.socket),type=5"])
+        #expect(status == 0)
+        #expect(output.hasPrefix("1K"))
+    }
+
+    @Test func theSocketsGroupDecidesWhoMayConnect() throws {
+        let daemon = try daemon(
+            "permit 61001 key web", options: ["--socket-group", "61200", "--socket-mode", "0660"])
+        let result = try PeerProcess(daemon.socket, uid: 61001).step("send 1Gweb")
+        #expect((result["error"] as? String)?.contains("PermissionError") == true)
+        #expect(try PeerProcess(daemon.socket, uid: 61001, groups: [61200]).ask("1Gweb").status == "K")
+    }
+}

@@ -1,0 +1,206 @@
+// The demo server as people use it: curl and openssl against the real program, with a key from the real broker.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized) struct ServerTests {
+    private let sandbox = Sandbox("server")
+
+    private final class Server {
+        let daemon: Daemon
+        let program: Program
+        let addresses: [String]
+
+        /// The server of an account that may not read the key, where the tests run as root.
+        init(_ sandbox: Sandbox, options: [String] = []) throws {
+            try sandbox.shell(
+                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost "
+                    + "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 -keyout key -out crt 2>/dev/null; "
+                    + "chmod 600 key; mkdir www; chmod 777 www")
+            let uid = isRoot ? 61033 : geteuid()
+            daemon = try Daemon(
+                sandbox, policy: "key web \(sandbox["key"]) certificate \(sandbox["crt"])\npermit \(uid) key web\n")
+            let command =
+                [
+                    Program.built("keybroker-tls-demo"), "--key", "web", "--broker-socket", daemon.socket, "--key-path",
+                    sandbox["key"], "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen",
+                    "unix:\(sandbox["www/s"])",
+                ] + options
+            let identity = isRoot ? ["--reuid", "\(uid)", "--regid", "\(uid)", "--clear-groups"] : []
+            program = try Program(installed("setpriv") ?? "setpriv", identity + command)
+            addresses = try program.wait(for: "readiness") { text in
+                text.contains("ready: ")
+                    ? text.split(separator: "\n").compactMap {
+                        $0.hasPrefix("listening on ") ? String($0.dropFirst(13)) : nil
+                    } : nil
+            }
+        }
+    }
+
+    private func curl(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
+        try Program.run(
+            installed("curl") ?? "curl",
+            ["--silent", "--show-error", "--noproxy", "*", "--max-time", "15", "--cacert", sandbox["crt"]] + arguments)
+    }
+
+    private func port(_ server: Server) throws -> String {
+        try #require(server.addresses.first?.split(separator: ":").last.map { String($0.dropLast()) })
+    }
+
+    @Test func theSamePageAtEveryAddress() throws {
+        let server = try Server(sandbox)
+        #expect(server.addresses.count == 3)
+        var documents: [String: String] = [:]
+        for arguments in [
+            [server.addresses[0] + "status.json"], [server.addresses[1] + "status.json"],
+            ["--unix-socket", sandbox["www/s"], "https://localhost/status.json"],
+        ] {
+            let (status, output, errors) = try curl(arguments)
+            #expect(status == 0, "\(errors)")
+            documents = try #require(JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: String])
+            if isRoot {
+                #expect(documents["account"] == "uid 61033")
+                #expect(
+                    documents["key_path"]?.hasSuffix("cannot be opened by this account: Permission denied (EACCES)")
+                        == true)
+            }
+            #expect(documents["decision"] == "2")
+            #expect(documents["connection"]?.hasPrefix("TLSv1.3, ") == true)
+        }
+        let page = try curl(["--include", server.addresses[0]]).output
+        #expect(page.hasPrefix("HTTP/1.1 200 OK\r\n"))
+        #expect(page.contains(documents["fingerprint"] ?? "no fingerprint"))
+        #expect(try curl(["--include", server.addresses[0] + "none"]).output.hasPrefix("HTTP/1.1 404 "))
+        #expect(try curl(["--include", "-X", "DELETE", server.addresses[0]]).output.contains("Allow: GET, HEAD"))
+        #expect(try curl(["--include", "--data", "x", server.addresses[0]]).output.hasPrefix("HTTP/1.1 413 "))
+        #expect(try curl(["--head", server.addresses[0]]).output.hasSuffix("\r\n\r\n"))
+    }
+
+    @Test func protocolVersions() throws {
+        let server = try Server(sandbox)
+        for (version, isSpoken) in [("1.3", true), ("1.2", true), ("1.1", false)] {
+            let (status, _, _) = try curl(
+                ["--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0", "--tls-max", version, server.addresses[0]])
+            #expect((status == 0) == isSpoken, "\(version)")
+        }
+        let negotiated = try curl(["--http1.1", "--verbose", server.addresses[0]])
+        #expect(negotiated.errors.contains("ALPN: server accepted http/1.1"))
+    }
+
+    @Test func manyRequestsOnOneConnection() throws {
+        let server = try Server(sandbox)
+        let urls = (0..<50).map { _ in server.addresses[0] + "status.json" }
+        let (status, output, errors) = try curl(["--verbose"] + urls)
+        #expect(status == 0)
+        #expect(output.split(separator: "\n").count == 50)
+        #expect(errors.components(separatedBy: "Re-using existing connection").count >= 50)
+        // All at once, in order.
+        let request = "GET /status.json HTTP/1.1\\r\\nHost: localhost\\r\\n"
+        let pipelined = try Program.run(
+            "/bin/sh",
+            [
+                "-c",
+                "printf '\(request)\\r\\n\(request)\\r\\n\(request)Connection: close\\r\\n\\r\\n' | "
+                    + "openssl s_client -quiet -ign_eof -connect 127.0.0.1:\(try port(server)) 2>/dev/null",
+            ])
+        #expect(pipelined.output.components(separatedBy: "HTTP/1.1 200 OK").count == 4)
+    }
+
+    @Test func slowClientsAreTimedOutWhileOthersAreServed() throws {
+        let server = try Server(sandbox, options: ["--idle-timeout", "1", "--max-connections", "40"])
+        let python = installed("python3") ?? "python3"
+        let slow = try Program(
+            python,
+            [
+                "-c",
+                """
+                import socket, ssl, sys
+                plain = [socket.create_connection(("127.0.0.1", \(try port(server)))) for _ in range(20)]
+                context = ssl.create_default_context(cafile=sys.argv[1])
+                half = context.wrap_socket(socket.create_connection(("127.0.0.1", \(try port(server)))), server_hostname="localhost")
+                half.send(b"GET / HT")
+                print("holds", flush=True)
+                for one in plain:
+                    assert one.recv(1) == b""
+                try:
+                    assert half.recv(1) == b""
+                except ssl.SSLError:
+                    pass
+                print("ended", flush=True)
+                """, sandbox["crt"],
+            ])
+        _ = try slow.wait(forLines: 1)
+        #expect(try curl([server.addresses[0]]).status == 0)
+        _ = try slow.wait(forLines: 2)
+        #expect(try slow.waitForExit() == 0)
+        #expect(try curl([server.addresses[0]]).status == 0)
+    }
+
+    @Test func aGracefulStop() throws {
+        let server = try Server(sandbox)
+        #expect(try curl([server.addresses[0]]).status == 0)
+        #expect(FileManager.default.fileExists(atPath: sandbox["www/s"]))
+        server.program.signal(SIGTERM)
+        #expect(try server.program.waitForExit() == 0)
+        #expect(!FileManager.default.fileExists(atPath: sandbox["www/s"]))
+    }
+
+    @Test func aNewKeyWithoutARestart() throws {
+        let server = try Server(sandbox)
+        func fingerprint() throws -> String? {
+            let output = try curl([server.addresses[0] + "status.json"]).output
+            return (try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: String])?["fingerprint"]
+        }
+        let first = try fingerprint()
+        try sandbox.shell(
+            "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 "
+                + "-keyout key2 -out crt2 2>/dev/null; chmod 600 key2; mv key2 key; mv crt2 crt")
+        server.program.signal(SIGHUP)
+        try server.program.wait(for: "renewal") { $0.contains("renewed: key web, decision") ? true : nil }
+        let second = try fingerprint()
+        #expect(first != nil && second != nil && first != second)
+        // What cannot be used leaves the key that there is.
+        try sandbox.write("key", "garbage", mode: 0o600)
+        server.program.signal(SIGHUP)
+        try server.program.wait(for: "refusal", in: .error) { $0.contains("keeps the old key") ? true : nil }
+        #expect(try fingerprint() == second)
+    }
+
+    @Test func whatItCannotServeWith() throws {
+        let server = try Server(sandbox)
+        let program = Program.built("keybroker-tls-demo")
+        func refused(_ arguments: [String]) throws -> (Int32, String) {
+            let (status, _, errors) = try Program.run(program, arguments)
+            return (status, errors)
+        }
+        let broker = ["--broker-socket", server.daemon.socket, "--listen", "127.0.0.1:0"]
+        #expect(try refused(["--key", "web", "--listen", "nowhere"]).0 == 64)
+        #expect(try refused(["--listen", "127.0.0.1:0"]).1.contains("--key NAME is missing"))
+        #expect(try refused(["--key", "web", "--broker-socket", sandbox["none"], "--listen", "127.0.0.1:0"]).0 == 69)
+        #expect(try refused(["--key", "other"] + broker).0 == 77)
+        // For whoever runs the tests there is no line yet.
+        try sandbox.write(
+            "policy",
+            "key web \(sandbox["key"]) certificate \(sandbox["crt"])\nkey alone \(sandbox["key"])\n"
+                + "key mixed \(sandbox["key"]) certificate \(sandbox["other"])\npermit \(geteuid()) key web alone mixed\n"
+        )
+        _ = try server.daemon.reload()
+        try sandbox.shell(
+            "openssl req -x509 -newkey ed25519 -nodes -subj /CN=x -keyout /dev/null -out other 2>/dev/null")
+        let alone = try refused(["--key", "alone"] + broker)
+        #expect(alone.0 == 78 && alone.1.contains("the policy names no certificate"))
+        let mixed = try refused(["--key", "mixed"] + broker)
+        #expect(mixed.0 == 78 && mixed.1.contains("the key does not belong to the certificate"))
+        let taken = try refused([
+            "--key", "web", "--broker-socket", server.daemon.socket, "--listen", "unix:\(sandbox["www/s"])",
+        ])
+        #expect(taken.0 == 71 && taken.1.contains("another program does"))
+        try sandbox.write("www/file", "precious")
+        let file = try refused([
+            "--key", "web", "--broker-socket", server.daemon.socket, "--listen", "unix:\(sandbox["www/file"])",
+        ])
+        #expect(file.0 == 71)
+        #expect(try sandbox.text("www/file") == "precious")
+    }
+}
