@@ -1,4 +1,4 @@
-// The words that say why, in records and in replies. keybrokerd(8) explains each.
+// The words that say why, in records and in replies. README explains each.
 
 internal import Kernel
 

@@ -23,10 +23,10 @@ package struct Account: Equatable, Sendable {
 package enum Accounts {
     /// Nil where there is no such user.
     package static func user(named name: String) throws(Failure) -> Account? {
+        // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getpwnam", on: name) { (buffer, size) throws(Failure) in
             var entry = unsafe passwd()
             var found: UnsafeMutablePointer<passwd>?
-            // Safety: the call keeps within the buffer, which outlives the strings read from it here.
             let code = unsafe getpwnam_r(name, &entry, buffer, size, &found)
             return (code, unsafe found.flatMap { unsafe account($0.pointee) })
         }
@@ -34,10 +34,10 @@ package enum Accounts {
 
     /// Nil where no user has that number.
     package static func user(numbered uid: UInt32) throws(Failure) -> Account? {
+        // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getpwuid", on: String(uid)) { (buffer, size) throws(Failure) in
             var entry = unsafe passwd()
             var found: UnsafeMutablePointer<passwd>?
-            // Safety: the call keeps within the buffer, which outlives the strings read from it here.
             let code = unsafe getpwuid_r(uid, &entry, buffer, size, &found)
             return (code, unsafe found.flatMap { unsafe account($0.pointee) })
         }
@@ -45,10 +45,10 @@ package enum Accounts {
 
     /// The gid of a group; nil where there is no such group.
     package static func gid(ofGroup name: String) throws(Failure) -> UInt32? {
+        // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getgrnam", on: name) { (buffer, size) throws(Failure) in
             var entry = unsafe group()
             var found: UnsafeMutablePointer<group>?
-            // Safety: the call keeps within the buffer, which outlives the number read here.
             let code = unsafe getgrnam_r(name, &entry, buffer, size, &found)
             return (code, unsafe found.map { unsafe $0.pointee.gr_gid })
         }

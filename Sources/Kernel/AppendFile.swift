@@ -31,7 +31,7 @@ package struct AppendFile: ~Copyable, Sendable {
 
     /// One `write(2)`; what a full disk cut off is written by a further one, or fails.
     package borrowing func append(_ bytes: [UInt8]) throws(Failure) {
-        try unsafe descriptor.writeAll(bytes.span.bytes)
+        try descriptor.writeAll(bytes)
     }
 
     /// Calls `fdatasync(2)`.

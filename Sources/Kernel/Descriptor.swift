@@ -60,6 +60,7 @@ package struct Descriptor: ~Copyable, Sendable {
     /// The same, into an array's elements.
     package borrowing func read(into buffer: inout [UInt8], at offset: Int) throws(Failure) -> Int {
         var elements = buffer.mutableSpan
+        // Safety: any byte is a valid UInt8.
         var bytes = unsafe elements.mutableBytes
         return try read(into: &bytes, at: offset)
     }
@@ -79,6 +80,12 @@ package struct Descriptor: ~Copyable, Sendable {
         while done < bytes.byteCount {
             done += try write(bytes.extracting(droppingFirst: done))
         }
+    }
+
+    /// Writes all of an array.
+    package borrowing func writeAll(_ bytes: [UInt8]) throws(Failure) {
+        // Safety: the span of an array's bytes ends with the call, the array after it.
+        try unsafe writeAll(bytes.span.bytes)
     }
 
     /// The next connection to a listening socket, non-blocking and close-on-exec; nil where none waits.

@@ -26,11 +26,13 @@ package struct Failure: Error, Equatable, Sendable {
 
     /// The reason as the C library words it: "Permission denied".
     package var reason: String {
+        // Safety: the text is a static string of the C library, or nil.
         unsafe ck_error_text(code).map { unsafe String(cString: $0) } ?? "error \(code)"
     }
 
     /// The number's name: "EACCES".
     package var name: String {
+        // Safety: as above.
         unsafe ck_error_name(code).map { unsafe String(cString: $0) } ?? "errno \(code)"
     }
 }

@@ -97,26 +97,31 @@ package func statusWithoutFollowing(_ path: String) throws(Failure) -> FileStatu
 
 /// Calls `mkdir(2)` and, as that is subject to the umask, `chmod(2)`. False where it exists already.
 package func makeDirectory(_ path: String, mode: UInt32) throws(Failure) -> Bool {
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     do throws(Failure) { _ = try retrying("mkdir", on: path) { unsafe mkdir(path, mode) } } catch {
         if error.code == EEXIST { return false }
         throw error
     }
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     _ = try retrying("chmod", on: path) { unsafe chmod(path, mode) }
     return true
 }
 
 /// Calls `unlink(2)`.
 package func removeFile(_ path: String) throws(Failure) {
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     _ = try retrying("unlink", on: path) { unsafe unlink(path) }
 }
 
 /// Calls `chmod(2)`.
 package func setMode(_ path: String, _ mode: UInt32) throws(Failure) {
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     _ = try retrying("chmod", on: path) { unsafe chmod(path, mode) }
 }
 
 /// Calls `lchown(2)`; nil leaves an id as it is.
 package func setOwner(_ path: String, uid: UInt32?, gid: UInt32?) throws(Failure) {
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     _ = try retrying("lchown", on: path) { unsafe lchown(path, uid ?? .max, gid ?? .max) }
 }
 

@@ -20,6 +20,7 @@ internal import CCrypto
         unsafe self.context = context
     }
 
+    // Safety: nothing else refers to the context.
     deinit { unsafe EVP_MD_CTX_free(context) }
 
     package mutating func update(_ bytes: RawSpan) {
@@ -30,6 +31,7 @@ internal import CCrypto
         precondition(done == 1, "EVP_DigestUpdate failed")
     }
 
+    // Safety: the span ends with the call, the array after it.
     package mutating func update(_ bytes: [UInt8]) { unsafe update(bytes.span.bytes) }
 
     /// The digest of all that was fed, as 64 lower-case hexadecimal digits; the value starts anew.

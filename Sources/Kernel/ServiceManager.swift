@@ -45,6 +45,7 @@ package struct ServiceManager {
     /// environment. More than one, or a malformed number, is a failure (`EINVAL`).
     package static func inheritedListener() throws(Failure) -> SeqpacketSocket? {
         defer {
+            // Safety: no other thread reads or changes the environment.
             for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
         }
         guard let count = environment("LISTEN_FDS"), environment("LISTEN_PID") == String(getpid()) else {

@@ -11,7 +11,7 @@ package enum StandardStream: Int32, Sendable {
 
     /// Writes the text and a line feed with one `write(2)`, so that lines of several programs do not mix.
     /// What cannot be written is lost: there is nowhere left to say so.
-    package func writeLine(_ line: String) { try? unsafe writeAll(Array((line + "\n").utf8).span.bytes) }
+    package func writeLine(_ line: String) { try? writeAll(Array((line + "\n").utf8)) }
 
     /// Writes all bytes. Calls `write(2)`.
     package func writeAll(_ bytes: RawSpan) throws(Failure) {
@@ -25,7 +25,10 @@ package enum StandardStream: Int32, Sendable {
     }
 
     /// Writes all bytes. Calls `write(2)`.
-    package func writeAll(_ bytes: [UInt8]) throws(Failure) { try unsafe writeAll(bytes.span.bytes) }
+    package func writeAll(_ bytes: [UInt8]) throws(Failure) {
+        // Safety: the span ends with the call, the array after it.
+        try unsafe writeAll(bytes.span.bytes)
+    }
 
     package var isTerminal: Bool { isatty(rawValue) == 1 }
 }

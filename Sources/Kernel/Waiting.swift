@@ -14,7 +14,7 @@ package final class WakeUp: Sendable {
     package func signal() {
         let one: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 0]
         // Cannot fail but for a counter that is full, which says the same.
-        _ = try? unsafe descriptor.write(one.span.bytes)
+        try? descriptor.writeAll(one)
     }
 }
 

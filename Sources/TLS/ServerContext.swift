@@ -50,6 +50,7 @@ internal import COpenSSL
         _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?, _ outLength: UnsafeMutablePointer<UInt8>?,
         into offer: UnsafePointer<UInt8>?, length: UInt32
     ) -> Bool {
+        // Safety: OpenSSL passes its own valid pointers for the length of the callback.
         guard let out = unsafe out, let outLength = unsafe outLength, let offer = unsafe offer else {
             return false
         }
@@ -71,8 +72,7 @@ internal import COpenSSL
     }
 
     private func use(_ pem: RawSpan) throws(LibraryFailure) {
-        let context = unsafe pointer
-        // Safety: the BIO reads from the span and is freed before the span ends.
+        // Safety: the context is this object's; the BIO reads from the span and is freed before the span ends.
         let count = unsafe pem.withUnsafeBytes { bytes -> Int in
             guard let bio = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return 0 }
             defer { unsafe BIO_free(bio) }
@@ -80,10 +80,10 @@ internal import COpenSSL
             while let certificate = unsafe PEM_read_bio_X509(bio, nil, { _, _, _, _ in -1 }, nil) {
                 // Safety: the first is counted by the context, each further one taken over by it.
                 if count == 0 {
-                    let isUsed = unsafe SSL_CTX_use_certificate(context, certificate) == 1
+                    let isUsed = unsafe SSL_CTX_use_certificate(pointer, certificate) == 1
                     unsafe X509_free(certificate)
                     guard isUsed else { return 0 }
-                } else if unsafe kb_add_to_chain(context, certificate) != 1 {
+                } else if unsafe kb_add_to_chain(pointer, certificate) != 1 {
                     unsafe X509_free(certificate)
                     return 0
                 }

@@ -67,6 +67,7 @@ package struct StreamListener: ~Copyable {
         let number = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
         guard number >= 0 else { throw Refusal("socket", .unix(path)) }
         let probe = Descriptor(taking: number)
+        // Safety: the address lives for the call.
         let isAnswered = unsafe Address.unix(path).withSocketAddress { address, size in
             probe.withNumber { number in unsafe connect(number, address, size) }
         }

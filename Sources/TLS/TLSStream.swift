@@ -40,6 +40,7 @@ package enum TLSStep: Equatable, Sendable {
     }
 
     private init(pointer: OpaquePointer, socket: consuming Descriptor) {
+        // Safety: handed over by the one who made it.
         unsafe self.pointer = pointer
         self.socket = socket
     }

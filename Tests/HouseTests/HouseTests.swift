@@ -35,6 +35,17 @@ struct HouseTests {
         }
     }
 
+    /// Above each of them, in the same paragraph, stands why it is right.
+    @Test func everyUnsafeExpressionSaysWhyItIsSafe() throws {
+        for (path, lines) in try swiftFiles(Self.sources) {
+            for (number, line) in lines.enumerated() where code(line).contains(#/\bunsafe\b/#) {
+                let above = lines[..<number].reversed().prefix { !$0.allSatisfy(\.isWhitespace) }.prefix(16)
+                let isExplained = above.contains { $0.contains("// Safety:") }
+                #expect(isExplained, "\(path):\(number + 1): \(line)")
+            }
+        }
+    }
+
     @Test func nothingIsForced() throws {
         // A forced unwrap, try or cast; not `!=`, not a negation.
         let forced = #/[\w\)\]]!(?![=])|\btry!|\bas!|\bfatalError\b|\bassumeUnwrapped\b/#

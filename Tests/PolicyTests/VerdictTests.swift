@@ -1,3 +1,5 @@
+import Foundation
+import TestSupport
 import Testing
 import Wire
 
@@ -92,6 +94,26 @@ struct VerdictTests {
             ], in: machine)
         #expect(reading.diagnostics.isEmpty)
         #expect(reading.policy?.rules.count == 1)
+    }
+}
+
+struct ExampleTests {
+    private func example() throws -> String {
+        try String(contentsOf: projectFolder.appendingPathComponent("policy/keybroker.policy"), encoding: .utf8)
+    }
+
+    /// As it is installed it permits nothing, on any machine.
+    @Test func theShippedExampleIsValidAndEmpty() throws {
+        let policy = try policy(example())
+        #expect(policy.keys.isEmpty && policy.rules.isEmpty)
+    }
+
+    @Test func itsExamplesAreValidToo() throws {
+        let uncommented = try example().replacing(#/(?m)^#(?=(key|permit|limit) )/#, with: "")
+        let reading = read([PolicyText(file: "example", bytes: Array(uncommented.utf8))], in: machine)
+        #expect(reading.diagnostics.isEmpty, "\(reading.diagnostics)")
+        #expect(reading.policy?.keys.count == 3)
+        #expect(reading.policy?.rules.values.reduce(0) { $0 + $1.count } == 5)
     }
 }
 
