@@ -59,6 +59,7 @@ package final class AuditLog {
         size = end.size
         switch end.content {
         case .empty:
+            if syncs { try Self.reading { () throws(Failure) in try syncDirectory(above: path) } }
             let before = try Self.reading { () throws(Failure) in try End.ofRotatedFile(beside: path) }
             committed = Position(
                 number: before?.number ?? 0, link: before?.link ?? .beginning, beginsFile: before != nil)
@@ -142,6 +143,7 @@ package final class AuditLog {
         let next = try Self.opened(path)
         let size = try Self.reading { () throws(Failure) in try next.size() }
         guard size == 0 else { throw .damaged(path, "records of another log") }
+        if syncs { try Self.reading { () throws(Failure) in try syncDirectory(above: path) } }
         file = next
         self.size = 0
         hasLooseEnd = false

@@ -32,6 +32,8 @@ struct Allowance {
     }
 
     private var accounts: [UInt32: Account] = [:]
+    /// When `settle` has something to do; nil where it has not. At most once a second.
+    private(set) var nextSettling: Instant?
     private static let second: UInt64 = 1_000_000_000
 
     // MARK: Connections
@@ -43,7 +45,15 @@ struct Allowance {
         return true
     }
 
-    mutating func endConnection(of uid: UInt32) { accounts[uid]?.connections -= 1 }
+    mutating func endConnection(of uid: UInt32) {
+        accounts[uid]?.connections -= 1
+        // Who never asked is forgotten here; the others when they are settled.
+        if let account = accounts[uid], account.connections == 0, account.windows.isEmpty,
+            account.pace == Instant(nanoseconds: 0)
+        {
+            accounts[uid] = nil
+        }
+    }
 
     // MARK: Requests
 
@@ -54,6 +64,7 @@ struct Allowance {
         let ahead = pace - now.nanoseconds
         guard ahead <= Self.second else { return Int((ahead - Self.second + 999_999) / 1_000_000) }
         accounts[uid, default: Account()].pace = Instant(nanoseconds: pace)
+        expectSettling(now)
         return nil
     }
 
@@ -73,29 +84,28 @@ struct Allowance {
         window.recorded += 1
         window.lastNumber = number
         accounts[uid, default: Account()].windows[kind] = window
+        expectSettling(now)
+    }
+
+    private mutating func expectSettling(_ now: Instant) {
+        if nextSettling == nil { nextSettling = now.after(milliseconds: 1000) }
     }
 
     /// What was counted instead of recorded, in the windows that have ended. Forgets who is gone.
     mutating func settle(now: Instant, all: Bool = false) -> [(uid: UInt32, kind: Kind, suppressed: Int)] {
         var folded: [(uid: UInt32, kind: Kind, suppressed: Int)] = []
+        nextSettling = nil
         for (uid, account) in accounts {
             var account = account
             for (kind, window) in account.windows where all || window.end <= now {
                 if window.suppressed > 0 { folded.append((uid, kind, window.suppressed)) }
                 account.windows[kind] = nil
             }
-            let isGone = account.connections == 0 && account.windows.isEmpty && account.pace <= now
-            accounts[uid] = isGone ? nil : account
+            let isQuiet = account.windows.isEmpty && account.pace <= now
+            accounts[uid] = isQuiet && account.connections == 0 ? nil : account
+            if !isQuiet { expectSettling(now) }
         }
         return folded
-    }
-
-    /// When `settle` has something to do next.
-    var nextSettling: Instant? {
-        accounts.values.compactMap { account in
-            let ends = account.windows.values.map(\.end)
-            return account.connections == 0 ? (ends + [account.pace]).max() : ends.min()
-        }.min()
     }
 
     /// The numbers given out in the open windows are no longer true: what they stood for was not recorded.

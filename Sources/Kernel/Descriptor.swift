@@ -65,28 +65,21 @@ package struct Descriptor: ~Copyable, Sendable {
         return try read(into: &bytes, at: offset)
     }
 
-    /// Writes what it can of `bytes` and says how much. Calls `write(2)`.
-    package borrowing func write(_ bytes: RawSpan) throws(Failure) -> Int {
-        let number = number
-        // Safety: write only reads the bytes that the span covers.
-        return try unsafe bytes.withUnsafeBytes { bytes throws(Failure) in
-            try retrying("write") { unsafe Glibc.write(number, bytes.baseAddress, bytes.count) }
-        }
-    }
-
     /// Writes all of `bytes`, in as many calls of `write(2)` as it takes.
-    package borrowing func writeAll(_ bytes: RawSpan) throws(Failure) {
+    package borrowing func writeAll(_ bytes: Span<UInt8>) throws(Failure) {
+        let number = number
         var done = 0
-        while done < bytes.byteCount {
-            done += try write(bytes.extracting(droppingFirst: done))
+        while done < bytes.count {
+            let rest = bytes.extracting(droppingFirst: done)
+            // Safety: write only reads the bytes that the span covers.
+            done += try unsafe rest.withUnsafeBufferPointer { rest throws(Failure) in
+                try retrying("write") { unsafe write(number, rest.baseAddress, rest.count) }
+            }
         }
     }
 
     /// Writes all of an array.
-    package borrowing func writeAll(_ bytes: [UInt8]) throws(Failure) {
-        // Safety: the span of an array's bytes ends with the call, the array after it.
-        try unsafe writeAll(bytes.span.bytes)
-    }
+    package borrowing func writeAll(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes.span) }
 
     /// The next connection to a listening socket, non-blocking and close-on-exec; nil where none waits.
     /// Calls `accept4(2)`.

@@ -84,6 +84,16 @@ package func absolutePath(_ path: String) throws(Failure) -> String {
     return String(decoding: directory, as: UTF8.self) + "/" + path
 }
 
+/// Puts the names in the directory above `path` on disk, as after making a file there. Calls `fsync(2)`.
+package func syncDirectory(above path: String) throws(Failure) {
+    let absolute = try absolutePath(path)
+    let parent = "/" + absolute.split(separator: "/").dropLast().joined(separator: "/")
+    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+    let directory = try unsafe Descriptor.opened(ck_open_directory(parent), by: "open", on: parent)
+    let number = directory.number
+    _ = try retrying("fsync", on: parent) { fsync(number) }
+}
+
 /// What is at `path` itself, a symbolic link not followed; nil where nothing is. Calls `lstat(2)`.
 package func statusWithoutFollowing(_ path: String) throws(Failure) -> FileStatus? {
     var raw = stat()

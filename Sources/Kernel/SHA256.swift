@@ -23,16 +23,13 @@ internal import CCrypto
     // Safety: nothing else refers to the context.
     deinit { unsafe EVP_MD_CTX_free(context) }
 
-    package mutating func update(_ bytes: RawSpan) {
-        // Safety: the call reads the bytes that the span covers.
-        let done = unsafe bytes.withUnsafeBytes { bytes in
+    package mutating func update(_ bytes: [UInt8]) {
+        // Safety: the call reads as many bytes as the array holds.
+        let done = unsafe bytes.withUnsafeBufferPointer { bytes in
             unsafe EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
         }
         precondition(done == 1, "EVP_DigestUpdate failed")
     }
-
-    // Safety: the span ends with the call, the array after it.
-    package mutating func update(_ bytes: [UInt8]) { unsafe update(bytes.span.bytes) }
 
     /// The digest of all that was fed, as 64 lower-case hexadecimal digits; the value starts anew.
     package mutating func finish() -> [UInt8] {

@@ -14,7 +14,7 @@ package enum StandardStream: Int32, Sendable {
     package func writeLine(_ line: String) { try? writeAll(Array((line + "\n").utf8)) }
 
     /// Writes all bytes. Calls `write(2)`.
-    package func writeAll(_ bytes: RawSpan) throws(Failure) {
+    package func writeAll(_ bytes: Span<UInt8>) throws(Failure) {
         // The stream is not ours to close.
         let descriptor = Descriptor(taking: rawValue)
         do throws(Failure) { try descriptor.writeAll(bytes) } catch {
@@ -24,11 +24,8 @@ package enum StandardStream: Int32, Sendable {
         _ = descriptor.release()
     }
 
-    /// Writes all bytes. Calls `write(2)`.
-    package func writeAll(_ bytes: [UInt8]) throws(Failure) {
-        // Safety: the span ends with the call, the array after it.
-        try unsafe writeAll(bytes.span.bytes)
-    }
+    /// Writes all of an array.
+    package func writeAll(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes.span) }
 
     package var isTerminal: Bool { isatty(rawValue) == 1 }
 }

@@ -56,8 +56,10 @@ internal import Glibc
     }
 
     /// Lets `body` see the secret, for as long as it runs.
-    package borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
-        // Safety: the span ends with the call, the pages with this value, which is borrowed meanwhile.
-        try body(unsafe RawSpan(_unsafeStart: base, byteCount: count))
+    package borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
+        // Safety: the span ends with the call, the pages with this value, which is borrowed meanwhile; any
+        // byte of them is a valid UInt8.
+        let bytes = unsafe base.assumingMemoryBound(to: UInt8.self)
+        return try body(unsafe Span(_unsafeStart: bytes, count: count))
     }
 }

@@ -11,31 +11,15 @@ struct Connection: ~Copyable {
     private let socket: SeqpacketSocket
     private let path: String
 
-    /// How long between two attempts to reach a broker that is not there, in milliseconds: at first, at most.
-    private static let firstPause = 5, longestPause = 200
-
-    /// Connects as soon as there is somebody to connect to, as long as `patience` lasts.
-    init(to path: String, _ patience: Patience) throws(KeyBrokerError) {
-        var pause = Self.firstPause
-        while true {
-            do throws(KeyBrokerError) {
-                self = try Connection(to: path)
-                return
-            } catch {
-                guard case .notRunning = error else { throw error }
-                try patience.pause(milliseconds: pause, orThrow: error)
-                pause = min(pause * 2, Self.longestPause)
-            }
-        }
-    }
-
-    private init(to path: String) throws(KeyBrokerError) {
+    /// Connects, after the checks that need no connection, and checks who answered.
+    init(to path: String) throws(KeyBrokerError) {
         let caller = Privileges.effectiveUID
         // A directory that others may write to lets them put a socket of their own there.
         do { try TrustedOwners(startedBy: caller).checkDirectories(above: path) } catch {
             switch error.kind {
             case .missing: throw .notRunning(socket: path, reason: error.description)
-            case .unreadable, .untrusted, .shortage: throw .untrusted(socket: path, reason: error.description)
+            case .unreadable: throw .mayNotConnect(socket: path)
+            case .untrusted, .shortage: throw .untrusted(socket: path, reason: error.description)
             }
         }
         let socket = try calling({ () throws(Failure) in try SeqpacketSocket.connected(to: path) }) { failure in
@@ -72,10 +56,11 @@ struct Connection: ~Copyable {
             let delivery = try calling { () throws(Failure) in
                 try socket.receiveDelivery(limit: Limits.packetBytes)
             } failing: { failure in
-                failure.code == Failure.connectionReset
-                    ? .protocolViolation("it closed the connection without an answer") : KeyBrokerError(failure)
+                failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
             }
-            if let delivery { return try Answer(delivery) }
+            guard let delivery else { continue }
+            guard !delivery.packet.isEmpty else { throw .withoutAnswer(path) }
+            return try Answer(delivery)
         }
     }
 }
@@ -87,9 +72,6 @@ struct Answer: ~Copyable {
     private var certificate: Descriptor?
 
     init(_ delivery: consuming SeqpacketSocket.Delivery) throws(KeyBrokerError) {
-        guard !delivery.packet.isEmpty else {
-            throw .protocolViolation("it closed the connection without an answer")
-        }
         // A descriptor was withheld: this process may have no more, or a security module forbids it.
         guard !delivery.isMissingDescriptors else {
             throw .protocolViolation(

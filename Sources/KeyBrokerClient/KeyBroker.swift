@@ -56,41 +56,52 @@ public struct KeyBroker: Sendable {
         guard let key = KeyName(name) else {
             throw .invalidName(name, reason: KeyName.fault(in: Array(name.utf8)) ?? "not a key name")
         }
-        while true {
-            let connection = try Connection(to: socketPath, patience)
-            var answer = try connection.answer(to: .get(key), patience)
-            guard case .granted(let decision) = answer.reply else {
-                try patience.wait(ifBusy: answer.reply, orThrow: answer.error(asking: name))
-                continue
-            }
-            return KeyDescriptor(
-                name: name, decision: decision, key: try answer.takeKey(), certificate: try answer.takeCertificate())
-        }
+        var exchange = try exchange(.get(key), patience)
+        guard case .granted(let decision) = exchange.answer.reply else { throw exchange.answer.error(asking: name) }
+        return KeyDescriptor(
+            name: name, decision: decision, key: try exchange.answer.takeKey(),
+            certificate: try exchange.answer.takeCertificate())
     }
 
     func keys(_ patience: Patience) throws(KeyBrokerError) -> [String] {
-        while true {
-            let connection = try Connection(to: socketPath, patience)
-            var answer = try connection.answer(to: .list, patience)
-            guard case .names = answer.reply else {
-                try patience.wait(ifBusy: answer.reply, orThrow: answer.error(asking: nil))
-                continue
-            }
-            var all: [String] = []
-            while case .names(let names) = answer.reply, !names.isEmpty {
-                all.append(contentsOf: names.map(\.description))
-                answer = try connection.nextAnswer(patience)
-            }
-            return all
+        var exchange = try exchange(.list, patience)
+        guard case .names = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
+        var all: [String] = []
+        while case .names(let names) = exchange.answer.reply, !names.isEmpty {
+            all.append(contentsOf: names.map(\.description))
+            exchange.answer = try exchange.connection.nextAnswer(patience)
         }
+        return all
     }
 
     func version(_ patience: Patience) throws(KeyBrokerError) -> String {
+        let exchange = try exchange(.version, patience)
+        guard case .version(let text) = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
+        return text
+    }
+
+    /// The first answer to a request that is not "busy" or the end of a broker, as long as `patience` lasts.
+    private func exchange(_ request: Request, _ patience: Patience) throws(KeyBrokerError) -> Exchange {
+        var pause = Patience.firstPause
         while true {
-            let connection = try Connection(to: socketPath, patience)
-            let answer = try connection.answer(to: .version, patience)
-            if case .version(let text) = answer.reply { return text }
-            try patience.wait(ifBusy: answer.reply, orThrow: answer.error(asking: nil))
+            do throws(KeyBrokerError) {
+                let connection = try Connection(to: socketPath)
+                let answer = try connection.answer(to: request, patience)
+                guard case .busy(_, let milliseconds) = answer.reply else {
+                    return Exchange(connection: connection, answer: answer)
+                }
+                try patience.pause(milliseconds: max(milliseconds, 1), orThrow: answer.error(asking: nil))
+            } catch {
+                guard case .notRunning = error else { throw error }
+                try patience.pause(milliseconds: pause, orThrow: error)
+                pause = min(pause * 2, Patience.longestPause)
+            }
         }
     }
+}
+
+/// A connection and what was answered on it last.
+private struct Exchange: ~Copyable {
+    let connection: Connection
+    var answer: Answer
 }

@@ -33,6 +33,11 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
     /// A system call of the caller's own failed: its name and errno.
     case system(call: String, code: Int32)
 
+    /// The broker ended, or was ended, between the question and the answer.
+    static func withoutAnswer(_ socket: String) -> KeyBrokerError {
+        .notRunning(socket: socket, reason: "it closed the connection without an answer")
+    }
+
     init(_ failure: Failure) { self = .system(call: failure.call, code: failure.code) }
 }
 

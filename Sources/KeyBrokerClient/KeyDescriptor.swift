@@ -94,7 +94,7 @@ public struct SecretBytes: ~Copyable, Sendable {
     public var count: Int { memory.count }
 
     /// Lets `body` see the bytes, for as long as it runs. What it copies out of them is its own to wipe.
-    public borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (RawSpan) throws(E) -> R) throws(E) -> R {
+    public borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         try memory.withBytes(body)
     }
 }

@@ -10,17 +10,15 @@ struct Patience: Sendable {
     private let deadline: Instant
     private let wakeUp: WakeUp?
 
+    /// How long between two attempts to reach a broker that is not there, in milliseconds: at first, at most.
+    static let firstPause = 5
+    static let longestPause = 200
+
     init(_ wait: Duration, calledOffBy wakeUp: WakeUp?) {
         // Some 31 years are for ever, and cannot overflow.
         let milliseconds = min(max(wait / .milliseconds(1), 0), 1e12)
         deadline = Instant.now.after(milliseconds: Int(milliseconds))
         self.wakeUp = wakeUp
-    }
-
-    /// Where the reply says so and there is time, waits as long as the broker asks; else throws `error`.
-    func wait(ifBusy reply: Reply, orThrow error: KeyBrokerError) throws(KeyBrokerError) {
-        guard case .busy(_, let milliseconds) = reply else { throw error }
-        try pause(milliseconds: max(milliseconds, 1), orThrow: error)
     }
 
     /// Waits a moment, or throws `error` where that would be past the deadline.

@@ -11,10 +11,10 @@ internal import Kernel
     let pointer: OpaquePointer
 
     /// Reads a key from PEM text; what else stands in it is passed over.
-    package init(pem: RawSpan) throws(LibraryFailure) {
+    package init(pem: Span<UInt8>) throws(LibraryFailure) {
         // Safety: the BIO reads from the span and is freed before the span ends; the callback, which is
         // asked for a passphrase, gives none.
-        let key = unsafe pem.withUnsafeBytes { bytes -> OpaquePointer? in
+        let key = unsafe pem.withUnsafeBufferPointer { bytes -> OpaquePointer? in
             guard let bio = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
             defer { unsafe BIO_free(bio) }
             return unsafe PEM_read_bio_PrivateKey(bio, nil, { _, _, _, _ in -1 }, nil)

@@ -13,13 +13,7 @@ internal import COpenSSL
     /// - Parameters:
     ///   - key: the private key; OpenSSL keeps a reference of its own.
     ///   - certificates: PEM text, the server's own certificate first, then its chain.
-    package convenience init(key: borrowing PrivateKey, certificates: [UInt8]) throws(LibraryFailure) {
-        // Safety: the span ends with the call, the array after it.
-        try unsafe self.init(key: key, certificates: certificates.span.bytes)
-    }
-
-    /// The same, of memory that is not an array.
-    package init(key: borrowing PrivateKey, certificates: RawSpan) throws(LibraryFailure) {
+    package init(key: borrowing PrivateKey, certificates: Span<UInt8>) throws(LibraryFailure) {
         // Safety: a fresh context; nil for want of memory only.
         guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw .now("no TLS context") }
         unsafe pointer = context
@@ -71,9 +65,9 @@ internal import COpenSSL
         return false
     }
 
-    private func use(_ pem: RawSpan) throws(LibraryFailure) {
+    private func use(_ pem: Span<UInt8>) throws(LibraryFailure) {
         // Safety: the context is this object's; the BIO reads from the span and is freed before the span ends.
-        let count = unsafe pem.withUnsafeBytes { bytes -> Int in
+        let count = unsafe pem.withUnsafeBufferPointer { bytes -> Int in
             guard let bio = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return 0 }
             defer { unsafe BIO_free(bio) }
             var count = 0

@@ -42,12 +42,9 @@ struct Identity {
         _ key: borrowing PrivateKey, _ handed: borrowing KeyDescriptor, _ options: Options
     ) throws(Exit) -> ServerContext {
         if let path = options.certificate {
-            let bytes: [UInt8]
-            do throws(Failure) { bytes = try readSmallFile(path, limit: 1 << 20) } catch {
-                throw Exit(status: 78, description: "the certificate cannot be read: \(error)")
-            }
+            let bytes = try certificate(at: path)
             return try using(options.key) { () throws(LibraryFailure) in
-                try ServerContext(key: key, certificates: bytes)
+                try ServerContext(key: key, certificates: bytes.span)
             }
         }
         let certificate = try asking { () throws(KeyBrokerError) in try handed.readCertificate() }
@@ -61,6 +58,12 @@ struct Identity {
             try certificate.withBytes { bytes throws(LibraryFailure) in
                 try ServerContext(key: key, certificates: bytes)
             }
+        }
+    }
+
+    private static func certificate(at path: String) throws(Exit) -> [UInt8] {
+        do { return try readSmallFile(path, limit: 1 << 20) } catch {
+            throw Exit(status: 78, description: "the certificate cannot be read: \(error)")
         }
     }
 

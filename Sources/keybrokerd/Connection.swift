@@ -40,6 +40,7 @@ final class Connection {
         case .wouldBlock: return .none
         case .nothing: return mayBeEnd ? .end : .packet(.malformed(.empty))
         case .packet(let length, let isCut, let broughtDescriptors):
+            expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
             if try hasUnreadDescriptors() { return .packet(.malformed(.replyUnread)) }
             if broughtDescriptors { return .packet(.malformed(.broughtDescriptors)) }
             if isCut { return .packet(.malformed(.tooLong)) }

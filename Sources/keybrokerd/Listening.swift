@@ -13,14 +13,19 @@ struct Listening: ~Copyable {
     private let claim: LockFile?
     private let path: String?
 
+    var description: String { path ?? "the service manager's socket" }
+
     /// Takes the service manager's socket, or makes one at `path`.
-    /// - Parameter group: who may connect; nil leaves it to the socket's own group.
-    static func begun(at path: String, group: UInt32?, mode: UInt32, owners: TrustedOwners) throws(Exit) -> Listening {
+    /// - Parameter group: who may connect, asked only where a socket is made; nil leaves the group as it is.
+    static func begun(
+        at path: String, mode: UInt32, owners: TrustedOwners, group: () throws(Exit) -> UInt32?
+    ) throws(Exit) -> Listening {
         let inherited = try Exit.onFailure { () throws(Failure) in try ServiceManager.inheritedListener() }
         if let inherited {
             _ = inherited.refuseDescriptors()
             return Listening(socket: inherited, claim: nil, path: nil)
         }
+        let group = try group()
         try makeDirectory(above: path, owners: owners)
         do throws(Distrust) { try owners.checkDirectories(above: path) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")

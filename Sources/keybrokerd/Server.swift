@@ -135,7 +135,8 @@ final class Server {
             if event.isReadable, !connection.isMuted {
                 switch try connection.packet(into: &buffer, mayBeEnd: event.peerIsDone || event.isHungUp) {
                 case .packet(let packet): turn.append((connection, broker.answer(packet, from: connection.client)))
-                case .end: drop(connection)
+                // Where it only said that it will send no more, it may still have to read.
+                case .end: event.isHungUp ? drop(connection) : end(connection)
                 case .none: break
                 }
             } else if event.isWritable {
@@ -202,10 +203,16 @@ final class Server {
 
     // MARK: The end of a connection
 
-    /// Ends it as soon as nothing that was sent on it is unread.
+    /// Ends it, once what it was sent can be read to the end.
     private func retire(_ connection: Connection) {
+        if !connection.isMuted { connection.socket.takeNoMore() }
+        end(connection)
+    }
+
+    /// Ends it as soon as no descriptor that was sent on it is unread: until then it keeps its place, and
+    /// counts.
+    private func end(_ connection: Connection) {
         guard connection.isAdmitted, (try? connection.hasUnreadDescriptors()) == true else {
-            connection.socket.takeNoMore()
             return drop(connection)
         }
         connection.isMuted = true

@@ -47,9 +47,9 @@ struct Start {
 
         let account = try account(options)
         let listening = try Listening.begun(
-            at: places.socket, group: try group(options),
-            mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600),
-            owners: owners)
+            at: places.socket, mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600), owners: owners
+        ) { () throws(Exit) in try group(options) }
+        let state = "serves \(listening.description): "
         try makeLogDirectory(places.audit, for: account, owners: owners)
         try Exit.onFailure { () throws(Failure) in
             if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
@@ -71,9 +71,8 @@ struct Start {
         let server = Server(
             listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: places.policy,
             manager: manager, maxConnections: maxConnections)
-        let state = "serves \(places.socket): \(policy.summary)"
-        Say.line(state)
-        manager.ready(state)
+        Say.line(state + policy.summary)
+        manager.ready(state + policy.summary)
         try Exit.onFailure { () throws(Failure) in try server.run() }
     }
 
@@ -116,8 +115,6 @@ struct Start {
     /// Who may connect; nil where an ordinary user named nobody.
     private static func group(_ options: Options) throws(Exit) -> UInt32? {
         guard let name = options.socketGroup ?? (Privileges.isRoot ? "keyusers" : nil) else { return nil }
-        // The service manager has seen to it.
-        if environment("LISTEN_FDS") != nil && options.socketGroup == nil { return nil }
         let found = try Exit.onFailure { () throws(Failure) in
             if let number = decimal(name) { return UInt32(exactly: number).flatMap { $0 == .max ? nil : $0 } }
             return try Accounts.gid(ofGroup: name)

@@ -43,7 +43,6 @@ struct AllowanceTests {
         // Others, and events of another kind, have records of their own.
         #expect(allowance.numberToFoldInto(kind, of: 2, now: start) == nil)
         #expect(allowance.numberToFoldInto(.refusal(.busy), of: 1, now: start) == nil)
-        #expect(allowance.settle(now: start.after(milliseconds: 999)).isEmpty)
         #expect(allowance.nextSettling == start.after(milliseconds: 1000))
         let folded = allowance.settle(now: start.after(milliseconds: 1000))
         #expect(folded.map(\.suppressed) == [5])

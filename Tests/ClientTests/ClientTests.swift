@@ -17,13 +17,7 @@ import Testing
     }
 
     private func text(_ bytes: borrowing SecretBytes) -> String {
-        bytes.withBytes { bytes in
-            var text: [UInt8] = []
-            for index in 0..<bytes.byteCount {
-                text.append(unsafe bytes.unsafeLoad(fromByteOffset: index, as: UInt8.self))
-            }
-            return String(decoding: text, as: UTF8.self)
-        }
+        bytes.withBytes { bytes in String(decoding: bytes.indices.map { bytes[$0] }, as: UTF8.self) }
     }
 
     private func failure(_ body: () throws(KeyBrokerError) -> Void) -> KeyBrokerError? {
@@ -162,12 +156,11 @@ import Testing
         ("1K1", 4, "4 descriptors came"),
         ("1D1 not permitted", 1, "1 descriptors came"), ("1L", 1, "1 descriptors came"), ("nonsense", 0, "malformed"),
         ("2K1", 1, "malformed"), ("1K-1", 1, "malformed"), ("1V1", 0, "another request"),
-        ("close", 0, "without an answer"),
+
         ("1E5 because", 0, "because (decision 5)"),
     ])
     func aBrokerThatLies(_ reply: String, _ descriptors: Int, _ said: String) throws {
         let broker = try fake(sandbox["s"], reply, descriptors)
-        let before = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count
         let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["s"]).key("k") }
         guard case .protocolViolation(let what) = error else {
             throw Waited(description: "\(String(describing: error))")
@@ -175,8 +168,23 @@ import Testing
         #expect(said.split(separator: "|").contains { what.contains($0) }, "\(what)")
         broker.signal(SIGKILL)
         try broker.waitForExit()
-        // Whatever came with it is closed: this program's own pipes to the broker are, too.
-        #expect(try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").count <= before)
+        // Whatever came with it is closed.
+        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
+        }
+        #expect(!open.contains(sandbox["fake.py"]))
+    }
+
+    @Test func aBrokerThatEndsBeforeItAnswers() throws {
+        let broker = try fake(sandbox["s"], "close", 0)
+        let error = failure { () throws(KeyBrokerError) in
+            _ = try KeyBroker(socketPath: sandbox["s"]).key("k", waitingUpTo: .milliseconds(50))
+        }
+        guard case .notRunning(_, "it closed the connection without an answer") = error else {
+            throw Waited(description: "\(String(describing: error))")
+        }
+        broker.signal(SIGKILL)
+        try broker.waitForExit()
     }
 
     @Test(.enabled(if: isRoot, "needs root: a third account answers")) func aThirdAccountIsNotBelieved() throws {

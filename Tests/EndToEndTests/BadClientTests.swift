@@ -138,6 +138,30 @@ struct BadClientTests {
         try expectNoLeak(daemon, before)
     }
 
+    /// Whoever says that it will send no more, and does not read what it got, keeps its place: else it could
+    /// hoard descriptors in flight without holding a connection.
+    @Test func halfClosedHoardersKeepTheirPlaces() throws {
+        let daemon = try daemon("limit 61001 connections 3\n")
+        let hoarders = try (0..<3).map { _ in try PeerProcess(daemon.socket, uid: 61001) }
+        for hoarder in hoarders {
+            _ = try hoarder.step("send 1Gk")
+            _ = try hoarder.step("half-close")
+        }
+        // Another caller's answer comes after the daemon has seen all of that.
+        #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "B")
+        #expect(try hoarders[0].receive().status == "K")
+        hoarders[1].program.signal(SIGKILL)
+        try hoarders[1].program.waitForExit()
+        #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        // One that reads first and then says so has its answer, and its end.
+        let proper = try PeerProcess(daemon.socket, uid: 61002)
+        _ = try proper.step("send 1Gk")
+        _ = try proper.step("half-close")
+        #expect(try proper.receive().status == "K")
+    }
+
     /// Descriptors in flight count against the daemon's account: with few permitted, hoarders of one uid
     /// must not stop the grants of another.
     @Test func hoardersDoNotStopOthers() throws {

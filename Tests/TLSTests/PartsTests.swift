@@ -87,8 +87,13 @@ struct KeyTests {
 
     private func withKey<R>(_ name: String, _ body: (borrowing PrivateKey) throws -> R) throws -> R {
         let pem = try bytes(name)
-        let key = try unsafe PrivateKey(pem: pem.span.bytes)
+        let key = try PrivateKey(pem: pem.span)
         return try body(key)
+    }
+
+    private func context(_ key: borrowing PrivateKey, _ name: String) throws -> ServerContext {
+        let pem = try bytes(name)
+        return try ServerContext(key: key, certificates: pem.span)
     }
 
     @Test func fingerprintAndKind() throws {
@@ -103,15 +108,15 @@ struct KeyTests {
             try withKey("\(name).key") { key in
                 #expect(key.kind == kind || kind.hasPrefix("ED25519") && key.kind.hasPrefix("ED25519"))
                 #expect(key.publicFingerprint + "\n" == (try sandbox.text("sum")))
-                _ = try ServerContext(key: key, certificates: bytes("\(name).crt"))
+                _ = try context(key, "\(name).crt")
             }
         }
         // A key for another certificate, and what is none.
         try withKey("ec.key") { key in
-            #expect { _ = try ServerContext(key: key, certificates: bytes("rsa.crt")) } throws: { error in
+            #expect { _ = try context(key, "rsa.crt") } throws: { error in
                 "\(error)".hasPrefix("the key does not belong to the certificate")
             }
-            #expect { _ = try ServerContext(key: key, certificates: bytes("ec.key")) } throws: { error in
+            #expect { _ = try context(key, "ec.key") } throws: { error in
                 "\(error)".hasPrefix("the certificate is not an X.509 certificate")
             }
         }

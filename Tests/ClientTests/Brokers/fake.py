@@ -19,7 +19,7 @@ while True:
     if reply == "silent":
         kept.append(connection)
     elif reply != "close":
-        numbers = [os.open("/etc/passwd" if uid else sys.argv[0], os.O_RDONLY) for _ in range(count)]
+        numbers = [os.open(sys.argv[0], os.O_RDONLY) for _ in range(count)]
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))] if numbers else []
         connection.sendmsg([reply.encode("latin-1")], rights)
         for number in numbers:

@@ -72,6 +72,8 @@ def step(verb, rest):
         client.sendmsg([rest.encode()], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, rights)])
     elif verb == "receive":
         return receive(client)
+    elif verb == "half-close":
+        client.shutdown(socket.SHUT_WR)
     elif verb == "close":
         client.close()
         client = None
