@@ -74,16 +74,21 @@ package final class Broker {
                 record.file = HandedOver(path: files.key.path, status: files.key.status)
                 record.certificate = files.certificateHandedOver
                 return Answer(granted: stage(record, client), files, record: record)
-            } catch  where error.kind == .shortage {
-                record.detail = error.description
-                return busy(Reason.descriptorsExhausted, milliseconds: Limits.busyMilliseconds, record, client)
-            } catch {
-                record.decision = .unavailable
-                record.reason = Reason.of(error)
-                record.detail = error.description
-                return Answer(.unavailable(decision: stage(record, client), reason: Reason.of(error)))
-            }
+            } catch { return notHandedOver(error, record, client) }
         }
+    }
+
+    /// Permitted, but there is nothing to hand over: for want of descriptors, or for what the file is.
+    private func notHandedOver(_ distrust: Distrust, _ request: Record, _ client: Client) -> Answer {
+        var record = request
+        record.detail = distrust.description
+        let reason = Reason.of(distrust)
+        if distrust.kind == .shortage {
+            return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
+        }
+        record.decision = .unavailable
+        record.reason = reason
+        return Answer(.unavailable(decision: stage(record, client), reason: reason))
     }
 
     private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {

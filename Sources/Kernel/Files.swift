@@ -96,9 +96,19 @@ package func syncDirectory(above path: String) throws(Failure) {
 
 /// What is at `path` itself, a symbolic link not followed; nil where nothing is. Calls `lstat(2)`.
 package func statusWithoutFollowing(_ path: String) throws(Failure) -> FileStatus? {
-    var raw = stat()
     // Safety: lstat fills the one struct it is given.
-    do throws(Failure) { _ = try retrying("lstat", on: path) { unsafe lstat(path, &raw) } } catch {
+    try status("lstat", path) { raw in unsafe lstat(path, &raw) }
+}
+
+/// What `path` leads to; nil where nothing is. Calls `stat(2)`.
+package func statusFollowing(_ path: String) throws(Failure) -> FileStatus? {
+    // Safety: stat fills the one struct it is given.
+    try status("stat", path) { raw in unsafe stat(path, &raw) }
+}
+
+private func status(_ call: String, _ path: String, _ body: (inout stat) -> Int32) throws(Failure) -> FileStatus? {
+    var raw = stat()
+    do { _ = try retrying(call, on: path) { body(&raw) } } catch {
         if error.code == ENOENT { return nil }
         throw error
     }

@@ -189,14 +189,7 @@ extension TrustedOwners {
         guard walk.status.kind == .directory else {
             throw Distrust(.untrusted, "\(path) is not a directory")
         }
-        return try examining(path) { () throws(Failure) in try directoryEntries(path) }
-    }
-
-    /// Whether a directory is at `path`, as far as can be told; links are followed and nothing is checked.
-    package static func isDirectory(_ path: String) -> Bool {
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        guard let directory = try? unsafe Descriptor.opened(ck_open_directory(path), by: "open") else { return false }
-        return (try? directory.status())?.kind == .directory
+        return try examining(path) { () throws(Failure) in try walk.entries() }
     }
 
     /// Checks all directories above `path`, which itself need not exist.
@@ -303,6 +296,11 @@ private final class Walk {
         }
         (self.status, self.path, self.name) = (status, path, name)
         return nil
+    }
+
+    /// The names in the directory where the walk ended: of the very one that was checked.
+    func entries() throws(Failure) -> [String] {
+        try here.handle.withNumber { number throws(Failure) in try directoryEntries("/proc/self/fd/\(number)") }
     }
 
     /// The handle of the directory that the file is in.

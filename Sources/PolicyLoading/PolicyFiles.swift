@@ -64,14 +64,9 @@ package struct PolicyFiles: Sendable {
         var size = 0
         for file in files(&diagnostics, distrusted) {
             do throws(Distrust) {
-                let bytes = try bytes(of: file, room: Limits.policyBytes - size)
+                let bytes = try bytes(of: file, room: Limits.policyBytes - size, distrusted, &diagnostics)
                 size += bytes.count
                 texts.append(PolicyText(file: file, bytes: bytes))
-            } catch  where distrusted == .isWarning && error.kind == .untrusted {
-                diagnostics.append(Diagnostic(.warning, "keybrokerd would refuse this file: \(error)", file: file))
-                do throws(Failure) {
-                    texts.append(PolicyText(file: file, bytes: try readSmallFile(file, limit: Limits.policyBytes)))
-                } catch { diagnostics.append(Diagnostic(.error, "cannot be read: \(error.reason)", file: file)) }
             } catch {
                 diagnostics.append(Diagnostic(.error, "the policy cannot be used: \(error)", file: file))
             }
@@ -94,15 +89,9 @@ package struct PolicyFiles: Sendable {
     private func files(_ diagnostics: inout [Diagnostic], _ distrusted: Distrusted) -> [String] {
         var files: [String] = []
         for path in paths {
-            guard TrustedOwners.isDirectory(path) else {
-                if path != optionalPath { files.append(path) }
-                continue
-            }
             do throws(Distrust) {
-                files += Self.policies(in: path, try owners.entries(ofDirectory: path))
-            } catch  where distrusted == .isWarning && error.kind == .untrusted {
-                // Each file of it is said to be untrusted, for the same reason.
-                files += Self.policies(in: path, (try? directoryEntries(path)) ?? [])
+                guard let names = try names(in: path, distrusted) else { continue }
+                files += names
             } catch {
                 diagnostics.append(Diagnostic(.error, "the policy cannot be used: \(error)", file: path))
             }
@@ -110,15 +99,38 @@ package struct PolicyFiles: Sendable {
         return files
     }
 
-    private static func policies(in directory: String, _ names: [String]) -> [String] {
-        names.filter { $0.hasSuffix(".policy") && !$0.hasPrefix(".") }.map { "\(directory)/\($0)" }
+    /// The files that a path stands for: itself, or what is in it. Nil where nothing needs to be there.
+    private func names(in path: String, _ distrusted: Distrusted) throws(Distrust) -> [String]? {
+        let kind: FileStatus.Kind?
+        do throws(Failure) { kind = try statusFollowing(path)?.kind } catch {
+            throw Distrust(unreadable: path, error)
+        }
+        if kind == nil, path == optionalPath { return nil }
+        guard kind == .directory else { return [path] }
+        let names: [String]
+        do { names = try owners.entries(ofDirectory: path) } catch {
+            guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
+            // Each file of it will be said to be untrusted, for the same reason.
+            names = (try? directoryEntries(path)) ?? []
+        }
+        return names.filter { $0.hasSuffix(".policy") && !$0.hasPrefix(".") }.map { "\(path)/\($0)" }
     }
 
-    private func bytes(of file: String, room: Int) throws(Distrust) -> [UInt8] {
-        let trusted = try owners.place(of: file).open()
-        do throws(Failure) { return try trusted.descriptor.readAll(limit: room, file) } catch {
-            throw Distrust(unreadable: file, error)
+    private func bytes(
+        of file: String, room: Int, _ distrusted: Distrusted, _ diagnostics: inout [Diagnostic]
+    ) throws(Distrust) -> [UInt8] {
+        do {
+            let trusted = try owners.place(of: file).open()
+            return try reading(file) { () throws(Failure) in try trusted.descriptor.readAll(limit: room, file) }
+        } catch {
+            guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
+            diagnostics.append(Diagnostic(.warning, "keybrokerd would refuse this file: \(error)", file: file))
+            return try reading(file) { () throws(Failure) in try readSmallFile(file, limit: room) }
         }
+    }
+
+    private func reading(_ file: String, _ body: () throws(Failure) -> [UInt8]) throws(Distrust) -> [UInt8] {
+        do { return try body() } catch { throw Distrust(unreadable: file, error) }
     }
 
     /// This machine, as a policy refers to it. Each account is looked up once.

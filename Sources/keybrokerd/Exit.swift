@@ -36,7 +36,10 @@ enum Say {
             "keybrokerd: " + text.unicodeScalars.map { isPlain($0) ? String($0) : "?" }.joined())
     }
 
-    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool { (0x20...0x7E).contains(scalar.value) }
+    /// Tabs stand in lines of a policy, and in the caret lines under them.
+    private static func isPlain(_ scalar: Unicode.Scalar) -> Bool {
+        scalar == "\t" || (0x20...0x7E).contains(scalar.value)
+    }
 }
 
 /// Lets a message through at most once in an interval, and says how often it was held back.

@@ -39,7 +39,7 @@ struct AuditTrailTests {
                 return text.split(separator: "\n").compactMap { $0.hasSuffix(" 1") ? Int($0.dropLast(2)) : nil }
             }
         }
-        let kills = 25
+        let kills = 40
         for _ in 0..<kills {
             let before = granted().count
             // Until clients were served, and then at any moment.

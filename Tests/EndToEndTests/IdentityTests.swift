@@ -166,7 +166,7 @@ struct IdentityTests {
     @Test func aPersonWithSocat() throws {
         let daemon = try daemon("permit 0 key web")
         let (status, output, _) = try Program.run(
-            "/bin/sh", ["-c", "echo 1Gweb | socat -t5 - UNIX-CONNECT:\(daemon.socket),type=5"])
+            "/bin/sh", ["-c", "echo 1Gweb | socat -t1 - UNIX-CONNECT:\(daemon.socket),type=5"])
         #expect(status == 0)
         #expect(output.hasPrefix("1K"))
     }

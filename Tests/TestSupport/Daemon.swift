@@ -95,7 +95,6 @@ package final class Daemon {
 /// A client that is a process of its own, under any identity: see Peers/peer.py.
 package final class PeerProcess {
     package let program: Program
-    private var taken = 0
 
     package init(
         _ socket: String, uid: UInt32? = nil, gid: UInt32? = nil, groups: [UInt32] = []
@@ -112,9 +111,8 @@ package final class PeerProcess {
     /// One step; its result as the script prints it.
     package func step(_ step: String) throws -> [String: Any] {
         try program.send(step)
-        taken += 1
-        guard let line = try program.wait(forLines: taken).last,
-            let result = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+        let line = try program.nextLine()
+        guard let result = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
         else { throw Waited(description: "no result of \(step)") }
         return result
     }

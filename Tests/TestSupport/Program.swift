@@ -16,6 +16,7 @@ package final class Program: @unchecked Sendable {
     // Both guarded by `condition`.
     private var outputs: [Stream: Data] = [.output: Data(), .error: Data()]
     private var openStreams = 2
+    private var cursor = 0
 
     package enum Stream: Sendable { case output, error }
 
@@ -83,6 +84,23 @@ package final class Program: @unchecked Sendable {
         try wait(for: "\(count) lines", seconds: seconds) { text in
             let lines = text.split(separator: "\n", omittingEmptySubsequences: false)
             return lines.count > count ? lines.prefix(count).map(String.init) : nil
+        }
+    }
+
+    /// The next line of standard output that was not asked for yet.
+    package func nextLine(seconds: Double = 20) throws -> String {
+        let deadline = Date(timeIntervalSinceNow: seconds)
+        condition.lock()
+        defer { condition.unlock() }
+        while true {
+            let output = outputs[.output] ?? Data()
+            if let end = output[cursor...].firstIndex(of: 0x0A) {
+                defer { cursor = end + 1 }
+                return String(decoding: output[cursor..<end], as: UTF8.self)
+            }
+            let errors = String(decoding: outputs[.error] ?? Data(), as: UTF8.self)
+            if openStreams == 0 { throw Waited(description: "ended before the next line; it said: \(errors)") }
+            if !condition.wait(until: deadline) { throw Waited(description: "no next line; it said: \(errors)") }
         }
     }
 
