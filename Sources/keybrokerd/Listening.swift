@@ -15,17 +15,19 @@ struct Listening: ~Copyable {
 
     var description: String { path ?? "the service manager's socket" }
 
-    /// Takes the service manager's socket, or makes one at `path`.
-    /// - Parameter group: who may connect, asked only where a socket is made; nil leaves the group as it is.
+    /// Takes the service manager's socket, or makes one.
+    /// - Parameters:
+    ///   - path: where, asked only where a socket is made.
+    ///   - group: who may connect, asked only then; nil leaves the group as it is.
     static func begun(
-        at path: String, mode: UInt32, owners: TrustedOwners, group: () throws(Exit) -> UInt32?
+        at path: () throws(Exit) -> String, mode: UInt32, owners: TrustedOwners, group: () throws(Exit) -> UInt32?
     ) throws(Exit) -> Listening {
         let inherited = try Exit.onFailure { () throws(Failure) in try ServiceManager.inheritedListener() }
         if let inherited {
             _ = inherited.refuseDescriptors()
             return Listening(socket: inherited, claim: nil, path: nil)
         }
-        let group = try group()
+        let (path, group) = (try path(), try group())
         try makeDirectory(above: path, owners: owners)
         do throws(Distrust) { try owners.checkDirectories(above: path) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")

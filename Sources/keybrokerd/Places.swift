@@ -7,39 +7,38 @@ internal import PolicyLoading
 
 /// The paths of one instance.
 struct Places {
-    let policy: PolicyFiles
-    let socket: String
-    let audit: String
+    private let options: Options
+    private let owners: TrustedOwners
+    private let servesSystem: Bool
 
     /// What cannot be guessed, and which option says it.
     struct Unknown: Error { let description: String }
 
     /// - Parameter servesSystem: started as root, or with the right to read any file, as by a service manager.
-    init(_ options: Options, owners: TrustedOwners, servesSystem: Bool) throws(Unknown) {
-        if !options.policies.isEmpty {
-            policy = PolicyFiles(options.policies, owners: owners)
-        } else {
-            let directory =
-                servesSystem
-                ? "/etc/keybroker"
-                : try Self.place("XDG_CONFIG_HOME", inHome: ".config", option: "--policy") + "/keybroker"
-            policy = .standard(in: directory, owners: owners)
-        }
-        if let given = options.socket {
-            socket = given
-        } else if servesSystem {
-            socket = "/run/keybroker/broker.sock"
-        } else {
-            socket = try Self.place("XDG_RUNTIME_DIR", inHome: nil, option: "--socket") + "/keybroker/broker.sock"
-        }
-        if let given = options.audit {
-            audit = given
-        } else if servesSystem {
-            audit = "/var/log/keybroker/audit.jsonl"
-        } else {
-            audit =
-                try Self.place("XDG_STATE_HOME", inHome: ".local/state", option: "--audit") + "/keybroker/audit.jsonl"
-        }
+    init(_ options: Options, owners: TrustedOwners, servesSystem: Bool) {
+        self.options = options
+        self.owners = owners
+        self.servesSystem = servesSystem
+    }
+
+    func policy() throws(Unknown) -> PolicyFiles {
+        if !options.policies.isEmpty { return PolicyFiles(options.policies, owners: owners) }
+        if servesSystem { return .standard(in: "/etc/keybroker", owners: owners) }
+        let config = try Self.place("XDG_CONFIG_HOME", inHome: ".config", option: "--policy")
+        return .standard(in: "\(config)/keybroker", owners: owners)
+    }
+
+    /// Asked only where the service manager hands no socket over.
+    func socket() throws(Unknown) -> String {
+        if let given = options.socket { return given }
+        if servesSystem { return "/run/keybroker/broker.sock" }
+        return try Self.place("XDG_RUNTIME_DIR", inHome: nil, option: "--socket") + "/keybroker/broker.sock"
+    }
+
+    func audit() throws(Unknown) -> String {
+        if let given = options.audit { return given }
+        if servesSystem { return "/var/log/keybroker/audit.jsonl" }
+        return try Self.place("XDG_STATE_HOME", inHome: ".local/state", option: "--audit") + "/keybroker/audit.jsonl"
     }
 
     private static func place(_ variable: String, inHome path: String?, option: String) throws(Unknown) -> String {

@@ -40,25 +40,25 @@ struct Start {
         let servesSystem = try Exit.onFailure { () throws(Failure) in
             Privileges.isRoot ? true : try Privileges.canReadAnyFile()
         }
-        let places: Places
-        do throws(Places.Unknown) {
-            places = try Places(options, owners: owners, servesSystem: servesSystem)
-        } catch { throw Exit(.usage, error.description) }
+        let places = Places(options, owners: owners, servesSystem: servesSystem)
+        let policyFiles = try place { () throws(Places.Unknown) in try places.policy() }
+        let audit = try place { () throws(Places.Unknown) in try places.audit() }
 
         let account = try account(options)
         let listening = try Listening.begun(
-            at: places.socket, mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600), owners: owners
-        ) { () throws(Exit) in try group(options) }
+            at: { () throws(Exit) in try place { () throws(Places.Unknown) in try places.socket() } },
+            mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600), owners: owners,
+            group: { () throws(Exit) in try group(options) })
         let state = "serves \(listening.description): "
-        try makeLogDirectory(places.audit, for: account, owners: owners)
+        try makeLogDirectory(audit, for: account, owners: owners)
         try Exit.onFailure { () throws(Failure) in
             if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
             try Privileges.harden()
         }
 
-        let policy = try policy(places.policy)
+        let policy = try policy(policyFiles)
         let log: AuditLog
-        do throws(LogError) { log = try AuditLog(places.audit, syncs: options.auditSyncs) } catch {
+        do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs) } catch {
             if case .inUse = error { throw Exit(.busy, error.description) }
             throw Exit(.audit, error.description)
         }
@@ -69,11 +69,15 @@ struct Start {
         // Room for all that can be ready at once: nothing waits for another turn.
         let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: maxConnections + 8) }
         let server = Server(
-            listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: places.policy,
+            listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
             manager: manager, maxConnections: maxConnections)
         Say.line(state + policy.summary)
         manager.ready(state + policy.summary)
         try Exit.onFailure { () throws(Failure) in try server.run() }
+    }
+
+    private static func place<R>(_ body: () throws(Places.Unknown) -> R) throws(Exit) -> R {
+        do { return try body() } catch { throw Exit(.usage, error.description) }
     }
 
     /// As many connections as there can be descriptors for: one each, two that are on their way, and some
