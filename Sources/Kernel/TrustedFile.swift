@@ -173,8 +173,8 @@ extension TrustedOwners {
     /// As many symbolic links on one way as the kernel would follow (path_resolution(7)).
     private static let mostLinks = 40
 
-    /// Walks to the regular file at `path` and checks every directory and link on the
-    /// way. `watch` is told of each of them.
+    /// Walks to the regular file at `path` and checks every directory and link on the way. `watch` is told
+    /// of each of them.
     package func place(of path: String, watchedBy watch: ChangeWatch? = nil) throws(Distrust) -> TrustedPlace {
         let walk = try walk(to: path, watchedBy: watch)
         try checkFile(walk.status, walk.path)
@@ -252,11 +252,12 @@ private final class Walk {
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
             try unsafe Descriptor.opened(ck_open_handle(AT_FDCWD, root), by: "open")
         }
+        let isWatched = watch?.add(handle) ?? false
         let status = try examining(root) { () throws(Failure) in try handle.status() }
         try owners.checkDirectory(status, root)
         self.owners = owners
         self.watch = watch
-        isWatched = watch?.add(handle) ?? false
+        self.isWatched = isWatched
         levels = [Level(handle, status, "")]
         self.status = status
         path = root
@@ -281,15 +282,18 @@ private final class Walk {
         let parent = here
         let path = parent.path + "/" + name
         let handle = try handle(of: name, in: parent.handle, at: path)
-        let status = try examining(path) { () throws(Failure) in try handle.status() }
+        var status = try examining(path) { () throws(Failure) in try handle.status() }
+        if let watch, status.kind == .directory || status.kind == .symbolicLink {
+            // What it is like is asked anew, so that no change falls between the answer and the watch.
+            isWatched = watch.add(handle) && isWatched
+            status = try examining(path) { () throws(Failure) in try handle.status() }
+        }
         switch status.kind {
         case .symbolicLink:
             try owners.checkLink(status, in: parent.status, path)
-            isWatched = (watch?.add(handle) ?? false) && isWatched
             return try examining(path) { () throws(Failure) in try handle.linkTarget() }
         case .directory:
             try owners.checkDirectory(status, path)
-            isWatched = (watch?.add(handle) ?? false) && isWatched
             levels.append(Level(handle, status, path))
         default:
             guard isLast else { throw Distrust(.missing, "\(path) is not a directory") }
