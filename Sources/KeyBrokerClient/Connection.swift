@@ -22,11 +22,11 @@ struct Connection: ~Copyable {
             case .untrusted, .shortage: throw .untrusted(socket: path, reason: error.description)
             }
         }
-        let socket = try calling({ () throws(Failure) in try SeqpacketSocket.connected(to: path) }) { failure in
+        let socket = try calling({ () throws(Failure) in try Self.connected(to: path) }) { failure in
             switch failure.code {
+            // There is a broker, and it did not come to it.
+            case Failure.wouldBlock: .noAnswer(socket: path, after: .milliseconds(Limits.replyMilliseconds))
             case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
-            // The backlog is full: there is a broker, and it will come to it.
-            case Failure.wouldBlock: .notRunning(socket: path, reason: "too many callers wait already")
             case Failure.permissionDenied: .mayNotConnect(socket: path)
             default: KeyBrokerError(failure)
             }
@@ -38,6 +38,19 @@ struct Connection: ~Copyable {
         }
         self.socket = socket
         self.path = path
+    }
+
+    /// Connects, and waits where so many callers wait already that the socket takes no more: as long as for
+    /// a reply, as there is a broker. The kernel has no way to wait for that on a non-blocking socket.
+    private static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
+        let end = Instant.now.after(milliseconds: Limits.replyMilliseconds)
+        while true {
+            do { return try SeqpacketSocket.connected(to: path) } catch {
+                let now = Instant.now
+                guard error.code == Failure.wouldBlock, now < end else { throw error }
+                _ = try pause(until: min(now.after(milliseconds: 10), end))
+            }
+        }
     }
 
     /// Sends the request and returns the reply to it.

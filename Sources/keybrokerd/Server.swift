@@ -184,7 +184,10 @@ final class Server {
             }
             if answer.isLast { retire(connection) }
         } catch {
-            sendTrouble.say("a reply to uid \(connection.client.peer.uid) could not be sent: \(error)")
+            // A client that has gone is no trouble; what it was granted is recorded as not delivered.
+            if error.code != Failure.brokenPipe, error.code != Failure.connectionReset {
+                sendTrouble.say("a reply to uid \(connection.client.peer.uid) could not be sent: \(error)")
+            }
             if let instead = broker.undelivered(answer, to: connection.client, error) {
                 again.append((connection, instead))
             } else {
