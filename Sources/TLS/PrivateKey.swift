@@ -10,38 +10,66 @@ internal import Kernel
     // Safety: the key belongs to this value alone, from its making to its end.
     let pointer: OpaquePointer
 
+    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER) in hexadecimal digits, as
+    /// `openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum` computes
+    /// it of the certificate.
+    package let publicFingerprint: String
+
     /// Reads a key from PEM text; what else stands in it is passed over.
     package init(pem: Span<UInt8>) throws(LibraryFailure) {
-        // Safety: the BIO reads from the span and is freed before the span ends; the callback, which is
-        // asked for a passphrase, gives none.
-        let key = unsafe pem.withUnsafeBufferPointer { bytes -> OpaquePointer? in
-            guard let bio = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return nil }
-            defer { unsafe BIO_free(bio) }
-            return unsafe PEM_read_bio_PrivateKey(bio, nil, { _, _, _, _ in -1 }, nil)
+        self = try PEMReader.over("the private key", pem) { (reader) throws(LibraryFailure) in
+            // Safety: a fresh key, which is the new value's from here on.
+            let (key, isEncrypted) = unsafe reader.nextPrivateKey()
+            // Safety: as above.
+            if let key = unsafe key { return try unsafe PrivateKey(taking: key) }
+            let errors = ErrorQueue.taken()
+            if isEncrypted {
+                throw LibraryFailure(
+                    "the private key is encrypted with a passphrase, and there is nobody here to ask for it; "
+                        + "store it without one (openssl pkey -in KEY -out NEWKEY), readable by root alone")
+            }
+            // OpenSSL 3 says "unsupported" of everything that is no key.
+            if !Self.hasPrivateKeyLine(pem) {
+                throw LibraryFailure(
+                    "there is no private key in PEM form in it (-----BEGIN PRIVATE KEY-----); "
+                        + "see whether the policy names the right file")
+            }
+            throw errors.failure("the private key cannot be used; make sure that the file is whole")
         }
-        guard let key = unsafe key else {
-            throw .now("the key is not a private key in PEM form without a passphrase")
+    }
+
+    /// Whether a line that begins a private key stands in it, of whatever kind.
+    private static func hasPrivateKeyLine(_ pem: Span<UInt8>) -> Bool {
+        // Safety: the bytes are only compared, while the span is there.
+        unsafe pem.withUnsafeBufferPointer { bytes in unsafe bytes.contains("PRIVATE KEY-----".utf8) }
+    }
+
+    private init(taking pointer: OpaquePointer) throws(LibraryFailure) {
+        ERR_clear_error()
+        // Safety: asked without a buffer, the call says how many bytes it would write.
+        var der = [UInt8](repeating: 0, count: max(0, Int(unsafe i2d_PUBKEY(pointer, nil))))
+        // Safety: it writes as many bytes as it said, and the array holds as many.
+        let written = unsafe der.withUnsafeMutableBufferPointer { buffer in
+            // Given none, the call would make room itself.
+            guard buffer.count > 0 else { return 0 }
+            var position = buffer.baseAddress
+            return Int(unsafe i2d_PUBKEY(pointer, &position))
         }
-        unsafe pointer = key
+        guard written > 0, written == der.count else {
+            let failure = LibraryFailure.now("the key's public half cannot be written down")
+            // Safety: there will be no value that owns it.
+            unsafe EVP_PKEY_free(pointer)
+            throw failure
+        }
+        var hash = SHA256()
+        hash.update(der)
+        publicFingerprint = String(decoding: hash.finish(), as: UTF8.self)
+        // Safety: it is this value's from here on.
+        unsafe self.pointer = pointer
     }
 
     // Safety: nothing refers to the key but this value and contexts that count their own reference.
     deinit { unsafe EVP_PKEY_free(pointer) }
-
-    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER) in hexadecimal digits, as
-    /// `openssl x509 -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum` computes it of the certificate.
-    package var publicFingerprint: String {
-        // Safety: asked without a buffer, the call says how many bytes it would write; then it writes them.
-        let size = Int(unsafe i2d_PUBKEY(pointer, nil))
-        var der = [UInt8](repeating: 0, count: max(size, 0))
-        unsafe der.withUnsafeMutableBufferPointer { buffer in
-            var position = buffer.baseAddress
-            unsafe _ = i2d_PUBKEY(pointer, &position)
-        }
-        var hash = SHA256()
-        hash.update(der)
-        return String(decoding: hash.finish(), as: UTF8.self)
-    }
 
     /// "RSA, 2048 bits"
     package var kind: String {

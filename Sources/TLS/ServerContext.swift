@@ -4,6 +4,7 @@
 // older than TLS 1.2.
 
 internal import COpenSSL
+internal import Glibc
 
 /// The TLS side of a server (`SSL_CTX`). Connections that began with it keep it alive.
 @safe package final class ServerContext {
@@ -14,79 +15,102 @@ internal import COpenSSL
     ///   - key: the private key; OpenSSL keeps a reference of its own.
     ///   - certificates: PEM text, the server's own certificate first, then its chain.
     package init(key: borrowing PrivateKey, certificates: Span<UInt8>) throws(LibraryFailure) {
+        ERR_clear_error()
         // Safety: a fresh context; nil for want of memory only.
-        guard let context = unsafe SSL_CTX_new(TLS_server_method()) else { throw .now("no TLS context") }
+        guard let context = unsafe SSL_CTX_new(TLS_server_method()) else {
+            throw .now("OpenSSL has no memory for a TLS context")
+        }
+        // Safety: it is this object's from here on.
         unsafe pointer = context
-        // Safety: these set plain numbers in the context.
-        guard unsafe kb_set_protocols(context, TLS1_2_VERSION) == 1 else { throw .now("TLS 1.2 is not available") }
+        // Safety: this and the next two set plain numbers in the context.
+        guard unsafe kb_set_protocols(context, TLS1_2_VERSION) == 1 else {
+            throw .now("this OpenSSL does not speak TLS 1.2")
+        }
+        // Safety: as above.
         unsafe kb_set_mode(context)
+        // Safety: as above.
         unsafe kb_set_options(context)
-        // Safety: the callback keeps nothing; what it points `out` to lies in the client's own offer.
-        unsafe SSL_CTX_set_alpn_select_cb(
-            context,
-            { _, out, outLength, offer, offerLength, _ in
-                let isOffered = unsafe ServerContext.point(out, outLength, into: offer, length: offerLength)
-                return isOffered ? SSL_TLSEXT_ERR_OK : SSL_TLSEXT_ERR_NOACK
-            }, nil)
+        // Safety: the callback keeps nothing and is a function, which lives for ever.
+        unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nil)
         try use(certificates)
-        // Safety: the calls read the key and count a reference of their own.
-        guard unsafe SSL_CTX_use_PrivateKey(context, key.pointer) == 1,
-            unsafe SSL_CTX_check_private_key(context) == 1
-        else { throw .now("the key does not belong to the certificate") }
+        try use(key)
     }
 
     // Safety: the last reference but those of connections, which keep their own.
     deinit { unsafe SSL_CTX_free(pointer) }
 
-    /// Points `out` to "http/1.1" in the client's offer, a list of names with a length byte before each
-    /// (RFC 7301, section 3.1). False where it is not offered.
-    fileprivate static func point(
-        _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?, _ outLength: UnsafeMutablePointer<UInt8>?,
-        into offer: UnsafePointer<UInt8>?, length: UInt32
-    ) -> Bool {
-        // Safety: OpenSSL passes its own valid pointers for the length of the callback.
-        guard let out = unsafe out, let outLength = unsafe outLength, let offer = unsafe offer else {
-            return false
-        }
-        let name = Array("http/1.1".utf8)
-        var position = 0
-        while position < Int(length) {
-            // Safety: OpenSSL has checked the list's lengths before it asks; they are checked again here.
-            let size = Int(unsafe offer[position])
-            guard position + 1 + size <= Int(length) else { return false }
-            // Safety: the range was just checked to lie in the offer.
-            if size == name.count, (0..<size).allSatisfy({ unsafe offer[position + 1 + $0] == name[$0] }) {
-                unsafe out.pointee = unsafe offer + position + 1
-                unsafe outLength.pointee = UInt8(size)
-                return true
+    private func use(_ pem: Span<UInt8>) throws(LibraryFailure) {
+        try PEMReader.over("the certificate", pem) { (reader) throws(LibraryFailure) in
+            switch try Certificate.next(in: reader) {
+            case .some(let leaf):
+                // Safety: the context counts a reference of its own.
+                guard unsafe SSL_CTX_use_certificate(pointer, leaf.pointer) == 1 else {
+                    throw .now("the certificate cannot be used")
+                }
+            case .none:
+                throw LibraryFailure(
+                    "the certificate is not an X.509 certificate in PEM form (-----BEGIN CERTIFICATE-----); "
+                        + "name a file with the server's certificate and then its chain")
             }
-            position += 1 + size
+            while try addToChain(Certificate.next(in: reader)) {}
         }
-        return false
     }
 
-    private func use(_ pem: Span<UInt8>) throws(LibraryFailure) {
-        // Safety: the context is this object's; the BIO reads from the span and is freed before the span ends.
-        let count = unsafe pem.withUnsafeBufferPointer { bytes -> Int in
-            guard let bio = unsafe BIO_new_mem_buf(bytes.baseAddress, Int32(clamping: bytes.count)) else { return 0 }
-            defer { unsafe BIO_free(bio) }
-            var count = 0
-            while let certificate = unsafe PEM_read_bio_X509(bio, nil, { _, _, _, _ in -1 }, nil) {
-                // Safety: the first is counted by the context, each further one taken over by it.
-                if count == 0 {
-                    let isUsed = unsafe SSL_CTX_use_certificate(pointer, certificate) == 1
-                    unsafe X509_free(certificate)
-                    guard isUsed else { return 0 }
-                } else if unsafe kb_add_to_chain(pointer, certificate) != 1 {
-                    unsafe X509_free(certificate)
-                    return 0
-                }
-                count += 1
+    /// False where there was none to add.
+    private func addToChain(_ certificate: consuming Certificate?) throws(LibraryFailure) -> Bool {
+        switch consume certificate {
+        case .some(let certificate):
+            // Safety: on success the context owns it.
+            guard unsafe kb_add_to_chain(pointer, certificate.pointer) == 1 else {
+                throw .now("a certificate of the chain cannot be used")
             }
-            return count
+            // Safety: it is the context's now.
+            unsafe _ = certificate.release()
+            return true
+        case .none: return false
         }
-        guard count > 0 else { throw .now("the certificate is not an X.509 certificate in PEM form") }
-        // The end of the text is an error to the reader; it must not be taken for one of the next call.
-        ERR_clear_error()
     }
+
+    private func use(_ key: borrowing PrivateKey) throws(LibraryFailure) {
+        ERR_clear_error()
+        // Safety: the context counts a reference of its own.
+        let isUsed = unsafe SSL_CTX_use_PrivateKey(pointer, key.pointer) == 1
+        // Safety: the call only compares.
+        guard isUsed, unsafe SSL_CTX_check_private_key(pointer) == 1 else {
+            throw .now(
+                "the key does not belong to the certificate; "
+                    + "see that both are of the same pair, and that the server's own certificate comes first")
+        }
+    }
+}
+
+/// OpenSSL's callback for ALPN: HTTP/1.1 where it is offered; without a word otherwise.
+private func chooseProtocol(
+    _ ssl: OpaquePointer?, _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
+    _ outLength: UnsafeMutablePointer<UInt8>?, _ offer: UnsafePointer<UInt8>?, _ offerLength: UInt32,
+    _ context: UnsafeMutableRawPointer?
+) -> Int32 {
+    let name: StaticString = "http/1.1"
+    // Safety: OpenSSL passes its own valid pointers for the length of the callback.
+    guard let out = unsafe out, let outLength = unsafe outLength, let offer = unsafe offer else {
+        return SSL_TLSEXT_ERR_NOACK
+    }
+    // The offer is a list of names, each behind a byte with its length (RFC 7301, section 3.1).
+    var position = 0
+    while position < Int(offerLength) {
+        // Safety: the position was just checked to lie in the offer.
+        let size = Int(unsafe offer[position])
+        let start = position + 1
+        guard start + size <= Int(offerLength) else { return SSL_TLSEXT_ERR_NOACK }
+        // Safety: the range was just checked to lie in the offer, and is as long as the name.
+        if size == name.utf8CodeUnitCount, unsafe memcmp(offer + start, name.utf8Start, size) == 0 {
+            // Safety: OpenSSL takes the name from the client's offer, which outlives the callback.
+            unsafe out.pointee = unsafe offer + start
+            // Safety: OpenSSL's own byte for the length.
+            unsafe outLength.pointee = UInt8(size)
+            return SSL_TLSEXT_ERR_OK
+        }
+        position = start + size
+    }
+    return SSL_TLSEXT_ERR_NOACK
 }

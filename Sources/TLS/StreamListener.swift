@@ -1,6 +1,6 @@
 // A listening stream socket: TCP over IPv4 and IPv6, or Unix.
 //
-// Must never remove what is not a stale socket, or take the place of a server that lives.
+// Must never remove what is not a stale socket or its own, nor take the place of a server that lives.
 
 internal import Glibc
 package import Kernel
@@ -10,39 +10,34 @@ package struct StreamListener: ~Copyable {
     package let descriptor: Descriptor
     /// Where it listens: the port is the real one where 0 was asked for.
     package let address: Address
+    /// Which file a Unix socket made, so that no other is taken away at the end.
+    private let file: (device: UInt64, inode: UInt64)?
 
     /// Why it cannot listen.
     package struct Refusal: Error, CustomStringConvertible {
         package let description: String
+        /// This account may not; another may.
+        package let isPermission: Bool
     }
 
+    private static let backlog: Int32 = 128
+    private static let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
+
+    /// Calls `socket(2)`, `bind(2)` and `listen(2)`.
     package init(_ wanted: Address) throws(Refusal) {
         if case .unix(let path) = wanted { try Self.removeStaleSocket(path) }
-        let family =
-            switch wanted {
-            case .ip4: AF_INET
-            case .ip6: AF_INET6
-            case .unix: AF_UNIX
-            }
-        let type = Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue | SOCK_NONBLOCK.rawValue)
-        let number = socket(family, type, 0)
-        guard number >= 0 else { throw Refusal("socket", wanted) }
-        let descriptor = Descriptor(taking: number)
-        var on: Int32 = 1
-        if family != AF_UNIX {
-            // Safety: the call reads the one number.
-            unsafe _ = setsockopt(number, SOL_SOCKET, SO_REUSEADDR, &on, socklen_t(MemoryLayout<Int32>.size))
+        let descriptor = try Self.newSocket(for: wanted)
+        let code = descriptor.withNumber { number in
+            Self.prepare(number, wanted)
+            return wanted.bind(number)
         }
-        if family == AF_INET6 {
-            // Safety: as above. Without it the socket would take IPv4's connections too.
-            unsafe _ = setsockopt(number, Int32(IPPROTO_IPV6), IPV6_V6ONLY, &on, socklen_t(MemoryLayout<Int32>.size))
-        }
-        guard unsafe wanted.withSocketAddress({ address, size in unsafe bind(number, address, size) }) == 0 else {
-            throw Refusal("bind", wanted)
-        }
-        guard listen(number, 128) == 0 else { throw Refusal("listen", wanted) }
+        guard code == 0 else { throw Refusal(Failure("bind", code: code), wanted) }
+        let file = try Self.file(of: wanted)
+        let listening = descriptor.withNumber { number in listen(number, Self.backlog) == 0 ? 0 : errno }
+        guard listening == 0 else { throw Refusal(Failure("listen", code: listening), wanted) }
+        address = descriptor.withNumber { number in wanted.withPort(of: number) }
+        self.file = file
         self.descriptor = descriptor
-        address = wanted.withPort(of: number)
     }
 
     /// The next connection; nil where none waits.
@@ -50,104 +45,74 @@ package struct StreamListener: ~Copyable {
         try descriptor.acceptConnection()
     }
 
-    /// Takes away the file of a Unix socket.
-    package borrowing func removeSocket() {
-        if case .unix(let path) = address { try? removeFile(path) }
+    /// Takes away the file of a Unix socket, where it still is the one that this listener made.
+    package borrowing func removeSocket() throws(Failure) {
+        guard case .unix(let path) = address, let file, let status = try statusWithoutFollowing(path) else { return }
+        guard status.kind == .socket, (status.device, status.inode) == file else { return }
+        try removeFile(path)
     }
 
-    private static func removeStaleSocket(_ path: String) throws(Refusal) {
-        let status: FileStatus?
-        do throws(Failure) { status = try statusWithoutFollowing(path) } catch {
-            throw Refusal(description: "cannot listen on unix:\(path): \(error)")
+    private static func file(of address: Address) throws(Refusal) -> (device: UInt64, inode: UInt64)? {
+        guard case .unix(let path) = address else { return nil }
+        do throws(Failure) {
+            return try statusWithoutFollowing(path).map { ($0.device, $0.inode) }
+        } catch { throw Refusal(error, address) }
+    }
+
+    private static func newSocket(for address: Address) throws(Refusal) -> Descriptor {
+        let number = socket(address.family, type, 0)
+        let code = errno
+        guard number >= 0 else { throw Refusal(Failure("socket", code: code), address) }
+        return Descriptor(taking: number)
+    }
+
+    private static func prepare(_ socket: Int32, _ address: Address) {
+        func turnOn(_ level: Int32, _ option: Int32) {
+            var on: Int32 = 1
+            // Safety: the call reads the one number.
+            unsafe _ = setsockopt(socket, level, option, &on, socklen_t(MemoryLayout<Int32>.size))
         }
+        guard address.family != AF_UNIX else { return }
+        // A restart need not wait for old connections to be forgotten.
+        turnOn(SOL_SOCKET, SO_REUSEADDR)
+        // What is accepted inherits it: answers to pipelined requests do not wait for each other.
+        turnOn(Int32(IPPROTO_TCP), TCP_NODELAY)
+        // Without it the socket would take IPv4's connections too.
+        if address.family == AF_INET6 { turnOn(Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
+    }
+
+    /// Makes room where a server that is gone has left its socket's file.
+    private static func removeStaleSocket(_ path: String) throws(Refusal) {
+        let address = Address.unix(path)
+        let status: FileStatus?
+        do throws(Failure) { status = try statusWithoutFollowing(path) } catch { throw Refusal(error, address) }
         guard let status else { return }
         guard status.kind == .socket else {
-            throw Refusal(description: "cannot listen on unix:\(path): there is something that is not a socket")
+            throw Refusal(
+                "there is something that is not a socket; remove it yourself, or name another path", address)
         }
-        let number = socket(AF_UNIX, Int32(SOCK_STREAM.rawValue | SOCK_CLOEXEC.rawValue), 0)
-        guard number >= 0 else { throw Refusal("socket", .unix(path)) }
-        let probe = Descriptor(taking: number)
-        // Safety: the address lives for the call.
-        let isAnswered = unsafe Address.unix(path).withSocketAddress { address, size in
-            probe.withNumber { number in unsafe connect(number, address, size) }
+        // Asked without waiting: a server that is too busy to answer lives all the same.
+        let probe = try newSocket(for: address)
+        let code = probe.withNumber { number in address.connect(number) }
+        guard code == ECONNREFUSED else {
+            throw Refusal(
+                code == 0 || code == EAGAIN
+                    ? "another program does already; stop it, or name another path"
+                    : "whether another program listens there cannot be told: \(Failure("connect", code: code))",
+                address)
         }
-        guard isAnswered != 0, errno == ECONNREFUSED else {
-            throw Refusal(description: "cannot listen on unix:\(path): another program does, or it cannot be asked")
-        }
-        do throws(Failure) { try removeFile(path) } catch {
-            throw Refusal(description: "cannot listen on unix:\(path): \(error)")
-        }
+        do throws(Failure) { try removeFile(path) } catch { throw Refusal(error, address) }
     }
 }
 
 extension StreamListener.Refusal {
-    fileprivate init(_ call: String, _ address: Address) {
-        self.init(description: "cannot listen on \(address): \(Failure(call, code: errno))")
-    }
-}
-
-extension Address {
-    /// Whether the host is a number of its family.
-    var isNumeric: Bool {
-        var room = in6_addr()
-        switch self {
-        // Safety: inet_pton writes at most an IPv6 address, which is the room there is.
-        case .ip4(let host, _): return unsafe inet_pton(AF_INET, host, &room) == 1
-        // Safety: as above.
-        case .ip6(let host, _): return unsafe inet_pton(AF_INET6, host, &room) == 1
-        case .unix: return true
-        }
+    fileprivate init(_ reason: String, _ address: Address) {
+        self.init(description: "cannot listen on \(address): \(reason)", isPermission: false)
     }
 
-    /// Lets `body` see the address as the kernel wants it.
-    fileprivate func withSocketAddress(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
-        // Safety: each struct is as large as the size that is passed with it, and lives for the call.
-        func pass<T>(_ value: T) -> Int32 {
-            var value = value
-            return unsafe withUnsafeBytes(of: &value) { bytes in
-                guard let start = unsafe bytes.bindMemory(to: sockaddr.self).baseAddress else { return -1 }
-                return unsafe body(start, socklen_t(bytes.count))
-            }
-        }
-        switch self {
-        case .ip4(let host, let port):
-            var address = sockaddr_in()
-            address.sin_family = sa_family_t(AF_INET)
-            address.sin_port = port.bigEndian
-            // Safety: inet_pton fills the one member.
-            unsafe _ = inet_pton(AF_INET, host, &address.sin_addr)
-            return pass(address)
-        case .ip6(let host, let port):
-            var address = sockaddr_in6()
-            address.sin6_family = sa_family_t(AF_INET6)
-            address.sin6_port = port.bigEndian
-            // Safety: inet_pton fills the one member.
-            unsafe _ = inet_pton(AF_INET6, host, &address.sin6_addr)
-            return pass(address)
-        case .unix(let path):
-            var address = sockaddr_un()
-            address.sun_family = sa_family_t(AF_UNIX)
-            // Safety: the path was checked to be shorter than the member, which is zero all over.
-            unsafe withUnsafeMutableBytes(of: &address.sun_path) { unsafe $0.copyBytes(from: path.utf8) }
-            return pass(address)
-        }
-    }
-
-    /// The same with the port that the kernel chose for a socket.
-    fileprivate func withPort(of number: Int32) -> Address {
-        var address = sockaddr_in6()
-        var size = socklen_t(MemoryLayout<sockaddr_in6>.size)
-        // Safety: the call writes at most `size` bytes; the port stands at the same place in both families.
-        let result = unsafe withUnsafeMutableBytes(of: &address) { bytes -> Int32 in
-            guard let start = unsafe bytes.bindMemory(to: sockaddr.self).baseAddress else { return -1 }
-            return unsafe getsockname(number, start, &size)
-        }
-        guard result == 0 else { return self }
-        let port = UInt16(bigEndian: address.sin6_port)
-        switch self {
-        case .ip4(let host, _): return .ip4(host, port: port)
-        case .ip6(let host, _): return .ip6(host, port: port)
-        case .unix: return self
-        }
+    fileprivate init(_ failure: Failure, _ address: Address) {
+        self.init(
+            description: "cannot listen on \(address): \(failure)",
+            isPermission: [Failure.permissionDenied, Failure.notPermitted].contains(failure.code))
     }
 }

@@ -4,6 +4,7 @@
 // or it would be blamed for what another connection left there.
 
 internal import COpenSSL
+internal import Glibc
 package import Kernel
 
 /// What came of a step.
@@ -21,19 +22,24 @@ package enum TLSStep: Equatable, Sendable {
     // Safety: belongs to this value alone, from its making to its end.
     private let pointer: OpaquePointer
     package let socket: Descriptor
+    /// After a fatal error there is nothing left to say to the peer (SSL_shutdown(3)).
+    private var isBroken = false
 
     /// The server's end of a connection that was just accepted.
     package static func serving(
         _ socket: consuming Descriptor, context: ServerContext
     ) throws(LibraryFailure) -> TLSStream {
+        ERR_clear_error()
         // Safety: a fresh object that counts its own reference of the context.
-        guard let ssl = unsafe SSL_new(context.pointer) else { throw .now("no TLS connection") }
+        guard let ssl = unsafe SSL_new(context.pointer) else {
+            throw .now("OpenSSL has no memory for a TLS connection")
+        }
         let stream = unsafe TLSStream(pointer: ssl, socket: socket)
         let isSet = stream.socket.withNumber { number in
             // Safety: the number is the socket's, which lives as long as the SSL object.
             unsafe SSL_set_fd(ssl, number) == 1
         }
-        guard isSet else { throw .now("no TLS connection") }
+        guard isSet else { throw .now("OpenSSL has no memory for a TLS connection") }
         // Safety: sets the object's role.
         unsafe SSL_set_accept_state(ssl)
         return stream
@@ -66,7 +72,7 @@ package enum TLSStep: Equatable, Sendable {
         return step(result, count)
     }
 
-    /// Writes what there is room for.
+    /// Writes what there is room for. What is left is to be given again, whole, when the step says so.
     package mutating func write(_ bytes: ArraySlice<UInt8>) -> TLSStep {
         ERR_clear_error()
         var count = 0
@@ -77,29 +83,55 @@ package enum TLSStep: Equatable, Sendable {
         return step(result, count)
     }
 
-    /// Says that nothing more will be sent (close_notify); does not wait for the peer to say so.
-    package mutating func sayGoodbye() {
+    /// Says that nothing more will be sent (close_notify); does not wait for the peer to say so too.
+    package mutating func sayGoodbye() -> TLSStep {
+        guard !isBroken else { return .closed }
         ERR_clear_error()
-        // Safety: the object is ours; what comes of it makes no difference any more.
-        unsafe _ = SSL_shutdown(pointer)
-        ERR_clear_error()
+        // Safety: the object is ours.
+        let result = unsafe SSL_shutdown(pointer)
+        // 0: ours is on its way, the peer's has not come. No more is wanted.
+        return result >= 0 ? .done(0) : step(result, 0)
+    }
+
+    /// Tells the peer's kernel too that nothing more will be sent. Calls `shutdown(2)`.
+    package borrowing func finishSending() {
+        socket.withNumber { number in _ = shutdown(number, Int32(SHUT_WR)) }
+    }
+
+    /// Throws away what the peer still sends, unread. True where it has ended too. Without this, closing
+    /// would reset the connection, and the peer might lose the response that it has not read yet.
+    package borrowing func discardInput() -> Bool {
+        var scrap = [UInt8](repeating: 0, count: 16 * 1024)
+        let result = socket.withNumber { number in
+            // Safety: recv writes at most as many bytes as the array holds.
+            unsafe scrap.withUnsafeMutableBytes { bytes in
+                unsafe recv(number, bytes.baseAddress, bytes.count, Int32(MSG_DONTWAIT))
+            }
+        }
+        let code = errno
+        return result == 0 || (result < 0 && code != EAGAIN && code != EINTR)
     }
 
     /// "TLSv1.3, TLS_AES_256_GCM_SHA384"
     package var cipher: String {
-        // Safety: both are static strings of the library.
+        // Safety: a static string of the library.
         let version = unsafe String(cString: SSL_get_version(pointer))
+        // Safety: as above, or nil.
         let name = unsafe SSL_CIPHER_get_name(SSL_get_current_cipher(pointer)).map { unsafe String(cString: $0) }
         return "\(version), \(name ?? "no cipher")"
     }
 
-    private func step(_ result: Int32, _ count: Int) -> TLSStep {
+    private mutating func step(_ result: Int32, _ count: Int) -> TLSStep {
         if result == 1 { return .done(count) }
         // Safety: asks the object about the call just made.
         switch unsafe SSL_get_error(pointer, result) {
         case SSL_ERROR_WANT_READ: return .wantsRead
         case SSL_ERROR_WANT_WRITE: return .wantsWrite
-        default: return .closed
+        // The peer said goodbye, and may still be answered.
+        case SSL_ERROR_ZERO_RETURN: return .closed
+        default:
+            isBroken = true
+            return .closed
         }
     }
 }

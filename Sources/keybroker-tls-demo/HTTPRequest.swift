@@ -5,7 +5,8 @@
 /// A request whose head has come whole.
 struct HTTPRequest: Equatable {
     let method: String
-    let target: String
+    /// What is asked for, without a query: "/status.json".
+    let path: String
     /// The connection may stay open after the response.
     let keepsAlive: Bool
 
@@ -18,90 +19,148 @@ struct HTTPRequest: Equatable {
         case faulty(Int)
     }
 
-    /// The longest head, in bytes.
+    /// The longest head, in bytes, blank lines before it included.
     static let longestHead = 8 * 1024
 
+    /// What stands at the front of `input`.
     static func parse(_ input: ArraySlice<UInt8>) -> Parsed {
         // Blank lines before a request are passed over (RFC 9112, section 2.2).
-        let start = input.firstIndex { $0 != 0x0D && $0 != 0x0A } ?? input.endIndex
+        let start = input.firstIndex { $0 != carriageReturn && $0 != lineFeed } ?? input.endIndex
         let rest = input[start...]
-        guard let end = endOfHead(rest) else {
-            return input.count > longestHead ? .faulty(rest.contains(0x0A) ? 431 : 414) : .incomplete
+        let end = endOfHead(rest)
+        guard (end ?? input.endIndex) - input.startIndex <= longestHead else {
+            let firstLineEnd = rest.firstIndex(of: lineFeed) ?? input.endIndex
+            return .faulty(firstLineEnd - input.startIndex > longestHead ? 414 : 431)
         }
-        let lines = rest[..<end].split(separator: 0x0A, omittingEmptySubsequences: false)
-            .map { $0.last == 0x0D ? $0.dropLast() : $0 }
-        guard end - input.startIndex <= longestHead else { return .faulty(431) }
-        guard let first = lines.first, let (method, target, minor) = requestLine(first) else { return .faulty(400) }
-        guard let minor else { return .faulty(505) }
-        var keepsAlive = minor >= 1
-        var hosts = 0
-        for line in lines.dropFirst() where !line.isEmpty {
-            guard let (name, value) = field(line) else { return .faulty(400) }
-            switch name {
-            case "host": hosts += 1
-            case "connection":
-                let options = value.split(separator: ",").map { trimmed(String($0)).lowercased() }
-                if options.contains("close") { keepsAlive = false }
-            // No resource takes a body, and skipping one right takes more than this server should do.
-            case "transfer-encoding": return .faulty(501)
-            case "content-length" where value != "0": return .faulty(413)
-            default: break
+        guard let end else { return .incomplete }
+        let lines = rest[..<end].split(separator: lineFeed, omittingEmptySubsequences: false)
+            .map { $0.last == carriageReturn ? $0.dropLast() : $0 }
+        do throws(Fault) {
+            guard let first = lines.first else { throw .status(400) }
+            let line = try RequestLine(first)
+            let fields = try Fields(lines.dropFirst().filter { !$0.isEmpty })
+            // One Host, and one only; before HTTP/1.1 there was none (RFC 9112, section 3.2).
+            guard fields.hosts == 1 || (line.minor == 0 && fields.hosts == 0) else { throw .status(400) }
+            let request = HTTPRequest(
+                method: line.method, path: line.path, keepsAlive: line.minor >= 1 && !fields.asksToClose)
+            return .complete(request, length: end - input.startIndex)
+        } catch {
+            switch error {
+            case .status(let status): return .faulty(status)
             }
         }
-        guard hosts == 1 || (minor == 0 && hosts == 0) else { return .faulty(400) }
-        let request = HTTPRequest(method: method, target: target, keepsAlive: keepsAlive)
-        return .complete(request, length: end - input.startIndex)
     }
+
+    fileprivate enum Fault: Error { case status(Int) }
+
+    private static let carriageReturn = UInt8(ascii: "\r"), lineFeed = UInt8(ascii: "\n")
 
     /// Behind the empty line that ends the head.
     private static func endOfHead(_ bytes: ArraySlice<UInt8>) -> Int? {
         var position = bytes.startIndex
-        while let feed = bytes[position...].firstIndex(of: 0x0A) {
+        while let feed = bytes[position...].firstIndex(of: lineFeed) {
             var next = feed + 1
-            if next < bytes.endIndex, bytes[next] == 0x0D { next += 1 }
-            if next < bytes.endIndex, bytes[next] == 0x0A { return next + 1 }
+            if next < bytes.endIndex, bytes[next] == carriageReturn { next += 1 }
+            if next < bytes.endIndex, bytes[next] == lineFeed { return next + 1 }
             position = feed + 1
         }
         return nil
     }
+}
 
-    /// Method, target and the minor version, nil where it is not HTTP/1.
-    private static func requestLine(_ line: ArraySlice<UInt8>) -> (String, String, Int?)? {
-        let words = line.split(separator: 0x20, omittingEmptySubsequences: false)
-        guard words.count == 3, !words[0].isEmpty, words[0].allSatisfy(isTokenByte) else { return nil }
-        guard !words[1].isEmpty, words[1].allSatisfy({ (0x21...0x7E).contains($0) }) else { return nil }
-        let version = String(decoding: words[2], as: UTF8.self)
-        guard version.hasPrefix("HTTP/") else { return nil }
-        let minor: Int? =
-            switch version {
-            case "HTTP/1.0": 0
-            case "HTTP/1.1": 1
-            default: nil
-            }
-        return (String(decoding: words[0], as: UTF8.self), String(decoding: words[1], as: UTF8.self), minor)
+/// `GET /status.json HTTP/1.1`
+private struct RequestLine {
+    let method: String
+    let path: String
+    let minor: Int
+
+    init(_ line: ArraySlice<UInt8>) throws(HTTPRequest.Fault) {
+        let words = line.split(separator: UInt8(ascii: " "), omittingEmptySubsequences: false)
+        guard words.count == 3, isToken(words[0]), !words[1].isEmpty,
+            words[1].allSatisfy({ (0x21...0x7E).contains($0) })
+        else { throw .status(400) }
+        method = String(decoding: words[0], as: UTF8.self)
+        minor = try Self.minor(words[2])
+        path = try Self.path(String(decoding: words[1], as: UTF8.self), isOptions: method == "OPTIONS")
     }
 
-    private static func field(_ line: ArraySlice<UInt8>) -> (name: String, value: String)? {
-        guard let colon = line.firstIndex(of: 0x3A) else { return nil }
+    /// A later HTTP/1 is to be answered as 1.1 (RFC 9110, section 2.5).
+    private static func minor(_ word: ArraySlice<UInt8>) throws(HTTPRequest.Fault) -> Int {
+        let digits = Array(word.dropFirst(5))
+        guard word.starts(with: "HTTP/".utf8), digits.count == 3, isDigit(digits[0]), digits[1] == UInt8(ascii: "."),
+            isDigit(digits[2])
+        else { throw .status(400) }
+        guard digits[0] == UInt8(ascii: "1") else { throw .status(505) }
+        return min(Int(digits[2] - UInt8(ascii: "0")), 1)
+    }
+
+    /// Of `/path?query`, or of a whole URL, as a proxy may send it (RFC 9112, section 3.2).
+    private static func path(_ target: String, isOptions: Bool) throws(HTTPRequest.Fault) -> String {
+        var rest = target[...]
+        if isOptions && target == "*" { return target }
+        for scheme in ["https://", "http://"] where target.lowercased().hasPrefix(scheme) {
+            let behind = target.dropFirst(scheme.count)
+            rest = behind.firstIndex { $0 == "/" || $0 == "?" }.map { behind[$0...] } ?? "/"
+            if rest.hasPrefix("?") { return "/" }
+        }
+        guard rest.hasPrefix("/") else { throw .status(400) }
+        return String(rest.prefix { $0 != "?" })
+    }
+}
+
+/// Of the header fields, what this server goes by.
+private struct Fields {
+    var hosts = 0
+    var asksToClose = false
+
+    init(_ lines: [ArraySlice<UInt8>]) throws(HTTPRequest.Fault) {
+        var hasContent = false
+        for line in lines {
+            let (name, value) = try Self.field(line)
+            switch name {
+            case "host": hosts += 1
+            case "connection":
+                let options = value.split(separator: ",").map { trimmed($0).lowercased() }
+                if options.contains("close") { asksToClose = true }
+            // No resource takes a body, and skipping one right takes more than this server should do.
+            case "transfer-encoding": throw .status(501)
+            case "content-length":
+                guard !value.isEmpty, value.utf8.allSatisfy(isDigit) else { throw .status(400) }
+                if value.utf8.contains(where: { $0 != UInt8(ascii: "0") }) { hasContent = true }
+            default: break
+            }
+        }
+        if hasContent { throw .status(413) }
+    }
+
+    private static func field(_ line: ArraySlice<UInt8>) throws(HTTPRequest.Fault) -> (name: String, value: String) {
+        guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { throw .status(400) }
         let name = line[..<colon]
         // A blank before the colon has misled servers before: RFC 9112, section 5.1, wants 400.
-        guard !name.isEmpty, name.allSatisfy(isTokenByte) else { return nil }
-        let value = line[(colon + 1)...]
-        guard value.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else { return nil }
-        return (String(decoding: name, as: UTF8.self).lowercased(), trimmed(String(decoding: value, as: UTF8.self)))
+        guard isToken(name) else { throw .status(400) }
+        let bytes = line[(colon + 1)...]
+        guard bytes.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else { throw .status(400) }
+        let value = trimmed(String(decoding: bytes, as: UTF8.self)[...])
+        return (String(decoding: name, as: UTF8.self).lowercased(), value)
     }
+}
 
-    private static func trimmed(_ text: String) -> String {
-        let isBlank = { (character: Character) in character == " " || character == "\t" }
-        let start = text.drop(while: isBlank)
-        return String(start.reversed().drop(while: isBlank).reversed())
-    }
+private func trimmed(_ text: Substring) -> String {
+    func isBlank(_ character: Character) -> Bool { character == " " || character == "\t" }
+    var rest = text.drop(while: isBlank)
+    while let last = rest.last, isBlank(last) { rest.removeLast() }
+    return String(rest)
+}
 
-    /// RFC 9110, section 5.6.2.
-    private static func isTokenByte(_ byte: UInt8) -> Bool {
-        switch byte {
-        case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
-        default: Array("!#$%&'*+-.^_`|~".utf8).contains(byte)
+private func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
+
+/// RFC 9110, section 5.6.2.
+private func isToken(_ bytes: ArraySlice<UInt8>) -> Bool {
+    !bytes.isEmpty
+        && bytes.allSatisfy { byte in
+            switch byte {
+            case 0x30...0x39, 0x41...0x5A, 0x61...0x7A: true
+            default: "!#$%&'*+-.^_`|~".utf8.contains(byte)
+            }
         }
-    }
 }

@@ -1,16 +1,10 @@
-// What the server serves with: the key from the broker, inside OpenSSL, and what the page says of it.
+// What the server serves with: the key from the broker, inside OpenSSL, and what is known of it.
 //
 // Must never hold the key's bytes longer than OpenSSL takes to read them, nor write them anywhere.
 
 internal import Kernel
 internal import KeyBrokerClient
 internal import TLS
-
-/// A reason to end, or to keep the old key, with an exit status (sysexits.h).
-struct Exit: Error {
-    let status: Int32
-    let description: String
-}
 
 /// A key that was handed over and belongs to its certificate.
 struct Identity {
@@ -22,20 +16,28 @@ struct Identity {
     /// SHA-256 of the public key, in hexadecimal digits.
     let fingerprint: String
 
-    /// Asks the broker.
-    init(_ options: Options) throws(Exit) {
+    /// The largest certificate file, in bytes.
+    private static let certificateLimit = 1 << 20
+
+    /// Asks the broker, which may be waited for for some seconds.
+    init(_ options: Options, waitingUpTo seconds: Int) throws(Exit) {
         let broker = KeyBroker(socketPath: options.brokerSocket)
         let handed = try Self.asking { () throws(KeyBrokerError) in
-            try broker.key(options.key, waitingUpTo: .seconds(options.wait))
+            try broker.key(options.key, waitingUpTo: .seconds(seconds))
         }
-        let pem = try Self.asking { () throws(KeyBrokerError) in try handed.readKey() }
-        let key = try Self.using(options.key) { () throws(LibraryFailure) in
-            try pem.withBytes { bytes throws(LibraryFailure) in try PrivateKey(pem: bytes) }
-        }
+        let key = try Self.key(in: handed)
         context = try Self.context(key, handed, options)
         decision = handed.decision
         kind = key.kind
         fingerprint = key.publicFingerprint
+    }
+
+    /// The bytes are wiped when this returns.
+    private static func key(in handed: borrowing KeyDescriptor) throws(Exit) -> PrivateKey {
+        let pem = try asking { () throws(KeyBrokerError) in try handed.readKey() }
+        return try using(handed.name) { () throws(LibraryFailure) in
+            try pem.withBytes { bytes throws(LibraryFailure) in try PrivateKey(pem: bytes) }
+        }
     }
 
     private static func context(
@@ -43,18 +45,18 @@ struct Identity {
     ) throws(Exit) -> ServerContext {
         if let path = options.certificate {
             let bytes = try certificate(at: path)
-            return try using(options.key) { () throws(LibraryFailure) in
+            return try using(handed.name) { () throws(LibraryFailure) in
                 try ServerContext(key: key, certificates: bytes.span)
             }
         }
         let certificate = try asking { () throws(KeyBrokerError) in try handed.readCertificate() }
         guard let certificate else {
             throw Exit(
-                status: 78,
-                description: "key '\(options.key)': the policy names no certificate for it; "
-                    + "name it there (key \(options.key) PATH certificate PATH) or with --certificate PATH")
+                status: Exit.unusable,
+                description: "key '\(handed.name)': the policy names no certificate for it; name one there "
+                    + "(key \(handed.name) PATH certificate PATH) or with --certificate PATH")
         }
-        return try using(options.key) { () throws(LibraryFailure) in
+        return try using(handed.name) { () throws(LibraryFailure) in
             try certificate.withBytes { bytes throws(LibraryFailure) in
                 try ServerContext(key: key, certificates: bytes)
             }
@@ -62,8 +64,10 @@ struct Identity {
     }
 
     private static func certificate(at path: String) throws(Exit) -> [UInt8] {
-        do { return try readSmallFile(path, limit: 1 << 20) } catch {
-            throw Exit(status: 78, description: "the certificate cannot be read: \(error)")
+        do { return try PlainFile.contents(path, limit: certificateLimit) } catch {
+            throw Exit(
+                status: Exit.unusable,
+                description: "the certificate cannot be read: \(error); see what --certificate names")
         }
     }
 
@@ -74,6 +78,8 @@ struct Identity {
     private static func using<R: ~Copyable>(
         _ name: String, _ body: () throws(LibraryFailure) -> R
     ) throws(Exit) -> R {
-        do { return try body() } catch { throw Exit(status: 78, description: "key '\(name)': \(error)") }
+        do { return try body() } catch {
+            throw Exit(status: Exit.unusable, description: "key '\(name)': \(error)")
+        }
     }
 }

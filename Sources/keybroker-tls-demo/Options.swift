@@ -85,6 +85,9 @@ struct Options {
           --version              print the version
           --help                 print this
 
+        The page shows SHA-256 of the public key, as this computes it of the certificate:
+          openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum
+
         SIGHUP asks the broker again and serves new connections with what it hands over; SIGTERM and SIGINT
         finish the responses in hand and end. Exit status: 0 done, 64 usage, 69 the broker cannot be reached,
         71 system error, 75 try again, 77 not permitted, 78 the key or certificate cannot be used.

@@ -15,29 +15,25 @@ struct Start {
             case .serve(let options): try serve(options)
             }
         } catch {
-            StandardStream.error.writeLine("keybroker-tls-demo: \(error.description)")
+            complain(error.description)
             exitProcess(error.status)
         }
     }
 
     private static func request() throws(Exit) -> Options.Request {
         do throws(Options.Fault) { return try Options.request(Array(CommandLine.arguments.dropFirst())) } catch {
-            throw Exit(status: 64, description: "\(error.description); see keybroker-tls-demo --help")
+            throw Exit(status: Exit.usage, description: "\(error.description); see keybroker-tls-demo --help")
         }
     }
 
     private static func serve(_ options: Options) throws(Exit) {
-        // Before anything else, as a signal that comes meanwhile must not be lost.
-        let signals = try onFailure { () throws(Failure) in try Signals() }
-        if Privileges.isRoot {
-            StandardStream.error.writeLine(
-                "keybroker-tls-demo: runs as root; a service that gets its key from the broker need not")
-        }
-        let server = try Server(options, try Identity(options), signals)
-        try onFailure { () throws(Failure) in try server.run() }
-    }
-
-    private static func onFailure<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Exit) -> R {
-        do { return try body() } catch { throw Exit(status: 71, description: error.description) }
+        if Privileges.isRoot { complain("runs as root; a service that gets its key from the broker need not") }
+        let runningAs = try Exit.onFailure { () throws(Failure) in try RunningAs.now() }
+        let identity = try Identity(options, waitingUpTo: options.wait)
+        // Until here there is nothing to finish, and a signal ends the program at once, even while it waits
+        // for the broker.
+        let signals = try Exit.onFailure { () throws(Failure) in try Signals() }
+        let server = try Server(options, runningAs, identity, signals)
+        try Exit.onFailure { () throws(Failure) in try server.run() }
     }
 }

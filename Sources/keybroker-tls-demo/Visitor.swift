@@ -1,6 +1,7 @@
 // One client: handshake, requests, responses, goodbye, each within its time.
 //
-// Must never hold more of a client's input than one request head may have, nor wait for it without an end.
+// Must never hold more of a client's input than one request head and one read may have, nor wait for it
+// without an end.
 
 internal import Kernel
 internal import TLS
@@ -20,12 +21,25 @@ final class Visitor {
     /// What the poller waits for.
     var interest = Poller.Interest.reading
 
-    private enum State { case handshake, request, response, goodbye }
+    private enum State {
+        case handshake, request, response, goodbye
+        /// All is said; the client may read it in peace.
+        case lingering
+    }
 
     /// What to do with it next.
     enum Next: Equatable {
         case waitToRead, waitToWrite, end
+        /// There is more to do at once, but others have a turn first.
+        case goOn
     }
+
+    /// How many steps one client may have before the others have a turn.
+    private static let stepsInTurn = 32
+    /// How much is read at a time, in bytes.
+    private static let chunkBytes = 4096
+    /// How long a client may take to go when all is said, at most.
+    private static let lingerMilliseconds = 2_000
 
     init(number: UInt64, stream: consuming TLSStream, facts: Facts, idleSeconds: Int) {
         self.number = number
@@ -38,54 +52,80 @@ final class Visitor {
     /// Nothing of a request has come that is not answered.
     var isIdle: Bool {
         switch state {
-        case .handshake, .goodbye: true
+        case .handshake: true
         case .request: input.isEmpty
-        case .response: false
+        // Closed before the client has read all, the connection would be reset.
+        case .response, .goodbye, .lingering: false
         }
     }
 
     /// Answers what is in hand, and then no more.
     func endSoon() { staysOpen = false }
 
-    /// Tells the client that nothing more will come.
-    func sayGoodbye() { stream.sayGoodbye() }
+    /// The last word to a client that is waiting for nothing, as far as it can be said without waiting.
+    func sayGoodbye() {
+        // In the midst of a handshake or a record there is no way to say it.
+        if state == .request { _ = stream.sayGoodbye() }
+    }
 
-    /// Goes on as far as it can without waiting.
+    /// Goes on as far as it can without waiting, for the length of one turn.
     func proceed() -> Next {
-        while true {
-            let step: TLSStep
-            switch state {
-            case .handshake:
-                step = stream.handshake()
-                if case .done = step { enter(.request) }
-            case .request:
-                if answer() { continue }
-                var chunk = [UInt8](repeating: 0, count: 4096)
-                step = stream.read(into: &chunk)
-                if case .done(let count) = step { input.append(contentsOf: chunk[..<count]) }
-            case .response:
-                step = stream.write(output)
-                if case .done(let count) = step {
-                    output = output.dropFirst(count)
-                    if output.isEmpty { enter(staysOpen ? .request : .goodbye) }
-                }
-            case .goodbye:
-                stream.sayGoodbye()
-                return .end
-            }
-            switch step {
+        for _ in 0..<Self.stepsInTurn {
+            switch step() {
             case .done: continue
             case .wantsRead: return .waitToRead
             case .wantsWrite: return .waitToWrite
             case .closed: return .end
             }
         }
+        return .goOn
+    }
+
+    private func step() -> TLSStep {
+        let step: TLSStep
+        switch state {
+        case .handshake:
+            step = stream.handshake()
+            if case .done = step { enter(.request) }
+        case .request:
+            if answer() { return .done(0) }
+            step = read()
+        case .response:
+            step = stream.write(output)
+            if case .done(let count) = step {
+                output = output.dropFirst(count)
+                if output.isEmpty { enter(staysOpen ? .request : .goodbye) }
+            }
+        case .goodbye:
+            step = stream.sayGoodbye()
+            if case .done = step {
+                stream.finishSending()
+                enter(.lingering)
+            }
+        case .lingering:
+            step = stream.discardInput() ? .closed : .wantsRead
+        }
+        return step
+    }
+
+    private func read() -> TLSStep {
+        var chunk = [UInt8](repeating: 0, count: Self.chunkBytes)
+        let step = stream.read(into: &chunk)
+        if case .done(let count) = step {
+            // A request's time begins with its first byte, and not again with the next ones.
+            if input.isEmpty { setDeadline(idleMilliseconds) }
+            input.append(contentsOf: chunk[..<count])
+        }
+        return step
     }
 
     private func enter(_ next: State) {
         state = next
-        deadline = Instant.now.after(milliseconds: idleMilliseconds)
+        let isLeaving = next == .goodbye || next == .lingering
+        setDeadline(isLeaving ? min(idleMilliseconds, Self.lingerMilliseconds) : idleMilliseconds)
     }
+
+    private func setDeadline(_ milliseconds: Int) { deadline = Instant.now.after(milliseconds: milliseconds) }
 
     /// Turns a whole request into a response. False where there is none yet.
     private func answer() -> Bool {
@@ -94,7 +134,8 @@ final class Visitor {
         case .complete(let request, let length):
             input.removeFirst(length)
             staysOpen = staysOpen && request.keepsAlive
-            output = HTTPResponse.to(request, facts, cipher: stream.cipher, keepsAlive: staysOpen).bytes[...]
+            output =
+                HTTPResponse.to(request, keepsAlive: staysOpen, facts.rows(cipher: stream.cipher)).bytes[...]
         case .faulty(let status):
             input = []
             staysOpen = false

@@ -37,7 +37,7 @@ struct HTTPTests {
     @Test func requests() {
         let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         #expect(
-            parse(get) == .complete(HTTPRequest(method: "GET", target: "/", keepsAlive: true), length: get.utf8.count))
+            parse(get) == .complete(HTTPRequest(method: "GET", path: "/", keepsAlive: true), length: get.utf8.count))
         // What follows is the next request's.
         #expect(parse(get + get) == parse(get))
         #expect(parse("\r\n" + get) != .incomplete)

@@ -1,0 +1,24 @@
+// The ways in which the server ends or complains, and what it says then.
+//
+// Must never write what a stranger chose to a terminal as it came.
+
+internal import Kernel
+
+/// A reason to end, or to keep the old key, with an exit status (sysexits.h).
+struct Exit: Error {
+    let status: Int32
+    let description: String
+
+    static let usage: Int32 = 64, system: Int32 = 71, notPermitted: Int32 = 77, unusable: Int32 = 78
+
+    /// What the calls return, or the end with a system error.
+    static func onFailure<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Exit) -> R {
+        do { return try body() } catch { throw Exit(status: system, description: error.description) }
+    }
+}
+
+/// The server's own lines on standard error, each with the program's name.
+func complain(_ text: String) {
+    let plain = text.unicodeScalars.map { $0.value < 0x20 || $0.value == 0x7F ? "?" : String($0) }.joined()
+    StandardStream.error.writeLine("keybroker-tls-demo: \(plain)")
+}

@@ -1,0 +1,57 @@
+// The account that the server runs as, and whether it could open its key by itself.
+//
+// Must never be asked while a request is answered: a name may take as long to find as a directory likes.
+
+internal import Kernel
+internal import TLS
+
+/// Who the process is, as the kernel sees it.
+struct RunningAs {
+    let uid: UInt32
+    let gid: UInt32
+    /// The supplementary groups.
+    let groups: [UInt32]
+    /// "uid 33 (www-data)"
+    let description: String
+
+    /// Asks the kernel (`/proc/self/status`) and the name service.
+    static func now() throws(Failure) -> RunningAs {
+        let status = try PlainFile.contents("/proc/self/status", limit: 1 << 16)
+        let uid = Privileges.effectiveUID
+        let name: String?
+        // An account without an entry is as good as any; a name service that is ill is no reason to end.
+        do throws(Failure) { name = try Accounts.user(numbered: uid)?.name } catch { name = nil }
+        return RunningAs(
+            uid: uid,
+            // Real, effective, saved, file system: the second is what counts.
+            gid: numbers("Gid:", in: status).dropFirst().first ?? 0,
+            groups: numbers("Groups:", in: status),
+            description: name.map { "uid \(uid) (\($0))" } ?? "uid \(uid)")
+    }
+
+    /// The numbers of one line of `proc_pid_status(5)`.
+    private static func numbers(_ name: String, in status: [UInt8]) -> [UInt32] {
+        let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(name) }
+        guard let line else { return [] }
+        return line.dropFirst(name.count).split { $0 == "\t" || $0 == " " }.compactMap { UInt32($0) }
+    }
+}
+
+/// What came of opening the key's path, as a page shows it.
+struct KeyPathAttempt {
+    let description: String
+
+    /// Tries to open the file for reading and closes it unread. Nil: no path is known here.
+    init(_ path: String?) {
+        guard let path else {
+            description = "not known to this service"
+            return
+        }
+        do throws(Failure) {
+            try PlainFile.tryOpening(path)
+            description = "\(path) can be opened by this account, which it should not be"
+        } catch {
+            description = "\(path) cannot be opened by this account: \(error.reason) (\(error.name))"
+        }
+    }
+}
