@@ -79,7 +79,8 @@ let package = Package(
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
             name: "TLSTests",
-            dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], swiftSettings: strict),
+            dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], exclude: ["Peers"],
+            swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],

@@ -7,49 +7,18 @@ import Testing
 @Suite(.serialized) struct ServerTests {
     private let sandbox = Sandbox("server")
 
-    private final class Server {
-        let daemon: Daemon
-        let program: Program
-        let addresses: [String]
-
-        /// The server of an account that may not read the key, where the tests run as root.
-        init(_ sandbox: Sandbox, options: [String] = []) throws {
-            try sandbox.shell(
-                "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost "
-                    + "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 -keyout key -out crt 2>/dev/null; "
-                    + "chmod 600 key; mkdir www; chmod 777 www")
-            let uid = isRoot ? 61033 : geteuid()
-            daemon = try Daemon(
-                sandbox, policy: "key web \(sandbox["key"]) certificate \(sandbox["crt"])\npermit \(uid) key web\n")
-            let command =
-                [
-                    Program.built("keybroker-tls-demo"), "--key", "web", "--broker-socket", daemon.socket, "--key-path",
-                    sandbox["key"], "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen",
-                    "unix:\(sandbox["www/s"])",
-                ] + options
-            let identity = isRoot ? ["--reuid", "\(uid)", "--regid", "\(uid)", "--clear-groups"] : []
-            program = try Program(installed("setpriv") ?? "setpriv", identity + command)
-            addresses = try program.wait(for: "readiness") { text in
-                text.contains("ready: ")
-                    ? text.split(separator: "\n").compactMap {
-                        $0.hasPrefix("listening on ") ? String($0.dropFirst(13)) : nil
-                    } : nil
-            }
-        }
-    }
-
     private func curl(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
         try Program.run(
             installed("curl") ?? "curl",
             ["--silent", "--show-error", "--noproxy", "*", "--max-time", "15", "--cacert", sandbox["crt"]] + arguments)
     }
 
-    private func port(_ server: Server) throws -> String {
+    private func port(_ server: DemoServer) throws -> String {
         try #require(server.addresses.first?.split(separator: ":").last.map { String($0.dropLast()) })
     }
 
     @Test func theSamePageAtEveryAddress() throws {
-        let server = try Server(sandbox)
+        let server = try DemoServer(sandbox)
         #expect(server.addresses.count == 3)
         var documents: [String: String] = [:]
         for arguments in [
@@ -78,7 +47,7 @@ import Testing
     }
 
     @Test func protocolVersions() throws {
-        let server = try Server(sandbox)
+        let server = try DemoServer(sandbox)
         for (version, isSpoken) in [("1.3", true), ("1.2", true), ("1.1", false)] {
             let (status, _, _) = try curl(
                 ["--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0", "--tls-max", version, server.addresses[0]])
@@ -89,7 +58,7 @@ import Testing
     }
 
     @Test func manyRequestsOnOneConnection() throws {
-        let server = try Server(sandbox)
+        let server = try DemoServer(sandbox)
         let urls = (0..<50).map { _ in server.addresses[0] + "status.json" }
         let (status, output, errors) = try curl(["--verbose"] + urls)
         #expect(status == 0)
@@ -108,7 +77,7 @@ import Testing
     }
 
     @Test func slowClientsAreTimedOutWhileOthersAreServed() throws {
-        let server = try Server(sandbox, options: ["--idle-timeout", "1", "--max-connections", "40"])
+        let server = try DemoServer(sandbox, options: ["--idle-timeout", "1", "--max-connections", "40"])
         let python = installed("python3") ?? "python3"
         let slow = try Program(
             python,
@@ -138,7 +107,7 @@ import Testing
     }
 
     @Test func aGracefulStop() throws {
-        let server = try Server(sandbox)
+        let server = try DemoServer(sandbox)
         #expect(try curl([server.addresses[0]]).status == 0)
         #expect(FileManager.default.fileExists(atPath: sandbox["www/s"]))
         server.program.signal(SIGTERM)
@@ -147,7 +116,7 @@ import Testing
     }
 
     @Test func aNewKeyWithoutARestart() throws {
-        let server = try Server(sandbox)
+        let server = try DemoServer(sandbox)
         func fingerprint() throws -> String? {
             let output = try curl([server.addresses[0] + "status.json"]).output
             return (try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: String])?["fingerprint"]
@@ -168,7 +137,7 @@ import Testing
     }
 
     @Test func whatItCannotServeWith() throws {
-        let server = try Server(sandbox)
+        let server = try DemoServer(sandbox)
         let program = Program.built("keybroker-tls-demo")
         func refused(_ arguments: [String]) throws -> (Int32, String) {
             let (status, _, errors) = try Program.run(program, arguments)
