@@ -48,25 +48,12 @@ extension Failure: CustomStringConvertible {
 extension Failure {
     /// The numbers that this program tells apart, named as the kernel names them.
     package static let notFound = ENOENT
-    package static let notADirectory = ENOTDIR
     package static let permissionDenied = EACCES
     package static let notPermitted = EPERM
     package static let wouldBlock = EAGAIN
-    package static let tableFull = EMFILE
-    package static let systemTableFull = ENFILE
-    package static let noBuffers = ENOBUFS
-    package static let noMemory = ENOMEM
-    package static let tooManyInFlight = ETOOMANYREFS
     package static let connectionRefused = ECONNREFUSED
-    package static let connectionAborted = ECONNABORTED
     package static let connectionReset = ECONNRESET
     package static let brokenPipe = EPIPE
-    package static let inUse = EADDRINUSE
-    package static let tooManyLinks = ELOOP
-    package static let nameTooLong = ENAMETOOLONG
-    package static let exists = EEXIST
-    package static let unsupportedOption = ENOPROTOOPT
-    package static let timedOut = ETIMEDOUT
 
     /// Whether the system ran out of something that comes back: the affected client is told to wait.
     package var isShortage: Bool {

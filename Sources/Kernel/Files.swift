@@ -12,12 +12,6 @@ package func readSmallFile(_ path: String, limit: Int) throws(Failure) -> [UInt8
     return try file.readAll(limit: limit, path)
 }
 
-/// Opens a file for reading and closes it again, to see whether this account can.
-package func tryOpening(_ path: String) throws(Failure) {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    _ = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
-}
-
 /// The last bytes of a regular file, at most `limit`, and how many it has in all.
 package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], total: Int) {
     // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.

@@ -18,7 +18,7 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     // MARK: Listening
 
     /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode are set in
-    /// between. Calls `socket(2)` and `bind(2)`; an existing file gives ``Failure/inUse``.
+    /// between. Calls `socket(2)` and `bind(2)`; an existing file gives `EADDRINUSE`.
     package static func bound(to path: String) throws(Failure) -> SeqpacketSocket {
         let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
         // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
