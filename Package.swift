@@ -55,7 +55,7 @@ let package = Package(
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "KeyBrokerClient", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -54,6 +54,20 @@ package enum Accounts {
         }
     }
 
+    /// The primary and supplementary groups that the name service gives a user at login
+    /// (`getgrouplist(3)`): what a service started as that user would have.
+    package static func groups(of account: Account) -> [UInt32] {
+        var room: Int32 = 64
+        while true {
+            var groups = [gid_t](repeating: 0, count: Int(room))
+            // Safety: the call writes at most `room` numbers, and says how many there are.
+            if unsafe getgrouplist(account.name, account.gid, &groups, &room) >= 0 {
+                return Array(groups.prefix(Int(room)))
+            }
+            if room <= groups.count { return [account.gid] }
+        }
+    }
+
     // Safety: the strings are copied while the buffer that they are in is there.
     private static func account(_ entry: passwd) -> Account? {
         guard let name = unsafe entry.pw_name else { return nil }

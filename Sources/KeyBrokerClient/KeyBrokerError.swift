@@ -74,7 +74,7 @@ extension KeyBrokerError: CustomStringConvertible {
         case .protocolViolation(let what):
             "what answered is not this broker, or of another version: \(what)"
         case .invalidName(let name, let reason):
-            "'\(name.escapedForDisplay)': \(reason)"
+            "'\(printable(name))': \(reason)"
         case .unusableFile(let key, let reason):
             "key '\(key)': the file that was handed over cannot be read: \(reason)"
         case .cancelled:
@@ -95,13 +95,5 @@ extension KeyBrokerError: CustomStringConvertible {
         case .invalidName: 64
         case .protocolViolation, .unusableFile, .cancelled, .system: 71
         }
-    }
-}
-
-extension String {
-    /// The same with all but printable ASCII written as `\u{…}`, so that it cannot move a cursor.
-    var escapedForDisplay: String {
-        unicodeScalars.map { (0x20..<0x7F).contains($0.value) ? String($0) : "\\u{\(String($0.value, radix: 16))}" }
-            .joined()
     }
 }

@@ -87,7 +87,7 @@ struct Grammar {
         case "permit": try readPermit(&rest)
         case "limit": try readLimit(&rest)
         case let other:
-            let hint = likelyMeant(by: other, among: Self.statements).map { "; did you mean '\($0)'?" }
+            let hint = closest(to: other, among: Self.statements).map { "; did you mean '\($0)'?" }
             throw fault("unknown statement '\(other)'" + (hint ?? "; a line begins with key, permit or limit"), first)
         }
     }
@@ -322,7 +322,7 @@ struct Grammar {
     }
 
     private mutating func unknown(_ word: Word, among known: [String]) -> EndOfSense {
-        let hint = likelyMeant(by: word.text, among: known).map { "; did you mean '\($0)'?" }
+        let hint = closest(to: word.text, among: known).map { "; did you mean '\($0)'?" }
         let expected = known.isEmpty ? "; the line should end here" : "; \(known.joined(separator: " or ")) is expected"
         return fault("unknown word '\(word.text)'" + (hint ?? expected), word)
     }

@@ -51,6 +51,11 @@ package struct Rule: Equatable, Sendable {
     package let unit: UnitPattern?
     package let key: KeyName
     package let place: Place
+
+    /// The line as far as it is about this key: `permit stunnel4 unit stunnel@*.service key api-tls`.
+    package var statement: String {
+        "permit \(writtenIdentity)\(unit.map { " unit \($0)" } ?? "") key \(key)"
+    }
 }
 
 /// What a caller may use up, per uid; nil where no line says.

@@ -39,17 +39,31 @@ package enum Verdict: Equatable, Sendable {
     }
 }
 
+/// Why a line does not permit a caller: the first part of it that does not match.
+package enum Mismatch: Equatable, Sendable {
+    /// The kernel cannot express the caller's uid here.
+    case nobody
+    case anotherUser
+    case notInGroup
+    /// The caller's unit is not one that the line means; nil where it is not known.
+    case unit(String?)
+}
+
 extension Rule {
-    /// Whether the line is about this caller.
-    package func permits(_ caller: Caller) -> Bool {
-        guard let uid = caller.uid else { return false }
+    /// What keeps the line from permitting this caller; nil where it does.
+    package func mismatch(with caller: Caller) -> Mismatch? {
+        guard let uid = caller.uid else { return .nobody }
         switch identity {
-        case .user(let permitted): guard permitted == uid else { return false }
-        case .group(let permitted): guard caller.groups.contains(permitted) else { return false }
+        case .user(let permitted): guard permitted == uid else { return .anotherUser }
+        case .group(let permitted): guard caller.groups.contains(permitted) else { return .notInGroup }
         }
-        guard let unit else { return true }
-        return caller.unit.map(unit.matches) ?? false
+        guard let unit else { return nil }
+        guard let actual = caller.unit, unit.matches(actual) else { return .unit(caller.unit) }
+        return nil
     }
+
+    /// Whether the line is about this caller.
+    package func permits(_ caller: Caller) -> Bool { mismatch(with: caller) == nil }
 }
 
 extension Policy {

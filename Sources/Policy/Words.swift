@@ -39,7 +39,7 @@ func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
 }
 
 /// The one of `known` that `text` is a slip of the pen away from.
-func likelyMeant(by text: String, among known: [String]) -> String? {
+func closest(to text: String, among known: [String]) -> String? {
     known.map { ($0, distance(Array(text.utf8), Array($0.utf8))) }
         .filter { $0.1 <= 2 && $0.1 < $0.0.utf8.count }.min { $0.1 < $1.1 }?.0
 }

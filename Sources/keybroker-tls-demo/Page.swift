@@ -2,6 +2,8 @@
 //
 // Must never show a text that it did not escape.
 
+internal import Wire
+
 enum Page {
     static func html(_ rows: [Facts.Row]) -> String {
         let table = rows.map { "<tr><th>\(escaped($0.label))<td><code>\(escaped($0.value))</code>\n" }
@@ -43,17 +45,5 @@ enum Page {
         }.joined()
     }
 
-    /// A string of JSON's (RFC 8259, section 7).
-    private static func quoted(_ text: String) -> String {
-        let inside = text.unicodeScalars.map { scalar in
-            switch scalar {
-            case "\"": "\\\""
-            case "\\": "\\\\"
-            case _ where scalar.value < 0x20:
-                "\\u00" + (scalar.value < 0x10 ? "0" : "") + String(scalar.value, radix: 16)
-            default: String(scalar)
-            }
-        }.joined()
-        return "\"\(inside)\""
-    }
+    private static func quoted(_ text: String) -> String { "\"\(jsonEscaped(text))\"" }
 }

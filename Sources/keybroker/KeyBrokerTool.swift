@@ -12,13 +12,13 @@ internal import Wire
 struct KeyBrokerTool: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "keybroker",
-        abstract: "Asks the key broker for private keys, and looks after its policy.",
+        abstract: "Asks the key broker for private keys, and looks after its policy and its log.",
         discussion: """
             Exit status: 0 done, 64 usage, 69 the broker cannot be reached, 71 system error, 74 the audit log \
             cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
             """,
         version: "keybroker \(version)",
-        subcommands: [Get.self, List.self, PolicyCommand.self])
+        subcommands: [Get.self, List.self, PolicyCommand.self, AuditCommand.self])
 
     static func main() {
         // A reader that goes away ends the writing, by the error of the write.

@@ -1,4 +1,4 @@
-// keybroker policy: what an admin asks of a policy, without the daemon.
+// keybroker policy: what an admin asks of a policy, without the daemon; and what its commands share.
 //
 // Must never have an opinion of its own: reading and judging are the daemon's code.
 
@@ -9,51 +9,59 @@ internal import PolicyLoading
 
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "policy", abstract: "Looks after the policy.", subcommands: [Check.self])
+        commandName: "policy", abstract: "Looks after the policy.",
+        discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
+        subcommands: [PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyTest.self])
+}
 
-    struct Check: ParsableCommand {
-        static let configuration = CommandConfiguration(
-            abstract: "Tells everything that is wrong with a policy.",
-            discussion: """
-                Prints every fault and every warning as FILE:LINE:COLUMN: error: MESSAGE, with the line and a caret \
-                under the word. Needs no running daemon and no privilege beyond reading the files. Exit status: 0 \
-                where there is no error, 78 where there is one.
-                """)
+/// Which policy is asked about.
+struct PolicyOptions: ParsableArguments {
+    @Option(
+        name: .customLong("policy"),
+        help: ArgumentHelp(
+            "A file, or a directory of *.policy files; may be repeated (default: the daemon's).", valueName: "path"))
+    var paths: [String] = []
 
-        @Argument(
-            help: ArgumentHelp(
-                "Files, or directories of *.policy files, that are one policy (default: the daemon's).",
-                valueName: "path"))
-        var paths: [String] = []
-
-        @Option(
-            name: .customLong("policy"),
-            help: ArgumentHelp("The same, as keybrokerd takes it; may be repeated.", valueName: "path"))
-        var policies: [String] = []
-
-        func run() throws {
-            let owners = TrustedOwners.now
-            let given = policies + paths
-            // A policy that is being written lies where its author may write; the daemon's own must be as
-            // the daemon wants it.
-            let loading =
-                given.isEmpty
-                ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load()
-                : PolicyFiles(given, owners: owners).load(distrusted: .isWarning)
-            for diagnostic in loading.diagnostics {
-                for line in diagnostic.lines { StandardStream.error.writeLine(line) }
-            }
-            let warnings = loading.diagnostics.count - loading.faults
-            guard let loaded = loading.loaded else {
-                throw fail("\(counted(loading.faults, "error")), \(counted(warnings, "warning"))", status: 78)
-            }
-            let rules = loaded.policy.rules.values.reduce(0) { $0 + $1.count }
-            try output(
-                line: "\(counted(loaded.files.count, "file")), \(counted(loaded.policy.keys.count, "key")), "
-                    + "\(counted(rules, "permission")), \(counted(warnings, "warning")); policy \(loaded.digest)")
+    /// The policy, or the end of the program with all that is wrong with it.
+    func load() throws(ExitCode) -> LoadedPolicy {
+        let loading = Self.loading(paths)
+        if let loaded = loading.loaded { return loaded }
+        for diagnostic in loading.diagnostics where diagnostic.severity == .error {
+            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
         }
+        throw fail(counted(loading.faults, "error") + " in the policy", status: 78)
+    }
+
+    /// A policy that is being written lies where its author may write; the daemon's own must be as the
+    /// daemon wants it.
+    static func loading(_ paths: [String]) -> Loading {
+        let owners = TrustedOwners.now
+        return paths.isEmpty
+            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load()
+            : PolicyFiles(paths, owners: owners).load(distrusted: .isWarning)
     }
 }
 
+/// A caller as it would be if a service of that user asked now: with the groups of the name service.
+func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
+    let overflow = OverflowIDs.ofThisKernel()
+    let isNumber = !user.isEmpty && user.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    let account: Account?
+    if isNumber {
+        guard let uid = UInt32(user), uid != .max else { return nil }
+        // A number needs no entry; without one it has no groups that are known.
+        guard let found = try Accounts.user(numbered: uid) else {
+            return Caller(uid: uid == overflow.uid ? nil : uid, groups: [], unit: unit)
+        }
+        account = found
+    } else {
+        account = try Accounts.user(named: user)
+    }
+    guard let account else { return nil }
+    return Caller(
+        uid: account.uid == overflow.uid ? nil : account.uid,
+        groups: Accounts.groups(of: account).filter { $0 != overflow.gid }, unit: unit)
+}
+
 /// "1 key", "2 keys"
-private func counted(_ number: Int, _ thing: String) -> String { "\(number) \(thing)\(number == 1 ? "" : "s")" }
+func counted(_ number: Int, _ thing: String) -> String { "\(number) \(thing)\(number == 1 ? "" : "s")" }

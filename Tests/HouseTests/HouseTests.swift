@@ -72,7 +72,7 @@ struct HouseTests {
         "Broker": ["PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
         "keybrokerd": ["Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
         "KeyBrokerClient": ["Wire", "Kernel", "Dispatch", "Synchronization"],
-        "keybroker": ["KeyBrokerClient", "PolicyLoading", "Policy", "Wire", "Kernel", "ArgumentParser"],
+        "keybroker": ["KeyBrokerClient", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "ArgumentParser"],
         "TLS": ["COpenSSL", "Kernel", "Glibc"], "keybroker-tls-demo": ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
     ]
 

@@ -1,0 +1,131 @@
+// Whether a log is what was written: each record against its own chain value, its number and the record
+// before it, over as many files as there are.
+//
+// Must never pass over a record that it did not check, nor go on after the first that is wrong.
+
+package import Kernel
+
+/// A log that is not what was written, or cannot be read.
+package struct Unverified: Error, Equatable, CustomStringConvertible {
+    package enum Kind: Equatable, Sendable {
+        case unreadable, notARecord, changed, missing, inserted, cut, headUnknown
+    }
+    package let kind: Kind
+    /// Where and what, as a sentence.
+    package let description: String
+}
+
+/// Verifies the files of a log, oldest first.
+package struct Verifier: ~Copyable {
+    /// How many records were verified.
+    package private(set) var records = 0
+    package private(set) var firstNumber: UInt64?
+    package private(set) var lastNumber: UInt64 = 0
+    private var link = Link.beginning
+    /// The first record names a link before it that is of no file that was given.
+    package private(set) var beginsAfterAnother = false
+    private let expected: [UInt8]?
+    private var expectedAt: UInt64?
+
+    /// - Parameter expected: a head of the chain that was kept elsewhere, to be found in the log.
+    package init(expected: String? = nil) { self.expected = expected.map { Array($0.utf8) } }
+
+    /// The last link: what is to be kept elsewhere.
+    package var head: String { String(decoding: link.digits, as: UTF8.self) }
+
+    /// Verifies the next file.
+    package mutating func verify(_ path: String) throws(Unverified) {
+        var reader = try Self.reading { () throws(Failure) in try LineReader(path, longest: Record.longest) }
+        var line = 0
+        while let next = try Self.reading({ () throws(Failure) in try reader.next() }) {
+            line += 1
+            let place = "\(path):\(line)"
+            switch next {
+            case .whole(let bytes): try verify(bytes[...], isFirst: line == 1, place)
+            case .unfinished: throw Unverified(kind: .cut, description: "\(place): the last line is cut off at its end")
+            case .tooLong: throw Unverified(kind: .notARecord, description: "\(place): not a record: it is too long")
+            }
+        }
+    }
+
+    /// After the last file: whether the expected head was met, and how many records came after it.
+    package func recordsSinceExpected() throws(Unverified) -> UInt64? {
+        guard let expected else { return nil }
+        guard let expectedAt else {
+            let head = String(decoding: expected.prefix(64), as: UTF8.self)
+            throw Unverified(
+                kind: .headUnknown,
+                description:
+                    "the head \(head) is of no record: the log was cut at its end, rewritten, or is another one")
+        }
+        return lastNumber - expectedAt
+    }
+
+    private mutating func verify(_ bytes: ArraySlice<UInt8>, isFirst: Bool, _ place: String) throws(Unverified) {
+        guard let record = Link.taken(from: bytes) else {
+            throw Unverified(kind: .notARecord, description: "\(place): not a record of this log")
+        }
+        let number = record.number
+        if records == 0 {
+            // A log may be given from the middle on: what was before it is then only named.
+            beginsAfterAnother = record.previous != nil
+            link = record.previous ?? .beginning
+            lastNumber = beginsAfterAnother ? number &- 1 : 0
+            firstNumber = number
+        } else if isFirst, let previous = record.previous, previous != link {
+            throw Unverified(
+                kind: .missing,
+                description: "\(place): does not go on where the file before it ended: a file is missing")
+        }
+        if number > lastNumber + 1 {
+            let gap =
+                number == lastNumber + 2
+                ? "record \(lastNumber + 1) is" : "records \(lastNumber + 1) to \(number - 1) are"
+            throw Unverified(kind: .missing, description: "\(place): \(gap) missing before record \(number)")
+        }
+        if number <= lastNumber {
+            throw Unverified(
+                kind: .inserted,
+                description: "\(place): record \(number) stands behind record \(lastNumber): it was put in")
+        }
+        guard link.next(over: record.record) == record.link else {
+            throw Unverified(
+                kind: .changed,
+                description:
+                    "\(place): record \(number) was changed, or the one before it was: the chain does not match")
+        }
+        link = record.link
+        lastNumber = number
+        records += 1
+        if let expected, link.digits == expected { expectedAt = number }
+    }
+
+    private static func reading<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Unverified) -> R {
+        do { return try body() } catch { throw Unverified(kind: .unreadable, description: error.description) }
+    }
+}
+
+/// The files of the log at `path`, oldest first: those beside it whose names begin with its own, as rotation
+/// leaves them, and itself. Compressed ones are named apart: they cannot be read.
+package func logFiles(of path: String) throws(Failure) -> (files: [String], compressed: [String]) {
+    let absolute = try absolutePath(path)
+    guard let slash = absolute.lastIndex(of: "/") else { return ([path], []) }
+    let (directory, name) = (absolute[..<slash], absolute[absolute.index(after: slash)...])
+    let beside = try directoryEntries(directory.isEmpty ? "/" : String(directory)).filter {
+        $0.hasPrefix(name) && $0 != name
+    }
+    var numbered: [(number: UInt64, path: String)] = []
+    var compressed: [String] = []
+    for entry in beside {
+        let candidate = "\(directory)/\(entry)"
+        if [".gz", ".xz", ".bz2", ".zst"].contains(where: entry.hasSuffix) {
+            compressed.append(candidate)
+            continue
+        }
+        var reader = try LineReader(candidate, longest: Record.longest)
+        if case .whole(let line)? = try reader.next(), let record = Link.taken(from: line[...]) {
+            numbered.append((record.number, candidate))
+        }
+    }
+    return (numbered.sorted { $0.number < $1.number }.map(\.path) + [absolute], compressed)
+}

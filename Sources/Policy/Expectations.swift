@@ -1,0 +1,109 @@
+// Expectations of a policy, one a line, for a policy's own tests: who is to get which key, and who is not.
+//
+//     expect USER [unit UNIT] key NAME granted|denied
+//
+// Must never pass where a line was not understood.
+
+package import Wire
+
+/// One line: what is expected of one user and one key.
+package struct PolicyExpectation: Equatable, Sendable {
+    /// A name or a number, as it is written.
+    package let user: String
+    package let unit: String?
+    package let key: KeyName
+    package let isGranted: Bool
+
+    let place: Place
+    let line: [UInt8]
+    let column: Int
+    let length: Int
+}
+
+/// The expectations of a file, or all that is wrong with it.
+package func readExpectations(_ text: PolicyText) -> (expectations: [PolicyExpectation], faults: [Diagnostic]) {
+    var expectations: [PolicyExpectation] = []
+    var faults: [Diagnostic] = []
+    let lines = text.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+    for (index, bytes) in lines.enumerated() {
+        let place = Place(file: text.file, line: index + 1)
+        if let fault = badByte(in: bytes) {
+            faults.append(Diagnostic(.error, fault.message, at: place, column: fault.column, line: Array(bytes)))
+            continue
+        }
+        do throws(Diagnostic) {
+            guard let expectation = try expectation(in: words(of: bytes)[...], bytes, place) else { continue }
+            expectations.append(expectation)
+        } catch { faults.append(error) }
+    }
+    return (expectations, faults)
+}
+
+private func expectation(
+    in words: ArraySlice<Word>, _ line: ArraySlice<UInt8>, _ place: Place
+) throws(Diagnostic) -> PolicyExpectation? {
+    var rest = words
+    var last = words.first
+    func fault(_ message: String, _ word: Word?) -> Diagnostic {
+        let column = word?.column ?? last.map { $0.column + $0.bytes.count } ?? 1
+        return Diagnostic(
+            .error, message, at: place, column: column, length: word?.bytes.count ?? 1, line: Array(line))
+    }
+    func next(_ missing: String) throws(Diagnostic) -> Word {
+        guard let word = rest.popFirst() else { throw fault("\(missing) is missing", nil) }
+        last = word
+        return word
+    }
+    guard let first = rest.popFirst() else { return nil }
+    guard first.says("expect") else {
+        throw fault("unknown statement '\(first.text)'; a line begins with expect", first)
+    }
+    let user = try next("the user")
+    var keyword = try next("'key' and its name")
+    var unit: String?
+    if keyword.says("unit") {
+        unit = try next("the unit's name").text
+        keyword = try next("'key' and its name")
+    }
+    guard keyword.says("key") else {
+        throw fault("unknown word '\(keyword.text)'; \(unit == nil ? "unit or key" : "key") is expected", keyword)
+    }
+    let name = try next("the key's name")
+    if let wrong = KeyName.fault(in: name.bytes) { throw fault("bad key name '\(name.text)': \(wrong)", name) }
+    let outcome = try next("'granted' or 'denied'")
+    guard outcome.says("granted") || outcome.says("denied") else {
+        throw fault("'\(outcome.text)' is not what can come of it: granted or denied", outcome)
+    }
+    if let extra = rest.first { throw fault("unknown word '\(extra.text)'; the line should end here", extra) }
+    return KeyName(name.bytes).map { key in
+        PolicyExpectation(
+            user: user.text, unit: unit, key: key, isGranted: outcome.says("granted"), place: place,
+            line: Array(line), column: outcome.column, length: outcome.bytes.count)
+    }
+}
+
+extension Policy {
+    /// What is not as expected, as a diagnostic of the expectation's line; nil where all is.
+    package func failure(of expectation: PolicyExpectation, for caller: Caller) -> Diagnostic? {
+        let message: String
+        switch verdict(on: expectation.key, for: caller) {
+        case .permitted(_, let rule):
+            guard !expectation.isGranted else { return nil }
+            message = "granted by \(rule.place)"
+        case .denied(.noRule):
+            guard expectation.isGranted else { return nil }
+            message = "denied: no line permits it"
+        case .denied(.unknownKey):
+            guard expectation.isGranted else { return nil }
+            message = "denied: there is no key '\(expectation.key)'"
+        }
+        return expectation.fault(message)
+    }
+}
+
+extension PolicyExpectation {
+    /// A diagnostic of this line.
+    package func fault(_ message: String) -> Diagnostic {
+        Diagnostic(.error, message, at: place, column: column, length: length, line: line)
+    }
+}

@@ -1,0 +1,37 @@
+// keybroker policy check: everything that is wrong with a policy.
+
+internal import ArgumentParser
+internal import Kernel
+internal import Policy
+internal import PolicyLoading
+
+struct PolicyCheck: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "check", abstract: "Tells everything that is wrong with a policy.",
+        discussion: """
+            Prints every fault and every warning as FILE:LINE:COLUMN: error: MESSAGE, with the line and a caret \
+            under the word. Exit status: 0 where there is no error, 78 where there is one.
+            """)
+
+    @Argument(
+        help: ArgumentHelp(
+            "Files, or directories of *.policy files, that are one policy (default: the daemon's).", valueName: "path"))
+    var paths: [String] = []
+
+    @OptionGroup var options: PolicyOptions
+
+    func run() throws {
+        let loading = PolicyOptions.loading(options.paths + paths)
+        for diagnostic in loading.diagnostics {
+            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
+        }
+        let warnings = counted(loading.diagnostics.count - loading.faults, "warning")
+        guard let loaded = loading.loaded else {
+            throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)
+        }
+        let rules = loaded.policy.rules.values.reduce(0) { $0 + $1.count }
+        try output(
+            line: "\(counted(loaded.files.count, "file")), \(counted(loaded.policy.keys.count, "key")), "
+                + "\(counted(rules, "permission")), \(warnings); policy \(loaded.digest)")
+    }
+}

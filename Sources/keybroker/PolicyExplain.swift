@@ -1,0 +1,72 @@
+// keybroker policy explain: whether a user may have a key, and the lines that say so, or nearly do.
+
+internal import ArgumentParser
+internal import Kernel
+internal import Policy
+internal import PolicyLoading
+internal import Wire
+
+struct PolicyExplain: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "explain", abstract: "Tells whether a user may have a key, and why.",
+        discussion: """
+            Asks as the daemon would for a process of that user, with the groups that the name service gives it now. \
+            Exit status: 0 permitted, 77 not permitted, 78 the policy is faulty.
+            """)
+
+    @Option(help: "The user, a name or a uid.")
+    var user: String
+
+    @Option(help: "The systemd unit that the process runs in.")
+    var unit: String?
+
+    @Option(help: "The key.")
+    var key: String
+
+    @OptionGroup var options: PolicyOptions
+
+    func run() throws {
+        let policy = try options.load().policy
+        guard let name = KeyName(key) else {
+            throw fail("--key: \(KeyName.fault(in: Array(key.utf8)) ?? "not a key name")", status: 64)
+        }
+        let found: Caller?
+        do throws(Failure) { found = try caller(user, unit: unit) } catch {
+            throw fail("the user cannot be looked up: \(error)", status: 71)
+        }
+        guard let caller = found else { throw fail("there is no user of that name or number", status: 64) }
+        let explanation = policy.explanation(of: name, for: caller)
+        let who = unit.map { "\(user) in \($0)" } ?? user
+        if explanation.isPermitted {
+            try output(line: printable("permitted: \(who) may have \(name)"))
+            for rule in explanation.permitting { try output(line: "  \(rule.place): \(rule.statement)") }
+            return
+        }
+        guard explanation.key != nil else {
+            let hint = explanation.likelyMeant.map { "; did you mean '\($0)'?" } ?? ""
+            try output(line: "denied: there is no key '\(name)'\(hint)")
+            throw ExitCode(77)
+        }
+        try output(line: printable("denied: no line permits \(name) to \(who)"))
+        for miss in explanation.misses.prefix(Self.mostMisses) {
+            try output(line: "  \(miss.rule.place): \(miss.rule.statement)")
+            try output(line: printable("      \(words(for: miss, caller))"))
+        }
+        let rest = explanation.misses.count - Self.mostMisses
+        if rest > 0 { try output(line: "  and \(counted(rest, "line")) more about that key") }
+        throw ExitCode(77)
+    }
+
+    /// Of a key that very many may have, the nearest are enough.
+    private static let mostMisses = 20
+
+    private func words(for miss: Explanation.Miss, _ caller: Caller) -> String {
+        switch miss.mismatch {
+        case .nobody: "\(user) is the kernel's overflow uid, which no line permits"
+        case .anotherUser: "another user than \(user)"
+        case .notInGroup: "\(user) is not in the group \(miss.rule.writtenIdentity.dropFirst())"
+        case .unit(nil): "only in \(miss.rule.unit.map(\.description) ?? "a unit"); name one with --unit"
+        case .unit(let actual?): "the unit is \(actual), not \(miss.rule.unit.map(\.description) ?? "that")"
+        }
+    }
+}

@@ -1,0 +1,53 @@
+// keybroker policy test: a policy against what its owners expect of it, as in a repository's CI.
+
+internal import ArgumentParser
+internal import Kernel
+internal import Policy
+internal import PolicyLoading
+internal import Wire
+
+struct PolicyTest: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "test", abstract: "Tests a policy against expectations.",
+        discussion: """
+            FILE has one expectation a line: expect USER [unit UNIT] key NAME granted|denied. Exit status: 0 where all \
+            are met, 1 where one is not, 64 where FILE is faulty, 78 where the policy is.
+            """)
+
+    @Argument(help: ArgumentHelp("The expectations.", valueName: "file"))
+    var file: String
+
+    @OptionGroup var options: PolicyOptions
+
+    func run() throws {
+        let policy = try options.load().policy
+        let bytes: [UInt8]
+        do throws(Failure) { bytes = try readSmallFile(file, limit: Limits.policyBytes) } catch {
+            throw fail(printable("\(error)"), status: 64)
+        }
+        let (expectations, faults) = readExpectations(PolicyText(file: printable(file), bytes: bytes))
+        guard faults.isEmpty else {
+            for fault in faults { for line in fault.lines { StandardStream.error.writeLine(line) } }
+            throw fail("\(counted(faults.count, "error")) in the expectations", status: 64)
+        }
+        var failures = 0
+        for expectation in expectations {
+            guard let failure = try failure(of: expectation, policy) else { continue }
+            failures += 1
+            for line in failure.lines { StandardStream.error.writeLine(line) }
+        }
+        guard failures == 0 else {
+            throw fail("\(failures) of \(counted(expectations.count, "expectation")) not met", status: 1)
+        }
+        try output(line: "\(counted(expectations.count, "expectation")) met")
+    }
+
+    private func failure(of expectation: PolicyExpectation, _ policy: Policy) throws(ExitCode) -> Diagnostic? {
+        do throws(Failure) {
+            guard let caller = try caller(expectation.user, unit: expectation.unit) else {
+                return expectation.fault("there is no user '\(expectation.user)'")
+            }
+            return policy.failure(of: expectation, for: caller)
+        } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }
+    }
+}

@@ -1,0 +1,122 @@
+// Explanations and expectations: the same verdict, in other words.
+
+import Foundation
+import Testing
+import Wire
+
+@testable import Policy
+
+/// Numbers from a seed, so that a failure can be had again (SplitMix64).
+private struct Seeded: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+struct ExplanationTests {
+    private func policy(_ text: String) throws -> Policy {
+        let reading = read([PolicyText(file: "p", bytes: Array(text.utf8))], in: machine)
+        return try #require(reading.policy, "\(reading.diagnostics)")
+    }
+
+    private func key(_ name: String) throws -> KeyName { try #require(KeyName(name)) }
+
+    @Test func missesNearestFirst() throws {
+        let policy = try policy(
+            """
+            key web-tls /x
+            permit www-data key web-tls
+            permit :tls-ops key web-tls
+            permit games unit a.service key web-tls
+            """)
+        let caller = Caller(uid: 5, groups: [60], unit: "b.service")
+        let explanation = try policy.explanation(of: key("web-tls"), for: caller)
+        #expect(!explanation.isPermitted)
+        #expect(explanation.misses.map(\.rule.place.line) == [4, 2, 3])
+        #expect(explanation.misses.map(\.mismatch) == [.unit("b.service"), .anotherUser, .notInGroup])
+        #expect(explanation.misses[0].rule.statement == "permit games unit a.service key web-tls")
+        #expect(try policy.explanation(of: key("web-tsl"), for: caller).likelyMeant == "web-tls")
+        let nobody = Caller(uid: nil, groups: [200], unit: nil)
+        #expect(try policy.explanation(of: key("web-tls"), for: nobody).misses.allSatisfy { $0.mismatch == .nobody })
+    }
+
+    /// For random policies and callers the explanation and the verdict never disagree, nor does a list.
+    @Test func explanationAndVerdictAgree() throws {
+        for seed in 0..<300 as Range<UInt64> {
+            var random = Seeded(state: seed)
+            let keys = ["a", "b", "c"]
+            var text = keys.map { "key \($0) /\($0)\n" }.joined()
+            for _ in 0..<Int.random(in: 0...8, using: &random) {
+                let who = ["1", "2", "33", ":1", ":2", ":200"].randomElement(using: &random) ?? "1"
+                let unit = ["", " unit x.service", " unit y@*.service", " unit *"].randomElement(using: &random) ?? ""
+                text += "permit \(who)\(unit) key \(keys.randomElement(using: &random) ?? "a")\n"
+            }
+            let policy = try policy(text)
+            for _ in 0..<20 {
+                let caller = Caller(
+                    uid: [nil, 1, 2, 33].randomElement(using: &random) ?? nil,
+                    groups: [1, 2, 200].filter { _ in Bool.random(using: &random) },
+                    unit: [nil, "x.service", "y@1.service", "z.scope"].randomElement(using: &random) ?? nil)
+                for name in keys + ["none"] {
+                    let name = try key(name)
+                    let explanation = policy.explanation(of: name, for: caller)
+                    switch policy.verdict(on: name, for: caller) {
+                    case .permitted(_, let rule): #expect(explanation.permitting.first == rule, "seed \(seed)")
+                    case .denied(.noRule): #expect(!explanation.isPermitted && explanation.key != nil, "seed \(seed)")
+                    case .denied(.unknownKey): #expect(explanation.key == nil, "seed \(seed)")
+                    }
+                    #expect(policy.keys(for: caller).contains(name) == explanation.isPermitted, "seed \(seed)")
+                    let rules = policy.rules[name]?.count ?? 0
+                    #expect(explanation.permitting.count + explanation.misses.count == rules, "seed \(seed)")
+                }
+            }
+        }
+    }
+}
+
+struct ExpectationTests {
+    private func readAll(_ text: String) -> (expectations: [PolicyExpectation], faults: [Diagnostic]) {
+        readExpectations(PolicyText(file: "t", bytes: Array(text.utf8)))
+    }
+
+    @Test func expectations() throws {
+        let (expectations, faults) = readAll(
+            "# comment\nexpect www-data key web granted\n\nexpect 5 unit a.service key web denied # why\n")
+        #expect(faults.isEmpty)
+        #expect(expectations.map(\.user) == ["www-data", "5"])
+        #expect(expectations.map(\.unit) == [nil, "a.service"])
+        #expect(expectations.map(\.isGranted) == [true, false])
+        let reading = read(
+            [PolicyText(file: "p", bytes: Array("key web /x\npermit www-data key web\n".utf8))], in: machine)
+        let policy = try #require(reading.policy)
+        let service = Caller(uid: 33, groups: [], unit: nil)
+        #expect(policy.failure(of: expectations[0], for: service) == nil)
+        #expect(policy.failure(of: expectations[1], for: service)?.lines.first == "t:4:33: error: granted by p:2")
+        let stranger = Caller(uid: 5, groups: [], unit: nil)
+        #expect(policy.failure(of: expectations[0], for: stranger)?.message == "denied: no line permits it")
+        #expect(policy.failure(of: expectations[1], for: stranger) == nil)
+    }
+
+    @Test(arguments: [
+        ("expect", "t:1:7: error: the user is missing"), ("expct a", "t:1:1: error: unknown statement 'expct'"),
+        ("expect a", "t:1:9: error: 'key' and its name is missing"),
+        ("expect a key", "t:1:13: error: the key's name is missing"),
+        ("expect a key B granted", "t:1:14: error: bad key name 'B'"),
+        ("expect a key b", "t:1:15: error: 'granted' or 'denied' is missing"),
+        ("expect a key b maybe", "t:1:16: error: 'maybe' is not what can come of it"),
+        ("expect a key b granted x", "t:1:24: error: unknown word 'x'"),
+        ("expect a nit x key b granted", "t:1:10: error: unknown word 'nit'; unit or key is expected"),
+        ("expect \u{e4} key b granted", "t:1:8: error: a byte that is not ASCII"),
+    ])
+    func faults(_ line: String, _ said: String) {
+        let faults = readAll(line).faults
+        #expect(faults.count == 1)
+        #expect(faults.first?.lines.first?.hasPrefix(said) == true, "\(faults)")
+    }
+}
