@@ -81,6 +81,9 @@ let package = Package(
             name: "TLSTests",
             dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], exclude: ["Peers"],
             swiftSettings: strict),
+        .testTarget(
+            name: "FuzzTests", dependencies: ["Wire", "Policy", "Audit", "Kernel", "keybroker-tls-demo"],
+            swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],

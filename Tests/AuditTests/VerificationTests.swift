@@ -61,7 +61,8 @@ struct VerificationTests {
                 == "\(sandbox["b"]):10: record 10 was changed, or the one before it was: the chain does not match")
         var missing = lines
         missing.removeSubrange(4...5)
-        #expect(try verify(lines: missing)?.description == "\(sandbox["b"]):5: records 5 to 6 are missing before record 7")
+        #expect(
+            try verify(lines: missing)?.description == "\(sandbox["b"]):5: records 5 to 6 are missing before record 7")
         #expect(try verify(lines: Array(lines.dropFirst()))?.kind == .missing)
         var inserted = lines
         inserted.insert(lines[3], at: 10)
