@@ -1,7 +1,7 @@
 // The chain: each record carries a hash over the one before it and itself, so that a record can be
 // changed, dropped or put in only by rewriting all that follow.
 //
-// README describes it exactly enough to be verified by a program that never saw this one.
+// keybroker-audit(5) describes it exactly enough to be verified by a program that never saw this one.
 
 internal import Kernel
 

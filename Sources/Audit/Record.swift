@@ -17,7 +17,7 @@ package struct Record: Sendable {
     package var event: Event
     package var verb: Verb?
     package var decision: Decision?
-    /// A word of a fixed set, as README lists them: `permitted`, `no-rule`, `file-missing`.
+    /// A word of a fixed set, as keybroker-audit(5) lists them: `permitted`, `no-rule`, `file-missing`.
     package var reason: String?
     /// The same for people, with paths and numbers, where the word does not say all.
     package var detail: String?

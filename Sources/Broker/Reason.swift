@@ -1,4 +1,4 @@
-// The words that say why, in records and in replies. README explains each.
+// The words that say why, in records and in replies. keybroker-audit(5) explains each.
 
 internal import Kernel
 

@@ -1,4 +1,4 @@
-// Every bound of the program, in one place; README lists the same.
+// Every bound of the program, in one place; keybrokerd(8) lists the same.
 
 /// What is too long, too many, too fast or too late.
 package enum Limits {

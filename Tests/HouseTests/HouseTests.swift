@@ -136,4 +136,63 @@ struct HouseTests {
             }
         }
     }
+
+    // MARK: Manual pages
+
+    private func page(_ path: String) throws -> String {
+        try String(contentsOf: projectFolder.appendingPathComponent(path), encoding: .utf8)
+    }
+
+    private func source(_ path: String) throws -> String {
+        try String(contentsOf: Self.sources.appendingPathComponent(path), encoding: .utf8)
+    }
+
+    @Test(arguments: [
+        "systemd/keybrokerd.8", "systemd/keybroker.1", "policy/keybroker.policy.5", "policy/keybroker-audit.5",
+    ])
+    func manualPagesAreWellFormed(_ path: String) throws {
+        guard let mandoc = installed("mandoc") else { return print("skipped: mandoc is not installed") }
+        let lint = try Program.run(mandoc, ["-T", "lint", projectFolder.appendingPathComponent(path).path])
+        // Pages of this project, and systemd's, need not be installed where the tests run.
+        let said = lint.output.split(separator: "\n").filter {
+            !$0.contains("referenced manual not found") && !$0.contains("outdated mandoc.db")
+        }
+        #expect(said.isEmpty, "\(said.joined(separator: "\n"))")
+    }
+
+    /// What the sources name is in the pages: options, limits, reasons.
+    @Test func manualPagesAreComplete() throws {
+        let daemon = try page("systemd/keybrokerd.8")
+        for option in try source("keybrokerd/Options.swift").matches(of: #/case "--([a-z-]+)"/#) {
+            #expect(daemon.contains("Fl -\(option.1)"), "--\(option.1)")
+        }
+        for name in ["LISTEN_FDS", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "XDG_RUNTIME_DIR"] {
+            #expect(daemon.contains(name))
+        }
+        for status in try source("keybrokerd/Exit.swift").matches(of: #/= (\d\d)\b/#) {
+            #expect(daemon.contains(".It \(status.1)\n"), "status \(status.1)")
+        }
+        let audit = try page("policy/keybroker-audit.5")
+        let readme = try page("README.md")
+        let reasons =
+            try source("Broker/Reason.swift").matches(of: #/static let \w+ = "([a-z-]+)"/#).map { String($0.1) }
+            + source("Wire/Request.swift").matches(of: #/case \.\w+: "([a-z]+(?:-[a-z]+)+)"/#).map { String($0.1) }
+            + ["no-rule", "unknown-key"]
+        #expect(reasons.count > 20)
+        for reason in reasons {
+            #expect(audit.contains(reason), "\(reason) is not in keybroker-audit(5)")
+            #expect(readme.contains("`\(reason)`"), "\(reason) is not in README")
+        }
+        let limits = try source("Wire/Limits.swift")
+        for (name, text) in [
+            ("connections", "all callers together Ta 1024"), ("connectionsPerUser", "per user Ta 64"),
+            ("requestsPerSecond", "per user Ta 100"), ("backlog", "accepted Ta 512"),
+            ("packetBytes", "packet Ta 4096 bytes"),
+            ("policyLineBytes", "policy Ta 1024 bytes"), ("refusalRecordsPerSecond", "and second Ta 10"),
+        ] {
+            let number = text.split(separator: " ").first { $0.allSatisfy(\.isNumber) } ?? ""
+            #expect(limits.contains("let \(name) = \(number)\n"), "\(name)")
+            #expect(daemon.contains(text), "\(text)")
+        }
+    }
 }
