@@ -11,7 +11,7 @@ struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "Looks after the policy.",
         discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
-        subcommands: [PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyTest.self])
+        subcommands: [PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyDiff.self, PolicyTest.self])
 }
 
 /// Which policy is asked about.
@@ -23,8 +23,11 @@ struct PolicyOptions: ParsableArguments {
     var paths: [String] = []
 
     /// The policy, or the end of the program with all that is wrong with it.
-    func load() throws(ExitCode) -> LoadedPolicy {
-        let loading = Self.loading(paths)
+    func load() throws(ExitCode) -> LoadedPolicy { try Self.load(paths) }
+
+    /// The policy of `paths`, or the end of the program with all that is wrong with it.
+    static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
+        let loading = loading(paths)
         if let loaded = loading.loaded { return loaded }
         for diagnostic in loading.diagnostics where diagnostic.severity == .error {
             for line in diagnostic.lines { StandardStream.error.writeLine(line) }

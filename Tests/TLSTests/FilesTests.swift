@@ -123,7 +123,7 @@ struct FilesTests {
 
     @Test func textsAreEscaped() throws {
         let rows: [Facts.Row] = [("a", "<b>", "\"&'<>\\\n\u{1}ü")]
-        #expect(Page.json(rows) == "{\"a\":\"\\\"&'<>\\\\\\u000a\\u0001ü\"}\n")
+        #expect(Page.json(rows) == "{\"a\":\"\\\"&'<>\\\\\\u000a\\u0001\\u00fc\"}\n")
         let html = Page.html(rows)
         #expect(html.contains("<tr><th>&lt;b&gt;<td><code>&quot;&amp;&#39;&lt;&gt;\\\n"))
         let object = try JSONSerialization.jsonObject(with: Data(Page.json(rows).utf8)) as? [String: String]

@@ -1,0 +1,39 @@
+// keybroker policy diff: who gains and who loses which key from one policy to another.
+
+internal import ArgumentParser
+internal import Kernel
+internal import Policy
+internal import PolicyLoading
+internal import Wire
+
+struct PolicyDiff: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "diff", abstract: "Shows who gains and who loses which key from one policy to another.",
+        discussion: """
+            Compares what policies mean, not how they are written: names as the accounts they are, units as the names \
+            that patterns stand for. Prints nothing but its heading where no caller would notice. OLD and NEW are files, \
+            or directories of *.policy files. Exit status: 0, or 78 where a policy is faulty.
+            """)
+
+    @Argument(help: "The policy before.")
+    var old: String
+
+    @Argument(help: "The policy after.")
+    var new: String
+
+    @Option(help: "'text': a table; 'json': one object a line.")
+    var format = TableFormat.text
+
+    func run() throws {
+        let before = try PolicyOptions.load([old])
+        let after = try PolicyOptions.load([new])
+        var table = Table(columns: ["change", "key", "who", "unit", "line"])
+        for change in differences(from: before.policy, to: after.policy) {
+            table.add([
+                change.isGain ? "gains" : "loses", change.rule.key.description, change.rule.writtenIdentity,
+                change.rule.unit?.description, change.rule.place.description,
+            ])
+        }
+        for line in format == .json ? table.objects : table.lines { try output(line: line) }
+    }
+}

@@ -1,0 +1,114 @@
+// Differences by meaning: empty exactly where no caller's verdict changes.
+
+import Testing
+import Wire
+
+@testable import Policy
+
+/// SplitMix64.
+private struct Seeded: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+struct DifferenceTests {
+    private func policy(_ text: String) throws -> Policy {
+        let reading = read([PolicyText(file: "p", bytes: Array(text.utf8))], in: machine)
+        return try #require(reading.policy, "\(reading.diagnostics)")
+    }
+
+    private func changes(_ old: String, _ new: String) throws -> [String] {
+        let keys = "key a /a\nkey b /b\n"
+        return try differences(from: policy(keys + old), to: policy(keys + new)).map {
+            "\($0.isGain ? "+" : "-") \($0.rule.statement)"
+        }
+    }
+
+    @Test func meaningNotText() throws {
+        #expect(try changes("permit www-data key a b\n", "permit 33 key b\n\npermit 33 key a # moved\n") == [])
+        #expect(
+            try changes("permit www-data key a\n", "permit www-data key b\n") == [
+                "- permit www-data key a", "+ permit www-data key b",
+            ])
+        #expect(
+            try changes("permit :tls-ops key a\n", "permit 200 key a\n") == [
+                "- permit :tls-ops key a", "+ permit 200 key a",
+            ])
+        // What another line gives already is no gain.
+        #expect(try changes("permit 33 key a\n", "permit 33 key a\npermit 33 unit x.service key a\n") == [])
+        #expect(try changes("permit 33 key a\n", "permit 33 unit * key a\n") == ["- permit 33 key a"])
+    }
+
+    @Test func unitsAreSetsOfNames() throws {
+        func same(_ old: [String], _ new: [String]) throws -> Bool {
+            func lines(_ units: [String]) -> String { units.map { "permit 33 unit \($0) key a\n" }.joined() }
+            return try changes(lines(old), lines(new)).isEmpty
+        }
+        #expect(try same(["*"], ["*.service", "*.scope"]))
+        #expect(try same(["a*.service"], ["a**.service"]))
+        #expect(try same(["a*.service"], ["a*.service", "ab.service", "a@*.service"]))
+        #expect(try !same(["a@*.service"], ["a@1.service", "a@2.service"]))
+        #expect(try !same(["*"], ["*.service"]))
+        #expect(try same(["*a*.service", "*b*.service"], ["*b*.service", "*a*.service", "*ab*.service"]))
+        #expect(try !same(["*a*b*.service"], ["*ab*.service"]))
+    }
+
+    /// For random policies: where there is a change, a caller can be named who notices; where there is none,
+    /// no caller that could be made up does.
+    @Test func emptyExactlyWhereNoVerdictChanges() throws {
+        let patterns = [
+            "", "x.service", "*", "*.service", "*.scope", "x*.service", "*x.service", "x*y.service", "*x*.service",
+        ]
+        let units = [
+            nil, "x.service", "xy.service", "yx.service", "xay.service", "axb.service", "z.service", "x.scope",
+            "zz.scope",
+        ]
+        var (alike, different) = (0, 0)
+        for seed in 0..<1500 as Range<UInt64> {
+            var random = Seeded(state: seed)
+            func lines() -> String {
+                (0..<Int.random(in: 0...4, using: &random)).map { _ in
+                    let who = ["1", ":1"].randomElement(using: &random) ?? "1"
+                    let unit = patterns.randomElement(using: &random) ?? ""
+                    return "permit \(who)\(unit.isEmpty ? "" : " unit \(unit)") key a\n"
+                }.joined()
+            }
+            let (old, new) = (try policy("key a /a\n" + lines()), try policy("key a /a\n" + lines()))
+            let name = try #require(KeyName("a"))
+            func isPermitted(_ policy: Policy, _ caller: Caller) -> Bool {
+                if case .permitted = policy.verdict(on: name, for: caller) { true } else { false }
+            }
+            let found = differences(from: old, to: new)
+            for change in found {
+                let caller =
+                    switch change.rule.identity {
+                    case .user(let uid): Caller(uid: uid, groups: [], unit: change.exampleUnit)
+                    case .group(let gid): Caller(uid: 999, groups: [gid], unit: change.exampleUnit)
+                    }
+                #expect(isPermitted(new, caller) == change.isGain, "seed \(seed): \(change)")
+                #expect(isPermitted(old, caller) != change.isGain, "seed \(seed): \(change)")
+            }
+            if found.isEmpty {
+                alike += 1
+                for uid in [1, 999] as [UInt32] {
+                    for groups in [[], [1]] as [[UInt32]] {
+                        for unit in units {
+                            let caller = Caller(uid: uid, groups: groups, unit: unit)
+                            #expect(isPermitted(old, caller) == isPermitted(new, caller), "seed \(seed), \(caller)")
+                        }
+                    }
+                }
+            } else {
+                different += 1
+            }
+        }
+        #expect(alike > 50 && different > 50)
+    }
+}
