@@ -17,7 +17,7 @@ STRICT := --explicit-target-dependency-import-check error
 .PHONY: help build demo demo-serve test lint format clean
 
 help:
-	@echo 'make demo         shows the broker at work, from a key to an HTTPS page; changes nothing on the machine'
+	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
 	@echo 'make demo-serve   the same, and leaves it running'
 	@echo 'make test         runs all tests (as root for those under real uids)'
 	@echo 'make build        builds the programs into .build-release/release'
