@@ -72,7 +72,8 @@ struct End {
         for entry in try directoryEntries(directory.isEmpty ? "/" : directory) {
             guard entry.hasPrefix(name), entry != name else { continue }
             let candidate = "\(directory)/\(entry)"
-            guard let tail = try? fileTail(candidate, limit: tailBytes) else { continue }
+            // One that cannot be read is a failure: the number to go on from may stand in it.
+            guard let tail = try fileTail(candidate, limit: tailBytes) else { continue }
             var end = tail.bytes[...]
             // A damaged end is passed over: its file says for itself what it lost.
             while let feed = end.lastIndex(of: UInt8(ascii: "\n")) {

@@ -12,12 +12,12 @@ package func readSmallFile(_ path: String, limit: Int) throws(Failure) -> [UInt8
     return try file.readAll(limit: limit, path)
 }
 
-/// The last bytes of a regular file, at most `limit`, and how many it has in all.
-package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], total: Int) {
+/// The last bytes of a regular file, at most `limit`, and how many it has in all; nil of anything else.
+package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], total: Int)? {
     // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
     let status = try file.status()
-    guard status.kind == .regular else { throw Failure("open", code: EINVAL, on: path) }
+    guard status.kind == .regular else { return nil }
     return (try file.tail(limit: limit, of: status.size), status.size)
 }
 

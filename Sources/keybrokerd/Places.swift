@@ -22,7 +22,12 @@ struct Places {
     }
 
     func policy() throws(Unknown) -> PolicyFiles {
-        if !options.policies.isEmpty { return PolicyFiles(options.policies, owners: owners) }
+        if !options.policies.isEmpty {
+            // In full, as the audit log names lines by them.
+            var paths: [String] = []
+            for path in options.policies { paths.append(try Self.inFull(path)) }
+            return PolicyFiles(paths, owners: owners)
+        }
         if servesSystem { return .standard(in: "/etc/keybroker", owners: owners) }
         let config = try Self.place("XDG_CONFIG_HOME", inHome: ".config", option: "--policy")
         return .standard(in: "\(config)/keybroker", owners: owners)
@@ -39,6 +44,10 @@ struct Places {
         if let given = options.audit { return given }
         if servesSystem { return "/var/log/keybroker/audit.jsonl" }
         return try Self.place("XDG_STATE_HOME", inHome: ".local/state", option: "--audit") + "/keybroker/audit.jsonl"
+    }
+
+    private static func inFull(_ path: String) throws(Unknown) -> String {
+        do { return try absolutePath(path) } catch { throw Unknown(description: error.description) }
     }
 
     private static func place(_ variable: String, inHome path: String?, option: String) throws(Unknown) -> String {

@@ -63,7 +63,7 @@ struct Start {
             throw Exit(.audit, error.description)
         }
         if let recovery = log.recovery { Say.line("the audit log: \(recovery)") }
-        let watch = try? ChangeWatch()
+        let watch = changeWatch()
         let broker = Broker(policy: policy, log: log, owners: owners, watch: watch)
         try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
         // Room for all that can be ready at once: nothing waits for another turn.
@@ -78,6 +78,14 @@ struct Start {
 
     private static func place<R>(_ body: () throws(Places.Unknown) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(.usage, error.description) }
+    }
+
+    /// Nil where the kernel gives none, which costs time and no safety.
+    private static func changeWatch() -> ChangeWatch? {
+        do throws(Failure) { return try ChangeWatch() } catch {
+            Say.line("changes on the ways to keys cannot be watched, so each way is walked for each grant: \(error)")
+            return nil
+        }
     }
 
     /// As many connections as there can be descriptors for: one each, two that are on their way, and some
