@@ -4,7 +4,10 @@ def get_key(name, path="/run/keybroker/broker.sock"):
     """Returns (key, certificate or None) as open descriptors, or raises PermissionError or OSError."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as broker:
         broker.connect(path)
-        broker.send(b"1G" + name.encode("ascii"))
+        try:
+            broker.send(b"1G" + name.encode("ascii"))
+        except BrokenPipeError:
+            pass  # it is busy, has said so and closed: the reply is there
         reply, fds, flags, _ = socket.recv_fds(broker, 4096, 2)
     if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
         raise OSError("a descriptor was withheld: too many open files?")
