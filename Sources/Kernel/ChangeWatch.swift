@@ -1,8 +1,8 @@
 // Whether anything on the ways to the keys has changed: inotify on directories and symbolic links.
 //
 // The trust in a directory is established once per change, not once per request. Only events of the
-// things themselves are asked for (moved, deleted, owner, mode or links changed), so that what others
-// do in /tmp costs nothing. Must never be the only guard: a watch that cannot be had means that the
+// things themselves count (moved, deleted, owner, mode or links changed), so that nobody can make the
+// daemon forget by what they do in /tmp. Must never be the only guard: a watch that cannot be had means that the
 // way is walked each time, and the file itself is checked on its descriptor always.
 
 internal import CKernel
@@ -32,13 +32,27 @@ package final class ChangeWatch: Sendable {
     /// Whether anything changed since the last call, which empties the queue.
     package func hasChanged() -> Bool {
         var changed = false
-        var scrap = [UInt8](repeating: 0, count: 4096)
+        var buffer = [UInt8](repeating: 0, count: 4096)
         while true {
             let number = descriptor.number
             // Safety: read writes at most as many bytes as the array holds.
-            let count = unsafe scrap.withUnsafeMutableBytes { unsafe read(number, $0.baseAddress, $0.count) }
+            let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(number, $0.baseAddress, $0.count) }
             if count <= 0 { return changed }
-            changed = true
+            if isAboutTheThingsThemselves(buffer[..<count]) { changed = true }
         }
+    }
+
+    /// The kernel also tells of new attributes of what is in a watched directory, with its name: in `/tmp`
+    /// everybody could make us forget. A lost event (`IN_Q_OVERFLOW`) has no name, and counts.
+    private func isAboutTheThingsThemselves(_ events: ArraySlice<UInt8>) -> Bool {
+        // struct inotify_event: wd, mask, cookie, len, of four bytes each, and len bytes of a name.
+        let headerBytes = 16
+        var rest = events
+        while rest.count >= headerBytes {
+            let nameBytes = rest.dropFirst(headerBytes - 4).prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
+            if nameBytes == 0 { return true }
+            rest = rest.dropFirst(headerBytes + nameBytes)
+        }
+        return false
     }
 }

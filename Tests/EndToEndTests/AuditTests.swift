@@ -113,9 +113,10 @@ struct AuditTrailTests {
         let mended = try peer.ask("1Gk")
         #expect(mended.status == "K")
         #expect(mended.contents == ["KEY"])
-        let said = daemon.program.text(.error)
+        let said = try daemon.program.wait(for: "the end of the outage", in: .error) { text in
+            text.contains("is written again; 10 requests were answered as unavailable meanwhile") ? text : nil
+        }
         #expect(said.components(separatedBy: "cannot be written").count == 2)
-        #expect(said.contains("is written again; 10 requests were answered as unavailable meanwhile"))
         let outage = try daemon.records().first { $0["reason"] as? String == "audit-unavailable" }
         #expect(outage?["suppressed"] as? Int == 10)
         try daemon.stop()

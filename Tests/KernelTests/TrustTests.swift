@@ -107,6 +107,11 @@ struct TrustTests {
             #expect(watch.hasChanged())
         }
         #expect(!watch.hasChanged())
+        // What others do beside the way is no change of it.
+        #expect(try root.place(of: sandbox["way"], watchedBy: watch).isWatched)
+        try sandbox.shell(
+            "touch w/beside; chmod 600 w/beside; mv w/beside w/there; mkdir w/dir; rmdir w/dir; rm w/there")
+        #expect(!watch.hasChanged())
         try expectChange {
             try sandbox.setAttributes("w", mode: 0o777); try sandbox.setAttributes("w", mode: 0o755)
         }
