@@ -27,7 +27,7 @@ struct PolicyOptions: ParsableArguments {
 
     /// The policy of `paths`, or the end of the program with all that is wrong with it.
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
-        let loading = loading(paths)
+        let loading = loading(paths, examinesKeys: false)
         if let loaded = loading.loaded { return loaded }
         for diagnostic in loading.diagnostics where diagnostic.severity == .error {
             for line in diagnostic.lines { StandardStream.error.writeLine(line) }
@@ -37,11 +37,11 @@ struct PolicyOptions: ParsableArguments {
 
     /// A policy that is being written lies where its author may write; the daemon's own must be as the
     /// daemon wants it.
-    static func loading(_ paths: [String]) -> Loading {
+    static func loading(_ paths: [String], examinesKeys: Bool = true) -> Loading {
         let owners = TrustedOwners.now
         return paths.isEmpty
-            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load()
-            : PolicyFiles(paths, owners: owners).load(distrusted: .isWarning)
+            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load(examinesKeys: examinesKeys)
+            : PolicyFiles(paths, owners: owners).load(distrusted: .isWarning, examinesKeys: examinesKeys)
     }
 }
 
