@@ -7,7 +7,8 @@ SWIFT ?= swift
 BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev
 DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdextrautils ps:procps
 TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace git:git \
-	mandoc:mandoc mount:mount ldd:libc-bin
+	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
+	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client
 
 # The Swift runtime inside, so that an account that cannot see the toolchain can run them.
 RELEASE := --configuration release --static-swift-stdlib --scratch-path .build-release

@@ -89,6 +89,11 @@ package final class AuditLog {
         do throws(Failure) { return try body() } catch { throw .failed(error) }
     }
 
+    /// The number of the last record that was committed, 0 before the first.
+    package var lastNumber: UInt64 { committed.number }
+    /// The chain value of that record.
+    package var head: String { String(decoding: committed.link.digits, as: UTF8.self) }
+
     // MARK: Writing
 
     /// Gives the record its number. It is in the log once `commit` has returned.

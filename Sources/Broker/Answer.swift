@@ -16,6 +16,9 @@ package struct Client: Sendable {
         self.peer = peer
         self.caller = caller
     }
+
+    /// Root, or the account that the daemon itself runs as.
+    var isAdministrator: Bool { peer.uid == 0 || peer.uid == Privileges.effectiveUID }
 }
 
 /// What a client is told, and given. A class, as it owns descriptors and waits in a list.
@@ -57,8 +60,10 @@ package final class Answer {
         }
     }
 
-    /// Its record could not be written: it grants nothing and tells nothing, to nobody.
+    /// Its record could not be written: it grants nothing and tells nothing, to nobody; but an administrator
+    /// is told just that.
     func withdraw() {
+        if case .status = reply { return }
         key = nil
         certificate = nil
         names = []

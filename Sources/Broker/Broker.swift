@@ -24,6 +24,8 @@ package final class Broker {
     let overflow: OverflowIDs
     var allowance = Allowance()
     var outage: Outage?
+    var tally = Tally()
+    let life = Lifetime()
 
     package init(policy: LoadedPolicy, log: AuditLog, owners: TrustedOwners, watch: ChangeWatch?) {
         self.policy = policy
@@ -35,7 +37,8 @@ package final class Broker {
     // MARK: The answer to a request
 
     /// Decides a request. The answer counts once `commit` has returned.
-    package func answer(_ packet: Packet, from client: Client) -> Answer {
+    /// - Parameter load: how busy the one who asks is, for a status.
+    package func answer(_ packet: Packet, from client: Client, under load: @autoclosure () -> Load) -> Answer {
         let request: Request
         switch decode(packet) {
         case .success(let decoded): request = decoded
@@ -54,6 +57,9 @@ package final class Broker {
         case .get(let name): return key(name, record, client)
         case .list: return query(.names([]), names: policy.policy.keys(for: client.caller), record, client)
         case .version: return query(.version(version), record, client)
+        case .status(let name):
+            guard client.isAdministrator else { return notAdministrator(record, client) }
+            return query(.status(name.map(statusOfKeys) ?? status(under: load())), record, client)
         }
     }
 
@@ -89,6 +95,14 @@ package final class Broker {
         record.decision = .unavailable
         record.reason = reason
         return Answer(.unavailable(decision: stage(record, client), reason: reason))
+    }
+
+    /// The status is for those who could read the policy and the log anyway.
+    private func notAdministrator(_ request: Record, _ client: Client) -> Answer {
+        var record = request
+        record.decision = .denied
+        record.reason = Reason.notAdministrator
+        return Answer(.denied(decision: number(of: record, client)))
     }
 
     private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {
@@ -130,6 +144,7 @@ extension Request {
         case .get: .get
         case .list: .list
         case .version: .version
+        case .status: .status
         }
     }
 

@@ -30,8 +30,11 @@ extension Broker {
         var record = Record(.reload)
         if let loaded = loading.loaded {
             policy = loaded
+            life.adopted(loading)
+            tally.keep(only: loaded.policy.keys.keys)
             record.decision = .applied
         } else {
+            life.rejected(loading)
             record.decision = .rejected
             record.reason = Reason.policyFaulty
             let first = loading.diagnostics.first { $0.severity == .error }

@@ -14,6 +14,7 @@ enum Reason {
     static let limitTotal = "limit-total-connections"
     static let descriptorsExhausted = "descriptors-exhausted"
     static let notDelivered = "not-delivered"
+    static let notAdministrator = "not-administrator"
     static let folded = "folded"
     static let policyFaulty = "policy-faulty"
 

@@ -24,8 +24,16 @@ extension Broker {
         if let client {
             record.peer = client.peer
             record.user = policy.policy.userNames[client.peer.uid]
+            note(record)
         }
         return log.stage(record)
+    }
+
+    /// Counts an event, once the turn is committed. Of keys only those that there are, so that nobody can
+    /// make the daemon remember names.
+    private func note(_ record: Record) {
+        let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.keys[$0] == nil ? nil : $0 }
+        tally.note(record, key)
     }
 
     /// The number that a refusal or a query is known under: its own record's, or, where one caller makes
@@ -36,7 +44,10 @@ extension Broker {
             if record.decision == .granted, let verb = record.verb { .query(verb) } else {
                 .refusal(record.decision ?? .denied)
             }
-        if let number = allowance.numberToFoldInto(kind, of: uid, now: now) { return number }
+        if let number = allowance.numberToFoldInto(kind, of: uid, now: now) {
+            note(record)
+            return number
+        }
         let number = stage(record, client)
         allowance.noteRecord(kind, of: uid, number: number, now: now)
         return number
@@ -71,7 +82,10 @@ extension Broker {
 
     /// Puts the records of a turn into the log; where that fails, withdraws the answers of that turn.
     package func commit(_ answers: [Answer]) -> Committed {
-        guard log.hasStaged else { return .asEver }
+        guard log.hasStaged else {
+            tally.commit()
+            return .asEver
+        }
         if let outage {
             var record = Record(.limit)
             record.decision = .unavailable
@@ -82,11 +96,13 @@ extension Broker {
         }
         do throws(Failure) {
             try log.commit()
+            tally.commit()
             guard let ended = outage else { return .asEver }
             outage = nil
             return .recovered(withdrawn: ended.withdrawn)
         } catch {
             for answer in answers { answer.withdraw() }
+            tally.withdraw()
             allowance.forgetWindows()
             let isNew = outage == nil
             outage = Outage(

@@ -125,7 +125,7 @@ int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t de
     struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
     union {
         struct cmsghdr align;
-        char room[CMSG_SPACE(most_received * sizeof(int))];
+        char room[CMSG_SPACE(most_received * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
     } control;
     memset(&control, 0, sizeof control);
     if (descriptor_room > 0) {
@@ -142,7 +142,13 @@ int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t de
     // headers: whatever came is ours to keep or to close, or it would stay open for good.
     if (descriptor_room > 0) {
         for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
-            if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
+            if (header->cmsg_level != SOL_SOCKET) continue;
+            if (header->cmsg_type == SCM_CREDENTIALS) {
+                struct ucred sender;
+                memcpy(&sender, CMSG_DATA(header), sizeof sender);
+                received->sender = sender.pid;
+            }
+            if (header->cmsg_type != SCM_RIGHTS) continue;
             size_t came = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
             for (size_t i = 0; i < came; i++) {
                 int descriptor;
@@ -160,6 +166,11 @@ int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t de
     received->bytes_cut = (message.msg_flags & MSG_TRUNC) != 0;
     received->descriptors_cut = (message.msg_flags & MSG_CTRUNC) != 0;
     return 0;
+}
+
+int ck_want_senders(int socket) {
+    int on = 1;
+    return outcome(setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
 }
 
 // ---- who the peer is ------------------------------------------------------------------------
@@ -185,6 +196,12 @@ int ck_peer_pidfd(int socket) {
     socklen_t size = sizeof pidfd;
     if (getsockopt(socket, SOL_SOCKET, SO_PEERPIDFD, &pidfd, &size) < 0) return -errno;
     return pidfd < 0 ? -ESRCH : pidfd;
+}
+
+int ck_open_process(int32_t pid) { return outcome(syscall(SYS_pidfd_open, pid, 0)); }
+
+int ck_signal_process(int pidfd, int signal) {
+    return outcome(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
 }
 
 int ck_is_running(int pidfd) {

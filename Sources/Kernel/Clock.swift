@@ -91,5 +91,10 @@ package struct Instant: Comparable, Hashable, Sendable {
         later > self ? Int((later.nanoseconds - nanoseconds + 999_999) / 1_000_000) : 0
     }
 
+    /// How long it is until `later`, in whole seconds; 0 where that is past.
+    package func seconds(until later: Instant) -> Int {
+        later > self ? Int((later.nanoseconds - nanoseconds) / 1_000_000_000) : 0
+    }
+
     package static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
 }

@@ -7,6 +7,7 @@ internal import Glibc
 
 /// What the process may do, and how it gives that up.
 package enum Privileges {
+    package static var processID: Int32 { getpid() }
     package static var uid: UInt32 { getuid() }
     package static var effectiveUID: UInt32 { geteuid() }
     package static var isRoot: Bool { geteuid() == 0 }

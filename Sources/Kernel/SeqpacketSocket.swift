@@ -155,6 +155,13 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         /// The kernel withheld a descriptor: the receiver's table is full, or a security module forbade it.
         package let isMissingDescriptors: Bool
         package let isCut: Bool
+        /// The process that sent it as seen from here, after ``wantSenders()``; nil where it is not seen.
+        package let sender: Int32?
+    }
+
+    /// From now on packets say which process sent them. Calls `setsockopt(SO_PASSCRED)`.
+    package borrowing func wantSenders() throws(Failure) {
+        _ = try succeed(ck_want_senders(descriptor.number), "setsockopt SO_PASSCRED")
     }
 
     /// Receives a packet with its descriptors, at most `limit` bytes. Nil where nothing has come yet.
@@ -179,6 +186,7 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         return Delivery(
             packet: buffer, first: first, second: second,
             descriptorCount: received.descriptor_count + Int(received.excess_descriptors),
-            isMissingDescriptors: received.descriptors_cut != 0, isCut: received.bytes_cut != 0)
+            isMissingDescriptors: received.descriptors_cut != 0, isCut: received.bytes_cut != 0,
+            sender: received.sender > 0 ? received.sender : nil)
     }
 }

@@ -53,6 +53,11 @@ struct Connection: ~Copyable {
         }
     }
 
+    /// From now on, answers say which process sent them.
+    borrowing func wantSenders() throws(KeyBrokerError) {
+        try calling { () throws(Failure) in try socket.wantSenders() }
+    }
+
     /// Sends the request and returns the reply to it.
     borrowing func answer(to request: Request, _ patience: Patience) throws(KeyBrokerError) -> Answer {
         do throws(Failure) { try socket.send(request.packet) } catch {
@@ -81,6 +86,8 @@ struct Connection: ~Copyable {
 /// A reply with its descriptors, of which there are exactly as many as it announces.
 struct Answer: ~Copyable {
     let reply: Reply
+    /// The process that sent it, where that was asked for.
+    let sender: Int32?
     private var key: Descriptor?
     private var certificate: Descriptor?
 
@@ -103,6 +110,7 @@ struct Answer: ~Copyable {
             throw .protocolViolation("\(delivery.descriptorCount) descriptors came with the reply")
         }
         self.reply = reply
+        sender = delivery.sender
         key = delivery.first.take()
         certificate = delivery.second.take()
     }
@@ -142,7 +150,7 @@ struct Answer: ~Copyable {
             .busy(decision: decision, retryAfter: .milliseconds(milliseconds))
         case .malformed(let decision, let reason):
             .protocolViolation("the broker did not understand the request: \(reason) (decision \(decision))")
-        case .granted, .names, .version: .protocolViolation("the reply is to another request")
+        case .granted, .names, .version, .status: .protocolViolation("the reply is to another request")
         }
     }
 }

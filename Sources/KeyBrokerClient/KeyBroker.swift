@@ -81,7 +81,7 @@ public struct KeyBroker: Sendable {
     }
 
     /// The first answer to a request that is not "busy" or the end of a broker, as long as `patience` lasts.
-    private func exchange(_ request: Request, _ patience: Patience) throws(KeyBrokerError) -> Exchange {
+    func exchange(_ request: Request, _ patience: Patience) throws(KeyBrokerError) -> Exchange {
         var pause = Patience.firstPause
         while true {
             do throws(KeyBrokerError) {
@@ -101,7 +101,7 @@ public struct KeyBroker: Sendable {
 }
 
 /// A connection and what was answered on it last.
-private struct Exchange: ~Copyable {
+struct Exchange: ~Copyable {
     let connection: Connection
     var answer: Answer
 }

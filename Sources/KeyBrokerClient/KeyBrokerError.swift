@@ -12,6 +12,10 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
     /// Permitted, but the file cannot be handed over now. `reason` is the word of the audit record, such as
     /// `file-missing`; decision 0 means that the broker could not write its audit log.
     case unavailable(key: String, decision: UInt64, reason: String)
+    /// Only root and the account that the broker runs as may ask for that.
+    case notAdministrator(decision: UInt64)
+    /// The broker was not asked to read its policy anew, for that reason.
+    case notReloaded(String)
     /// A limit was reached, and nothing was opened. Ask again after the delay.
     case busy(decision: UInt64, retryAfter: Duration)
     /// Nothing listens at the socket.
@@ -60,6 +64,10 @@ extension KeyBrokerError: CustomStringConvertible {
         case .unavailable(let key, let decision, let reason):
             "key '\(key)': permitted, but it cannot be handed over now: \(reason) (decision \(decision)); "
                 + "the audit record of that number says what is wrong with which file"
+        case .notAdministrator(let decision):
+            "not permitted (decision \(decision)): only root, and the account that the broker runs as, may ask for that"
+        case .notReloaded(let reason):
+            reason
         case .busy(let decision, let delay):
             "the broker is busy (decision \(decision)): a limit was reached; ask again in \(delay)"
         case .notRunning(let socket, let reason):
@@ -88,12 +96,12 @@ extension KeyBrokerError: CustomStringConvertible {
     /// reached, 71 system error, 74 its audit log cannot be written, 75 try again, 77 not permitted.
     public var exitStatus: Int32 {
         switch self {
-        case .denied, .mayNotConnect: 77
+        case .denied, .notAdministrator, .mayNotConnect: 77
         case .unavailable(_, 0, _): 74
         case .busy, .unavailable: 75
         case .notRunning, .untrusted, .noAnswer: 69
         case .invalidName: 64
-        case .protocolViolation, .unusableFile, .cancelled, .system: 71
+        case .protocolViolation, .notReloaded, .unusableFile, .cancelled, .system: 71
         }
     }
 }

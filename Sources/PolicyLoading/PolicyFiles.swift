@@ -15,6 +15,8 @@ package struct LoadedPolicy: Sendable {
     package let digest: String
     /// The files, in order.
     package let files: [String]
+    /// Where they were looked for.
+    package let source: PolicyFiles
 }
 
 /// What came of loading: a policy only where there is no fault.
@@ -33,20 +35,19 @@ package struct PolicyFiles: Sendable {
     private let optionalPath: String?
     private let owners: TrustedOwners
 
-    package init(_ paths: [String], owners: TrustedOwners) {
-        self.init(paths: paths, optionalPath: nil, owners: owners)
-    }
-
-    private init(paths: [String], optionalPath: String?, owners: TrustedOwners) {
+    /// - Parameter optional: one of the paths that may be missing.
+    package init(_ paths: [String], optional: String? = nil, owners: TrustedOwners) {
         self.paths = paths
-        self.optionalPath = optionalPath
+        self.optionalPath = optional
         self.owners = owners
     }
+
+    package func isOptional(_ path: String) -> Bool { path == optionalPath }
 
     /// `keybroker.policy` and then, where there is one, `policy.d` in `directory` (`/etc/keybroker`).
     package static func standard(in directory: String, owners: TrustedOwners) -> PolicyFiles {
         let extra = "\(directory)/policy.d"
-        return PolicyFiles(paths: ["\(directory)/keybroker.policy", extra], optionalPath: extra, owners: owners)
+        return PolicyFiles(["\(directory)/keybroker.policy", extra], optional: extra, owners: owners)
     }
 
     /// What to do with a file that somebody else could have written.
@@ -85,7 +86,8 @@ package struct PolicyFiles: Sendable {
         for text in texts { digest.update(text.bytes) }
         let hex = String(decoding: digest.finish(), as: UTF8.self)
         return Loading(
-            loaded: LoadedPolicy(policy: policy, digest: hex, files: texts.map(\.file)), diagnostics: diagnostics)
+            loaded: LoadedPolicy(policy: policy, digest: hex, files: texts.map(\.file), source: self),
+            diagnostics: diagnostics)
     }
 
     private func files(_ diagnostics: inout [Diagnostic], _ distrusted: Distrusted) -> [String] {

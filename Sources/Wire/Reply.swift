@@ -17,6 +17,8 @@ package enum Reply: Equatable, Sendable {
     /// Names that the caller may get; none ends the list.
     case names([KeyName])
     case version(String)
+    /// What the broker says of itself, or a part of it.
+    case status(StatusPage)
 
     private static let protocolVersion = UInt8(ascii: "1")
 
@@ -30,6 +32,7 @@ package enum Reply: Equatable, Sendable {
         case .malformed(let decision, let reason): Array("1E\(decision) \(reason)".utf8)
         case .names(let names): Array("1L".utf8) + names.map(\.description).joined(separator: "\n").utf8
         case .version(let text): Array("1V\(text)".utf8)
+        case .status(let page): Array("1S".utf8) + page.text.utf8
         }
     }
 
@@ -39,7 +42,7 @@ package enum Reply: Equatable, Sendable {
         case .granted(let decision), .denied(let decision), .unavailable(let decision, _), .busy(let decision, _),
             .malformed(let decision, _):
             decision
-        case .names, .version: nil
+        case .names, .version, .status: nil
         }
     }
 
@@ -77,6 +80,9 @@ package enum Reply: Equatable, Sendable {
             self = .names(names)
         case UInt8(ascii: "V"):
             self = .version(String(decoding: rest, as: UTF8.self))
+        case UInt8(ascii: "S"):
+            guard let page = StatusPage(rest) else { throw .malformed }
+            self = .status(page)
         default: throw .malformed
         }
     }

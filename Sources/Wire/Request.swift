@@ -8,6 +8,8 @@ package enum Request: Equatable, Sendable {
     case get(KeyName)
     case list
     case version
+    /// What the broker says of itself; with a name, the rest of what it says of keys: those after that one.
+    case status(after: KeyName?)
 
     /// A packet that is no request; the description goes to the client after the decision number.
     package enum Malformed: Error, Equatable, Sendable, CustomStringConvertible {
@@ -21,7 +23,7 @@ package enum Request: Equatable, Sendable {
             case .tooLong: "the packet is longer than \(Limits.packetBytes) bytes"
             case .broughtDescriptors: "descriptors are not accepted"
             case .unknownVersion: "the protocol version is unknown; this is version 1"
-            case .unknownVerb: "the verb is unknown; there are G, L and V"
+            case .unknownVerb: "the verb is unknown; there are G, L, S and V"
             case .badKeyName: "the key name is malformed"
             case .unexpectedRest: "the verb takes nothing after it"
             case .replyUnread: "the reply before was not read yet"
@@ -62,6 +64,13 @@ package enum Request: Equatable, Sendable {
         case UInt8(ascii: "V"):
             guard rest.isEmpty else { throw .unexpectedRest }
             self = .version
+        case UInt8(ascii: "S"):
+            guard !rest.isEmpty else {
+                self = .status(after: nil)
+                return
+            }
+            guard let name = KeyName(rest) else { throw .badKeyName }
+            self = .status(after: name)
         default: throw .unknownVerb
         }
     }
@@ -72,6 +81,7 @@ package enum Request: Equatable, Sendable {
         case .get(let name): Array("1G\(name)".utf8)
         case .list: Array("1L".utf8)
         case .version: Array("1V".utf8)
+        case .status(let name): Array("1S\(name?.description ?? "")".utf8)
         }
     }
 }

@@ -18,7 +18,7 @@ struct KeyBrokerTool: ParsableCommand {
             cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
             """,
         version: "keybroker \(version)",
-        subcommands: [Get.self, List.self, PolicyCommand.self, AuditCommand.self])
+        subcommands: [Get.self, List.self, StatusCommand.self, Reload.self, PolicyCommand.self, AuditCommand.self])
 
     static func main() {
         // A reader that goes away ends the writing, by the error of the write.

@@ -17,7 +17,9 @@ final class Connection {
     /// When it ends if nothing comes.
     var expiry: Instant
     /// Names that are still to be sent.
-    var names: ArraySlice<KeyName>?
+    private var names: ArraySlice<KeyName>?
+    /// When it began to be told names; nil where it has them all.
+    private(set) var listsSince: Instant?
     /// The poller waits until it can be written to.
     var isWaitingToSend = false
     /// It gets no more answers, and ends as soon as the client has read what it got.
@@ -61,6 +63,12 @@ final class Connection {
         expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
     }
 
+    /// From now on there are names to send.
+    func begin(_ names: ArraySlice<KeyName>) {
+        self.names = names
+        listsSince = .now
+    }
+
     /// Sends as many packets of names as the client has room for. True when the last of them, which is
     /// empty, has gone.
     func sendNames() throws(Failure) -> Bool {
@@ -74,6 +82,7 @@ final class Connection {
             self.names = names.isEmpty ? nil : rest
             expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
         }
+        listsSince = nil
         return true
     }
 

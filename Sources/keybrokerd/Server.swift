@@ -24,6 +24,7 @@ final class Server {
     private var lastNumber: UInt64 = Token.firstConnection
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
     private var isStopping = false
+    private var turnBegan = Instant.now
 
     private var nextSweep = Instant(nanoseconds: .max)
     private var nextSignOfLife: Instant?
@@ -71,6 +72,7 @@ final class Server {
 
     private func turn(wait: Int?) throws(Failure) {
         let events = try poller.wait(milliseconds: wait)
+        turnBegan = .now
         // First, so that no answer of this turn is given by what is no longer so.
         if events.contains(where: { $0.token == Token.changes }) { broker.noteChanges() }
 
@@ -134,7 +136,8 @@ final class Server {
         do throws(Failure) {
             if event.isReadable, !connection.isMuted {
                 switch try connection.packet(into: &buffer, mayBeEnd: event.peerIsDone || event.isHungUp) {
-                case .packet(let packet): turn.append((connection, broker.answer(packet, from: connection.client)))
+                case .packet(let packet):
+                    turn.append((connection, broker.answer(packet, from: connection.client, under: load)))
                 // Where it only said that it will send no more, it may still have to read.
                 case .end: event.isHungUp ? drop(connection) : end(connection)
                 case .none: break
@@ -177,7 +180,7 @@ final class Server {
     private func send(_ answer: Answer, to connection: Connection, _ again: inout Turn) {
         do throws(Failure) {
             if case .names = answer.reply {
-                connection.names = answer.names
+                connection.begin(answer.names)
                 try goOnListing(connection)
             } else {
                 try connection.send(answer)
@@ -202,6 +205,15 @@ final class Server {
         guard connection.isWaitingToSend != wasWaiting else { return }
         try poller.change(
             connection.socket.descriptor, to: connection.isWaitingToSend ? .writing : .reading, as: connection.number)
+    }
+
+    /// How busy it is, for a status: a request waits from the turn that found it until it is answered.
+    private var load: Load {
+        let listings = connections.values.compactMap(\.listsSince)
+        let oldest = listings.min().map { min($0, turnBegan) } ?? turnBegan
+        return Load(
+            connections: connections.count, mostConnections: maxConnections,
+            oldestWaiting: oldest.milliseconds(until: .now))
     }
 
     // MARK: The end of a connection

@@ -38,13 +38,15 @@ struct PacketTests {
                 accepted.append([first, second])
             }
         }
-        #expect(accepted.map { String(decoding: $0, as: UTF8.self) } == ["1L", "1V"])
+        #expect(accepted.map { String(decoding: $0, as: UTF8.self) } == ["1L", "1S", "1V"])
         let thirds = (UInt8.min...UInt8.max).filter { (try? Request([0x31, 0x47, $0])) != nil }
         #expect(thirds == Array("0123456789abcdefghijklmnopqrstuvwxyz".utf8))
     }
 
     @Test func whatARequestSaysIsWhatIsUnderstood() throws {
-        for request in [Request.get(try name("a.b_c-9")), .list, .version] {
+        for request in [
+            Request.get(try name("a.b_c-9")), .list, .version, .status(after: nil), .status(after: try name("k")),
+        ] {
             #expect(try Request(request.packet) == request)
         }
     }
@@ -59,6 +61,30 @@ struct PacketTests {
         #expect(text(.names([try name("a"), try name("b")])) == "1La\nb")
         #expect(text(.names([])) == "1L")
         #expect(text(.version("0.1.0")) == "1V0.1.0")
+        var page = StatusPage()
+        page.add("pid", 7)
+        page.add("audit-path", "/a\nb c")
+        #expect(text(.status(page)) == "1Spid 7\naudit-path /a\\u{a}b c")
+    }
+
+    @Test func aStatusPageIsFullBeforeItsPacketIs() throws {
+        var page = StatusPage()
+        while page.add("key", String(repeating: "v", count: 100), keeping: 200) {}
+        page.add("more", "k")
+        #expect(page.next == .status(after: try name("k")))
+        while page.add("key", "v") {}
+        let packet = Reply.status(page).packet
+        #expect((Limits.packetBytes - 6...Limits.packetBytes).contains(packet.count))
+        #expect(try Reply(packet) == .status(page))
+        #expect(page.next == nil)
+        var whole = StatusPage()
+        whole.add("key", "a")
+        whole.add("more", "a")
+        var rest = StatusPage()
+        rest.add("key", "b")
+        whole.append(rest)
+        #expect(whole.values("key") == ["a", "b"])
+        #expect(whole.values("more").isEmpty)
     }
 
     @Test func whatAReplySaysIsWhatIsUnderstood() throws {
@@ -72,7 +98,7 @@ struct PacketTests {
 
     @Test(arguments: [
         "", "1", "2K1", "1K", "1K+1", "1K 1", "1K1 ", "1K99999999999999999999", "1D", "1D1", "1Dx not permitted", "1U1",
-        "1B1", "1B1 x", "1B1 -1", "1E1", "1Z1 x", "1LA", "1La\nB", "1K1\u{e9}",
+        "1B1", "1B1 x", "1B1 -1", "1E1", "1Z1 x", "1LA", "1La\nB", "1Sname", "1Sname \u{1}", "1K1\u{e9}",
     ])
     func whatIsNoReply(_ text: String) {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }

@@ -45,30 +45,38 @@ int ck_unread_by_peer(int socket);
 // sendmsg(2) of one packet, with 0 to 2 descriptors as SCM_RIGHTS. MSG_NOSIGNAL, never blocks.
 int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count);
 
+struct ck_credentials {
+    int32_t pid;
+    uint32_t uid, gid;
+};
+
 struct ck_received {
     size_t length;            // of the packet as it was sent, even where the buffer was shorter
     size_t descriptor_count;  // how many came, at the most the room that was given
     int excess_descriptors;   // how many more came: they are closed already
     int bytes_cut;            // MSG_TRUNC: the packet was longer than the buffer
     int descriptors_cut;      // MSG_CTRUNC: the kernel withheld at least one descriptor
+    int32_t sender;           // SCM_CREDENTIALS: the pid of the sender as seen from here; 0 where unknown
 };
 // recvmsg(2) of one packet; descriptors come close-on-exec. With descriptor_room 0 there is no
 // control buffer, so the kernel drops what descriptors the peer sent. At most 4 can be asked for.
 int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t descriptor_room,
                struct ck_received *received);
 
+// SO_PASSCRED: from now on each packet says which process sent it.
+int ck_want_senders(int socket);
+
 // ---- who the peer is ------------------------------------------------------------------------
 
-struct ck_credentials {
-    int32_t pid;
-    uint32_t uid, gid;
-};
 // SO_PEERCRED: as it was at connect(2) or, asked at the client's end, at listen(2).
 int ck_peer_credentials(int socket, struct ck_credentials *credentials);
 // SO_PEERGROUPS: the number of groups, or -ERANGE with *count set to the room that is needed.
 int ck_peer_groups(int socket, uint32_t *groups, uint32_t *count);
 // SO_PEERPIDFD (Linux 6.5): a new descriptor. Before that ENOPROTOOPT; of a reaped peer EINVAL or ESRCH.
 int ck_peer_pidfd(int socket);
+// pidfd_open(2), pidfd_send_signal(2).
+int ck_open_process(int32_t pid);
+int ck_signal_process(int pidfd, int signal);
 // poll(2) of a pidfd: 1 where that process still runs, 0 where it has ended.
 int ck_is_running(int pidfd);
 

@@ -1,0 +1,61 @@
+// What the broker says of itself: lines `name value`, as many as one packet holds.
+//
+// Must never let a value end its line, nor leave something out without saying that there is more.
+
+/// The lines of one status reply.
+package struct StatusPage: Equatable, Sendable {
+    package struct Line: Equatable, Sendable {
+        /// Lower-case letters and hyphens. A name may come more than once.
+        package let name: String
+        /// Printable ASCII.
+        package let value: String
+    }
+
+    package private(set) var lines: [Line] = []
+    private var room = Limits.packetBytes - 2
+
+    /// The last line's name where there is more to be told of keys; its value is the last key on this page.
+    package static let more = "more"
+
+    package init() {}
+
+    /// Adds a line, unless fewer than `keeping` bytes would be left after it.
+    @discardableResult
+    package mutating func add(_ name: String, _ value: some CustomStringConvertible, keeping: Int = 0) -> Bool {
+        let value = printable(value.description)
+        let size = name.utf8.count + value.utf8.count + 2
+        guard size + keeping <= room else { return false }
+        room -= size
+        lines.append(Line(name: name, value: value))
+        return true
+    }
+
+    /// The values of all lines of that name.
+    package func values(_ name: String) -> [String] { lines.filter { $0.name == name }.map(\.value) }
+
+    package func number(_ name: String) -> UInt64? { values(name).first.flatMap { UInt64($0) } }
+
+    /// Where there is more: what to ask for next.
+    package var next: Request? {
+        guard let last = lines.last, last.name == Self.more, let name = KeyName(last.value) else { return nil }
+        return .status(after: name)
+    }
+
+    /// One page after another, as if they had been one.
+    package mutating func append(_ other: StatusPage) {
+        if lines.last?.name == Self.more { lines.removeLast() }
+        lines += other.lines
+    }
+
+    var text: String { lines.map { "\($0.name) \($0.value)" }.joined(separator: "\n") }
+
+    init?(_ text: ArraySlice<UInt8>) {
+        for line in text.split(separator: UInt8(ascii: "\n")) {
+            let parts = line.split(separator: UInt8(ascii: " "), maxSplits: 1)
+            guard parts.count == 2, line.allSatisfy({ (0x20...0x7E).contains($0) }) else { return nil }
+            room -= line.count + 1
+            lines.append(
+                Line(name: String(decoding: parts[0], as: UTF8.self), value: String(decoding: parts[1], as: UTF8.self)))
+        }
+    }
+}

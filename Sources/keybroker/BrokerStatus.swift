@@ -1,0 +1,137 @@
+// What the broker says of itself, put for people and for programs.
+//
+// Must never invent a value that the broker did not send: what is missing is absent.
+
+internal import Wire
+
+/// A status, taken apart.
+struct BrokerStatus {
+    /// How often requests came out so, and why.
+    struct Outcome {
+        /// What was asked for; nil where it did not come to a request.
+        let verb: String?
+        let decision: String
+        let reason: String
+        let count: UInt64
+    }
+
+    /// What came of the requests for one key, by decision.
+    struct Key {
+        let name: String
+        let counts: [(decision: String, count: UInt64)]
+    }
+
+    let outcomes: [Outcome]
+    let keys: [Key]
+    private let page: StatusPage
+    private static let grouped: Set = ["requests", "key", "policy-path", "policy-path-optional", "last-reload-fault"]
+
+    init(_ page: StatusPage) {
+        self.page = page
+        outcomes = page.values("requests").compactMap { value in
+            let words = value.split(separator: " ")
+            guard words.count == 4, let count = UInt64(words[3]) else { return nil }
+            return Outcome(
+                verb: words[0] == "-" ? nil : String(words[0]), decision: String(words[1]), reason: String(words[2]),
+                count: count)
+        }
+        keys = page.values("key").compactMap { value in
+            let words = value.split(separator: " ")
+            guard let name = words.first else { return nil }
+            let counts = stride(from: 1, to: words.count - 1, by: 2).compactMap { index in
+                UInt64(words[index + 1]).map { (String(words[index]), $0) }
+            }
+            return Key(name: String(name), counts: counts)
+        }
+    }
+
+    func value(_ name: String) -> String? { page.values(name).first }
+    func number(_ name: String) -> UInt64? { page.number(name) }
+
+    /// Where the policy is read from; the second may be missing.
+    var policyPaths: (paths: [String], optional: String?) {
+        (page.values("policy-path"), page.values("policy-path-optional").first)
+    }
+    var lastReloadFaults: [String] { page.values("last-reload-fault") }
+
+    // MARK: For people
+
+    /// Aligned lines.
+    var text: [String] {
+        func shown(_ name: String) -> String { value(name) ?? "?" }
+        var lines = [
+            "keybrokerd   \(shown("version")), process \(shown("pid")), up \(duration("uptime-seconds"))",
+            "policy       \(shown("policy"))",
+            "             in force for \(duration("policy-age-seconds")): "
+                + "\(counted("policy-keys", "key")), \(counted("policy-permits", "permission"))",
+            "             last reload: \(shown("last-reload")) "
+                + "(\(shown("reloads-applied")) applied, \(shown("reloads-rejected")) rejected)",
+        ]
+        lines += (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map { "             \($0)" }
+        lines += lastReloadFaults.map { "             \($0)" }
+        lines += [
+            "connections  \(shown("connections")) of \(shown("connections-most")), "
+                + "oldest waiting request \(shown("oldest-waiting-milliseconds")) ms",
+            "audit log    \(value("audit-path") ?? ""), \(shown("audit")), record \(shown("audit-seq"))",
+            "             head \(shown("audit-head"))",
+        ]
+        let known = Set(Self.inText)
+        let other = page.lines.filter { !Self.grouped.contains($0.name) && !known.contains($0.name) }
+        lines += other.map { "\($0.name)  \($0.value)" }
+        var requests = Table(columns: ["request", "decision", "reason", "count"])
+        for outcome in outcomes {
+            requests.add([outcome.verb, outcome.decision, outcome.reason, String(outcome.count)])
+        }
+        if !outcomes.isEmpty { lines += [""] + requests.lines }
+        var table = Table(columns: ["key"] + (keys.first?.counts.map(\.decision) ?? []))
+        for key in keys { table.add([key.name] + key.counts.map { String($0.count) }) }
+        if !keys.isEmpty { lines += [""] + table.lines }
+        return lines
+    }
+
+    private static let inText = [
+        "version", "pid", "uptime-seconds", "policy", "policy-age-seconds", "policy-keys", "policy-permits",
+        "last-reload", "reloads-applied", "reloads-rejected", "connections", "connections-most",
+        "oldest-waiting-milliseconds", "audit", "audit-path", "audit-seq", "audit-head",
+    ]
+
+    private func counted(_ name: String, _ thing: String) -> String {
+        number(name).map { keybroker.counted(Int(clamping: $0), thing) } ?? "? \(thing)s"
+    }
+
+    /// The two largest units: "3 d 4 h", "12 s".
+    private func duration(_ name: String) -> String {
+        guard let seconds = number(name) else { return "?" }
+        let parts = [
+            (seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s"),
+        ]
+        let first = parts.firstIndex { $0.0 > 0 } ?? parts.count - 1
+        return parts[first...].prefix(2).map { "\($0.0) \($0.1)" }.joined(separator: " ")
+    }
+
+    // MARK: For programs
+
+    /// One JSON object.
+    var object: String {
+        var fields = page.lines.filter { !Self.grouped.contains($0.name) }.map { line in
+            "\"\(jsonEscaped(line.name))\":" + (page.number(line.name).map(String.init) ?? Self.quoted(line.value))
+        }
+        let paths = (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map(Self.quoted)
+        fields.append("\"policy-paths\":[\(paths.joined(separator: ","))]")
+        fields.append("\"last-reload-faults\":[\(lastReloadFaults.map(Self.quoted).joined(separator: ","))]")
+        let requests = outcomes.map { outcome in
+            let verb = outcome.verb.map { "\"verb\":\(Self.quoted($0))," } ?? ""
+            return "{\(verb)\"decision\":\(Self.quoted(outcome.decision)),"
+                + "\"reason\":\(Self.quoted(outcome.reason)),\"count\":\(outcome.count)}"
+        }
+        fields.append("\"requests\":[\(requests.joined(separator: ","))]")
+        let keys = keys.map { key in
+            let counts = key.counts.map { "\(Self.quoted($0.decision)):\($0.count)" }
+            return "{\"key\":\(Self.quoted(key.name)),\(counts.joined(separator: ","))}"
+        }
+        fields.append("\"keys\":[\(keys.joined(separator: ","))]")
+        return "{\(fields.joined(separator: ","))}"
+    }
+
+    private static func quoted(_ text: String) -> String { "\"\(jsonEscaped(text))\"" }
+}

@@ -1,0 +1,75 @@
+// The broker's status as OpenMetrics text, which is also Prometheus text (format 0.0.4): for a scrape, or
+// for node_exporter's textfile collector.
+//
+// The two differ in how a counter is declared, and what one demands the other refuses: counters are left
+// undeclared, which both read as they are. Must never give a metric a name or label that depends on what
+// callers ask for.
+
+internal import Wire
+
+extension BrokerStatus {
+    /// The lines, `# EOF` last.
+    var openMetrics: [String] {
+        var lines: [String] = []
+        func add(_ name: String, _ help: String, isGauge: Bool = true, _ samples: [(labels: String, value: String)]) {
+            guard !samples.isEmpty else { return }
+            lines.append("# HELP keybroker_\(name) \(help)")
+            if isGauge { lines.append("# TYPE keybroker_\(name) gauge") }
+            if isGauge, name.hasSuffix("_seconds") { lines.append("# UNIT keybroker_\(name) seconds") }
+            lines += samples.map { "keybroker_\(name)\($0.labels) \($0.value)" }
+        }
+        func gauge(_ name: String, _ help: String, _ value: String?) {
+            add(name, help, value.map { [("", $0)] } ?? [])
+        }
+        func flag(_ name: String, _ help: String, _ isSet: Bool?) { gauge(name, help, isSet.map { $0 ? "1" : "0" }) }
+        func number(_ line: String) -> String? { self.number(line).map(String.init) }
+
+        add(
+            "build_info", "The version of the running daemon.",
+            value("version").map { [(labels(("version", $0)), "1")] } ?? [])
+        gauge("uptime_seconds", "How long the daemon has run.", number("uptime-seconds"))
+        add(
+            "policy_info", "The SHA-256 of the policy in force.",
+            value("policy").map { [(labels(("sha256", $0)), "1")] } ?? [])
+        gauge("policy_age_seconds", "How long the policy has been in force.", number("policy-age-seconds"))
+        gauge("policy_keys", "Keys that the policy declares.", number("policy-keys"))
+        gauge(
+            "policy_permits", "Permissions that the policy gives, one for each key of a line.", number("policy-permits")
+        )
+        flag(
+            "policy_reload_successful", "Whether the last reload was applied.",
+            value("last-reload").map { $0 != "rejected" })
+        add(
+            "policy_reloads_total", "Reloads since the start.", isGauge: false,
+            ["applied", "rejected"].compactMap { outcome in
+                number("reloads-\(outcome)").map { (labels(("outcome", outcome)), $0) }
+            })
+        gauge("connections", "Connections now.", number("connections"))
+        gauge("connections_limit", "Connections that there may be at a time.", number("connections-most"))
+        gauge(
+            "oldest_waiting_request_seconds", "How long the request has waited that waits longest.",
+            self.number("oldest-waiting-milliseconds").map { "\(Double($0) / 1000)" })
+        flag("audit_writable", "Whether the audit log can be written.", value("audit").map { $0 == "written" })
+        gauge("audit_sequence", "The number of the last record in the audit log.", number("audit-seq"))
+        add(
+            "requests_total", "Requests since the start, by what was decided and why.", isGauge: false,
+            outcomes.map {
+                (labels(("verb", $0.verb ?? ""), ("decision", $0.decision), ("reason", $0.reason)), String($0.count))
+            })
+        add(
+            "key_requests_total", "Requests for each key since the start.", isGauge: false,
+            keys.flatMap { key in
+                key.counts.map { (labels(("key", key.name), ("decision", $0.decision)), String($0.count)) }
+            })
+        return lines + ["# EOF"]
+    }
+
+    /// Values are printable ASCII; of that, only quotes and backslashes are escaped.
+    private func labels(_ pairs: (String, String)...) -> String {
+        let written = pairs.map { name, value in
+            let escaped = value.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined()
+            return "\(name)=\"\(escaped)\""
+        }
+        return "{\(written.joined(separator: ","))}"
+    }
+}

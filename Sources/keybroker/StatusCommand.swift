@@ -1,0 +1,36 @@
+// keybroker status: how the broker is, for a person, for a program and for a monitoring system.
+
+internal import ArgumentParser
+internal import KeyBrokerClient
+internal import Wire
+
+struct StatusCommand: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "status", abstract: "Shows how the broker is.",
+        discussion: """
+            Asks the running daemon, which tells root and the account that it runs as. Counts are since it started.
+            """)
+
+    enum Format: String, ExpressibleByArgument, CaseIterable {
+        case text, json, openmetrics
+    }
+
+    @Option(help: "'text'; 'json': one object; 'openmetrics': for a monitoring system.")
+    var format = Format.text
+
+    @OptionGroup var options: BrokerOptions
+
+    func run() throws {
+        let page = try asking { () throws(KeyBrokerError) in
+            try options.broker.status(waitingUpTo: options.patience)
+        }
+        let status = BrokerStatus(page)
+        let lines =
+            switch format {
+            case .text: status.text
+            case .json: [status.object]
+            case .openmetrics: status.openMetrics
+            }
+        for line in lines { try output(line: line) }
+    }
+}

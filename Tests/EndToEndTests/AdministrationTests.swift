@@ -1,0 +1,171 @@
+// What an administrator asks of a running broker: how it is, and to take a new policy.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: isRoot, "needs root: it becomes other accounts"))
+struct AdministrationTests {
+    private let sandbox = Sandbox("administration")
+
+    private func daemon(_ policy: String = "") throws -> Daemon {
+        try sandbox.write("key", "KEY", mode: 0o600)
+        return try Daemon(sandbox, policy: "key k \(sandbox["key"])\npermit 61001 key k\n" + policy)
+    }
+
+    private func tool(_ daemon: Daemon, _ arguments: [String]) throws -> (status: Int32, output: String, errors: String)
+    {
+        try Program.run(Program.built("keybroker"), arguments + ["--socket", daemon.socket])
+    }
+
+    private func status(_ daemon: Daemon) throws -> [String: Any] {
+        let (status, output, errors) = try tool(daemon, ["status", "--format", "json"])
+        try #require(status == 0, "\(errors)")
+        return try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
+    }
+
+    @Test func theStatusSaysWhatTheLogSays() throws {
+        let daemon = try daemon()
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        for _ in 0..<3 { #expect(try peer.ask("1Gk").status == "K") }
+        #expect(try peer.ask("1Gnope").status == "D")
+        #expect(try peer.ask("1L").status == "L")
+        #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "D")
+        #expect(try PeerProcess(daemon.socket, uid: 61002).ask("nonsense").status == "E")
+
+        let said = try status(daemon)
+        var counts: [String: Int] = [:]
+        for request in try #require(said["requests"] as? [[String: Any]]) {
+            let words = ["verb", "decision", "reason"].compactMap { request[$0] as? String }
+            counts[words.joined(separator: " ")] = request["count"] as? Int
+        }
+        #expect(
+            counts == [
+                "get granted permitted": 3, "get denied unknown-key": 1, "get denied no-rule": 1,
+                "list granted permitted": 1, "malformed unknown-version": 1,
+            ])
+        let keys = try #require(said["keys"] as? [[String: Any]])
+        #expect(keys.count == 1)
+        #expect(keys.first?["key"] as? String == "k")
+        #expect(keys.first?["granted"] as? Int == 3)
+        #expect(keys.first?["denied"] as? Int == 1)
+        #expect(said["pid"] as? Int == Int(daemon.pid))
+        #expect(said["connections"] as? Int == 2)
+        #expect(said["policy-paths"] as? [String] == [sandbox["policy"]])
+        let records = try daemon.records()
+        // The record of the status itself came after it.
+        #expect(said["audit-seq"] as? Int == records.count - 1)
+        #expect(said["audit-head"] as? String == records[records.count - 2]["chain"] as? String)
+        #expect(said["policy"] as? String == records.last?["policy"] as? String)
+    }
+
+    @Test func onlyAdministratorsAreTold() throws {
+        let daemon = try daemon()
+        let reply = try PeerProcess(daemon.socket, uid: 61001).ask("1S")
+        #expect(reply.packet == "1D\(reply.decision) not permitted")
+        #expect(try daemon.record(reply.decision)["reason"] as? String == "not-administrator")
+        #expect(try daemon.record(reply.decision)["verb"] as? String == "status")
+        #expect(try PeerProcess(daemon.socket, uid: Daemon.uid).ask("1S").status == "S")
+        #expect(try PeerProcess(daemon.socket).ask("1S").packet.contains("\npid \(daemon.pid)\n"))
+    }
+
+    /// More keys than a packet has room for: the pages together name each once, in order.
+    @Test func theStatusOfManyKeysComesInPages() throws {
+        let names = (0..<200).map { "key-of-some-length-\($0 + 1000)" }
+        let lines = names.map { "key \($0) \(sandbox["key"])\npermit 61001 key \($0)" }.joined(separator: "\n")
+        let daemon = try daemon("limit 61001 requests 1000\nlimit 0 requests 1000\n\(lines)\n")
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        for name in names { #expect(try peer.ask("1G\(name)").status == "K") }
+        let keys = try #require(try status(daemon)["keys"] as? [[String: Any]])
+        #expect(keys.compactMap { $0["key"] as? String } == names)
+        #expect(keys.allSatisfy { $0["granted"] as? Int == 1 })
+        let root = try PeerProcess(daemon.socket)
+        let first = try root.ask("1S").packet
+        #expect(first.utf8.count <= 4096)
+        let cursor = try #require(first.split(separator: "\n").last?.split(separator: " "))
+        #expect(cursor.first == "more")
+        #expect(try root.ask("1S\(cursor[1])").packet.hasPrefix("1Skey "))
+        #expect(try root.ask("1Sno such name").status == "E")
+    }
+
+    @Test func openMetricsAreWellFormed() throws {
+        let daemon = try daemon()
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        let (status, metrics, _) = try tool(daemon, ["status", "--format", "openmetrics"])
+        #expect(status == 0)
+        #expect(metrics.hasSuffix("# EOF\n"))
+        #expect(
+            metrics.contains("keybroker_requests_total{verb=\"get\",decision=\"granted\",reason=\"permitted\"} 1\n"))
+        let file = try sandbox.write("metrics", metrics)
+        guard let promtool = installed("promtool") else { return print("skipped: promtool is not installed") }
+        let check = try Program.run("/bin/sh", ["-c", "\(promtool) check metrics < \(file) 2>&1"])
+        #expect(check.status == 0, "\(check.output)")
+        #expect(check.output.isEmpty)
+        // OpenMetrics is stricter than what promtool reads.
+        let parser = """
+            from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
+            print(sum(len(family.samples) for family in parse(open("\(file)").read())))
+            """
+        let parsed = try Program.run("/usr/bin/python3", ["-c", parser])
+        #expect(parsed.status == 0, "\(parsed.errors)")
+        #expect(Int(parsed.output.dropLast()) == metrics.split(separator: "\n").count { !$0.hasPrefix("#") })
+    }
+
+    @Test func aReloadReturnsWhenThePolicyIsInForce() throws {
+        let daemon = try daemon()
+        let before = try status(daemon)["policy"] as? String
+        try sandbox.write("policy", "key k \(sandbox["key"])\npermit 61002 key k\n")
+        let (outcome, output, errors) = try tool(daemon, ["reload"])
+        #expect(outcome == 0, "\(errors)")
+        let now = try #require(try status(daemon)["policy"] as? String)
+        #expect(now != before)
+        #expect(output == "in force: 1 key, 1 permission; policy \(now)\n")
+        #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "D")
+    }
+
+    @Test func aFaultyPolicyIsNotEvenAskedFor() throws {
+        let daemon = try daemon()
+        let before = try status(daemon)["policy"] as? String
+        try sandbox.write("policy", "key k \(sandbox["key"])\npermit 61002 kee k\n")
+        let (outcome, output, errors) = try tool(daemon, ["reload"])
+        #expect(outcome == 78)
+        #expect(output.isEmpty)
+        #expect(errors.contains("policy:2:14: error: unknown word 'kee'"), "\(errors)")
+        #expect(errors.contains("the old one stays in force"))
+        #expect(try status(daemon)["policy"] as? String == before)
+        #expect(try daemon.records().contains { $0["event"] as? String == "reload" } == false)
+    }
+
+    /// What only the daemon sees: it is not root, and here not even its group may read the file.
+    @Test func whatTheDaemonRejectsIsToldWithItsReasons() throws {
+        let daemon = try daemon()
+        try sandbox.write("policy", "nonsense\n")
+        #expect(try daemon.reload().contains("stays in force"))
+        let said = try status(daemon)
+        #expect(said["last-reload"] as? String == "rejected")
+        #expect(said["reloads-rejected"] as? Int == 1)
+        let faults = try #require(said["last-reload-faults"] as? [String])
+        #expect(faults.first?.contains("policy:1:1: error: unknown statement 'nonsense'") == true)
+        try sandbox.write("policy", "key k \(sandbox["key"])\n")
+        #expect(try tool(daemon, ["reload"]).status == 0)
+        #expect(try status(daemon)["last-reload"] as? String == "applied")
+        #expect((try status(daemon)["last-reload-faults"] as? [String])?.isEmpty == true)
+    }
+
+    @Test func whoeverMayNotIsTurnedAway() throws {
+        let daemon = try daemon()
+        let (status, output, errors) = try Program.run(
+            installed("setpriv") ?? "setpriv",
+            [
+                "--reuid", "61001", "--regid", "61001", "--clear-groups", Program.built("keybroker"), "reload",
+                "--socket", daemon.socket,
+            ])
+        #expect(status == 77)
+        #expect(output.isEmpty)
+        #expect(errors.contains("only root, and the account that the broker runs as"))
+        try daemon.stop()
+        #expect(try tool(daemon, ["reload"]).status == 69)
+        #expect(try tool(daemon, ["status"]).status == 69)
+    }
+}
