@@ -4,7 +4,8 @@ SHELL := /bin/bash
 SWIFT ?= swift
 
 # What the programs need to be built, what the demo uses besides, what the tests use besides.
-BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev
+BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev \
+	/usr/include/zlib.h:zlib1g-dev
 DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdextrautils ps:procps
 TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace git:git \
 	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
@@ -15,12 +16,16 @@ RELEASE := --configuration release --static-swift-stdlib --scratch-path .build-r
 # Arrows of Package.swift that an import does not keep to are errors.
 STRICT := --explicit-target-dependency-import-check error
 
-.PHONY: help build demo demo-serve test lint format clean
+# What the tool is measured beside.
+BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils
+
+.PHONY: help build demo demo-serve test bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
 	@echo 'make demo-serve   the same, and leaves it running'
 	@echo 'make test         runs all tests (as root for those under real uids)'
+	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
 	@echo 'make build        builds the programs into .build-release/release'
 	@echo 'make lint, make format, make clean'
 
@@ -40,6 +45,10 @@ test: lint
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
 	$(SWIFT) test --skip-build
+
+bench: build
+	@.ci/install-packages $(BENCH_PACKAGES)
+	Tests/Benchmarks/admin-desk .build-release/release
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

@@ -35,6 +35,7 @@ let package = Package(
             name: "CKernel",
             cSettings: [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
+        .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // The daemon, from the system calls up.
@@ -50,12 +51,17 @@ let package = Package(
             name: "keybrokerd", dependencies: ["Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
             swiftSettings: strict),
 
+        // Those who read what it wrote.
+        .target(name: "Gzip", dependencies: ["CZlib", "Kernel"], swiftSettings: strict),
+        .target(
+            name: "AuditReading", dependencies: ["Audit", "Gzip", "Policy", "Wire", "Kernel"], swiftSettings: strict),
+
         // Those who ask.
         .target(name: "KeyBrokerClient", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel",
+                "KeyBrokerClient", "AuditReading", "PolicyLoading", "Policy", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -71,6 +77,12 @@ let package = Package(
             name: "PolicyTests", dependencies: ["Policy", "Wire", "TestSupport"], exclude: ["Golden"],
             swiftSettings: strict),
         .testTarget(name: "AuditTests", dependencies: ["Audit", "Kernel", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "AuditReadingTests",
+            dependencies: [
+                "AuditReading", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel", "TestSupport",
+            ],
+            swiftSettings: strict),
         .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "BrokerTests", dependencies: ["Broker", "Audit", "Kernel", "Wire"], swiftSettings: strict),

@@ -6,18 +6,18 @@
 internal import Kernel
 
 /// The hash that a record ends with: 64 lower-case hexadecimal digits, as ASCII.
-struct Link: Equatable, Sendable {
-    let digits: [UInt8]
+package struct Link: Equatable, Sendable {
+    package let digits: [UInt8]
 
     /// Before the first record: 64 zeros.
-    static let beginning = Link(digits: [UInt8](repeating: UInt8(ascii: "0"), count: SHA256.hexLength))
+    package static let beginning = Link(digits: [UInt8](repeating: UInt8(ascii: "0"), count: SHA256.hexLength))
 
     /// The link of a record: SHA-256 of the link before it, as ASCII, and of the record's bytes up to,
     /// but not including, `,"chain":`.
-    func next(over record: some Collection<UInt8>) -> Link {
+    package func next(over record: ArraySlice<UInt8>) -> Link {
         var hash = SHA256()
         hash.update(digits)
-        hash.update(Array(record))
+        hash.update(record)
         return Link(digits: hash.finish())
     }
 
@@ -30,17 +30,17 @@ struct Link: Equatable, Sendable {
     private static let firstField = Array(#"{"seq":"#.utf8)
 
     /// A line of a log taken apart: nil where it has not the form of a record.
-    struct Taken {
-        let number: UInt64
-        let link: Link
+    package struct Taken {
+        package let number: UInt64
+        package let link: Link
         /// What the link is over.
-        let record: ArraySlice<UInt8>
+        package let record: ArraySlice<UInt8>
         /// The link that the file before this one ended with.
-        let previous: Link?
+        package let previous: Link?
     }
 
     /// `line` is without its line feed.
-    static func taken(from line: ArraySlice<UInt8>) -> Taken? {
+    package static func taken(from line: ArraySlice<UInt8>) -> Taken? {
         let tailLength = opening.count + SHA256.hexLength + 2
         guard line.count > tailLength + firstField.count, line.starts(with: firstField) else { return nil }
         let record = line.dropLast(tailLength)

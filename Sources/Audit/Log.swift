@@ -101,7 +101,7 @@ package final class AuditLog {
         staged.number += 1
         let previous = staged.beginsFile ? staged.link.digits : nil
         let bytes = record.line(number: staged.number, time: .now, previous: previous)
-        staged.link = staged.link.next(over: bytes)
+        staged.link = staged.link.next(over: bytes[...])
         staged.beginsFile = false
         waiting.append(contentsOf: staged.link.closing(bytes))
         return staged.number

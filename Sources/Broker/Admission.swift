@@ -46,11 +46,9 @@ extension Broker {
         return busy(Reason.descriptorsExhausted, milliseconds: Limits.busyMilliseconds, record, client)
     }
 
-    /// Ids that the kernel cannot express here are nobody's.
     private func caller(_ peer: Peer) -> Caller {
         Caller(
-            uid: peer.uid == overflow.uid || peer.uid == .max ? nil : peer.uid,
-            groups: ([peer.gid] + peer.groups).filter { $0 != overflow.gid && $0 != .max },
-            unit: peer.unit)
+            uid: peer.uid, gid: peer.gid, groups: peer.groups, unit: peer.unit,
+            unmapped: (overflow.uid, overflow.gid))
     }
 }

@@ -54,6 +54,9 @@ extension Failure {
     package static let connectionRefused = ECONNREFUSED
     package static let connectionReset = ECONNRESET
     package static let brokenPipe = EPIPE
+    package static let noMemory = ENOMEM
+    /// What was read is damaged or ends too early.
+    package static let badData = EBADMSG
 
     /// Whether the system ran out of something that comes back: the affected client is told to wait.
     package var isShortage: Bool {

@@ -23,27 +23,29 @@ internal import CCrypto
     // Safety: nothing else refers to the context.
     deinit { unsafe EVP_MD_CTX_free(context) }
 
-    package mutating func update(_ bytes: [UInt8]) {
-        // Safety: the call reads as many bytes as the array holds.
+    package mutating func update(_ bytes: [UInt8]) { update(bytes[...]) }
+
+    package mutating func update(_ bytes: ArraySlice<UInt8>) {
+        // Safety: the call reads as many bytes as the slice holds.
         let done = unsafe bytes.withUnsafeBufferPointer { bytes in
             unsafe EVP_DigestUpdate(context, bytes.baseAddress, bytes.count)
         }
         precondition(done == 1, "EVP_DigestUpdate failed")
     }
 
-    /// The digest of all that was fed, as 64 lower-case hexadecimal digits; the value starts anew.
-    package mutating func finish() -> [UInt8] {
+    /// The digest of all that was fed, as 64 lower-case hexadecimal digits.
+    package consuming func finish() -> [UInt8] {
         var digest = [UInt8](repeating: 0, count: 32)
         // Safety: a SHA-256 is 32 bytes, the room there is.
-        let done = unsafe EVP_DigestFinal_ex(context, &digest, nil) == 1
-        precondition(done && (unsafe EVP_DigestInit_ex(context, EVP_sha256(), nil)) == 1, "EVP_DigestFinal_ex failed")
-        let digits: [UInt8] = Array("0123456789abcdef".utf8)
-        var text: [UInt8] = []
-        text.reserveCapacity(Self.hexLength)
-        for byte in digest {
-            text.append(digits[Int(byte >> 4)])
-            text.append(digits[Int(byte & 15)])
+        let done = unsafe EVP_DigestFinal_ex(context, &digest, nil)
+        precondition(done == 1, "EVP_DigestFinal_ex failed")
+        var text = [UInt8](repeating: 0, count: Self.hexLength)
+        for (index, byte) in digest.enumerated() {
+            text[2 * index] = Self.digit(byte >> 4)
+            text[2 * index + 1] = Self.digit(byte & 15)
         }
         return text
     }
+
+    private static func digit(_ value: UInt8) -> UInt8 { value < 10 ? 48 + value : 87 + value }
 }

@@ -202,7 +202,7 @@ extension TrustedOwners {
         }
     }
 
-    private func walk(to path: String, watchedBy watch: ChangeWatch?) throws(Distrust) -> Walk {
+    fileprivate func walk(to path: String, watchedBy watch: ChangeWatch? = nil) throws(Distrust) -> Walk {
         let path = try examining(path) { () throws(Failure) in try absolutePath(path) }
         let walk = try Walk(from: "/", owners: self, watch: watch)
         var links = 0
@@ -222,6 +222,32 @@ extension TrustedOwners {
             }
         }
         return walk
+    }
+}
+
+/// Checks many files of few directories: each directory is walked to once. Good for a moment, as nobody tells
+/// it of changes.
+package final class KnownFolders {
+    private let owners: TrustedOwners
+    private var walks: [Substring: Result<Walk, Distrust>] = [:]
+
+    package init(_ owners: TrustedOwners) { self.owners = owners }
+
+    /// Whether the file at `path` could be opened as trusted: what ``TrustedOwners/place(of:watchedBy:)`` says.
+    package func check(_ path: String) throws(Distrust) {
+        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
+            _ = try owners.place(of: path)
+            return
+        }
+        let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
+        let known = walks[folder] ?? Result { () throws(Distrust) in try owners.walk(to: String(folder)) }
+        walks[folder] = known
+        // A file of its own; what else it may be takes a walk to tell.
+        guard let status = try known.get().status(of: name), status.kind == .regular else {
+            _ = try owners.place(of: path)
+            return
+        }
+        try owners.checkFile(status, path)
     }
 }
 
@@ -307,6 +333,11 @@ private final class Walk {
         try here.handle.withNumber { number throws(Failure) in try directoryEntries("/proc/self/fd/\(number)") }
     }
 
+    /// What is in the directory where the walk ended, a symbolic link not followed; nil where it is not known.
+    func status(of name: String) -> FileStatus? {
+        status.kind == .directory ? try? here.handle.status(of: name) : nil
+    }
+
     /// The handle of the directory that the file is in.
     func takeParent() throws(Distrust) -> Descriptor {
         try examining(path) { () throws(Failure) in try here.handle.duplicate() }
@@ -314,6 +345,17 @@ private final class Walk {
 }
 
 extension Descriptor {
+    /// What an entry of a directory is, of which this is a handle. Calls `fstatat(2)`.
+    fileprivate borrowing func status(of name: String) throws(Failure) -> FileStatus {
+        var raw = stat()
+        let number = number
+        _ = try retrying("fstatat") {
+            // Safety: fstatat fills the one struct it is given.
+            unsafe fstatat(number, name, &raw, AT_SYMLINK_NOFOLLOW)
+        }
+        return FileStatus(raw)
+    }
+
     /// Where a symbolic link leads, of which this is a handle. Calls `readlinkat(2)`.
     fileprivate borrowing func linkTarget() throws(Failure) -> String {
         let number = number

@@ -54,7 +54,7 @@ public struct KeyBroker: Sendable {
 
     func key(_ name: String, _ patience: Patience) throws(KeyBrokerError) -> KeyDescriptor {
         guard let key = KeyName(name) else {
-            throw .invalidName(name, reason: KeyName.fault(in: Array(name.utf8)) ?? "not a key name")
+            throw .invalidName(name, reason: KeyName.fault(in: Array(name.utf8)[...]) ?? "not a key name")
         }
         var exchange = try exchange(.get(key), patience)
         guard case .granted(let decision) = exchange.answer.reply else { throw exchange.answer.error(asking: name) }

@@ -10,8 +10,8 @@ struct Grammar {
     private var diagnostics: [(order: Order, diagnostic: Diagnostic)] = []
     private var mentions: [Mention] = []
     private var permits: [Permit] = []
-    /// What `key` lines name, faulty ones included: a fault of theirs is not reported twice.
-    private var namedKeys: Set<KeyName> = []
+    /// What faulty `key` lines name: a fault of theirs is not reported twice.
+    private var faultyKeys: Set<KeyName> = []
     private var declarations: [Declaration] = []
     /// Where each bound of each identity was set; a nil identity is `each-user`.
     private var boundPlaces: [BoundOf: Place] = [:]
@@ -60,8 +60,10 @@ struct Grammar {
 
     mutating func read(_ text: PolicyText) {
         files.append(text)
+        let lines = text.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
+        policy.reserve(keys: lines.count { $0.first == UInt8(ascii: "k") })
         var number = 0
-        for bytes in text.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false) {
+        for bytes in lines {
             number += 1
             line = Line(file: files.count - 1, number: number, bytes: bytes)
             if bytes.count > Limits.policyLineBytes {
@@ -97,7 +99,8 @@ struct Grammar {
     private mutating func readKey(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let nameWord = try next(&words, "the key's name is missing")
         let name = keyName(nameWord)
-        if let name { namedKeys.insert(name) }
+        var isFaulty = true
+        defer { if isFaulty, let name { faultyKeys.insert(name) } }
         let sourceWord = try next(&words, "the path of the key's file is missing")
         let source = source(sourceWord)
         var files = source.map { [($0, sourceWord)] } ?? []
@@ -115,12 +118,13 @@ struct Grammar {
             return
         }
         policy.add(Key(name: name, source: source, certificate: certificate, place: place))
+        isFaulty = false
         declarations.append(Declaration(name: name, line: line, word: nameWord, sources: files))
     }
 
     private mutating func keyName(_ word: Word) -> KeyName? {
-        guard let fault = KeyName.fault(in: word.bytes) else { return KeyName(word.bytes) }
-        report("bad key name '\(word.text)': \(fault)", word)
+        if let name = KeyName(word.bytes) { return name }
+        report("bad key name '\(word.text)': \(KeyName.fault(in: word.bytes) ?? "")", word)
         return nil
     }
 
@@ -262,15 +266,22 @@ struct Grammar {
     // MARK: The whole
 
     /// What can be said only when every line is known.
-    mutating func finish() -> Reading {
+    /// - Parameter warns: whether to look for what is no fault, but not as its author will have meant it.
+    mutating func finish(warns: Bool) -> Reading {
         for permit in permits { policy.add(permit.rule) }
-        for mention in mentions where !namedKeys.contains(mention.name) {
+        for mention in mentions where !policy.declares(mention.name) && !faultyKeys.contains(mention.name) {
             line = mention.line
             report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
         }
-        warnOfUselessPermits()
         // Where a line is faulty, that nobody may get a key may only be for that.
         let isFaulty = diagnostics.contains { $0.diagnostic.severity == .error }
+        if warns { warn(isFaulty: isFaulty) }
+        let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
+        return Reading(policy: isFaulty ? nil : policy, diagnostics: all)
+    }
+
+    private mutating func warn(isFaulty: Bool) {
+        warnOfUselessPermits()
         for declaration in declarations {
             line = declaration.line
             if policy.rules[declaration.name] == nil, !isFaulty {
@@ -280,8 +291,6 @@ struct Grammar {
                 if let fault = surroundings.fault(source) { report(fault, word, .warning) }
             }
         }
-        let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
-        return Reading(policy: isFaulty ? nil : policy, diagnostics: all)
     }
 
     /// A permit adds nothing where another line gives the same to the same identity, without a unit or
@@ -291,7 +300,12 @@ struct Grammar {
             let key: KeyName
             let identity: Identity
         }
-        let groups = Dictionary(grouping: permits) { Subject(key: $0.rule.key, identity: $0.rule.identity) }
+        // Most keys have no two lines about the same identity, which is soon seen.
+        let suspects = Set(policy.rules.filter { $0.value.namesOneTwice }.keys)
+        if suspects.isEmpty { return }
+        let groups = Dictionary(grouping: permits.filter { suspects.contains($0.rule.key) }) {
+            Subject(key: $0.rule.key, identity: $0.rule.identity)
+        }
         for group in groups.values where group.count > 1 {
             let wide = group.first { $0.rule.unit == nil }
             for (index, permit) in group.enumerated() {
@@ -351,5 +365,13 @@ struct Grammar {
                 Order(file: line.file, line: line.number, column: column),
                 Diagnostic(severity, message, at: place, column: column, length: length, line: Array(line.bytes))
             ))
+    }
+}
+
+extension [Rule] {
+    /// Whether two of them are about the same identity.
+    fileprivate var namesOneTwice: Bool {
+        if count > 8 { return Set(map(\.identity)).count < count }
+        return indices.contains { index in self[..<index].contains { $0.identity == self[index].identity } }
     }
 }

@@ -85,6 +85,14 @@ package struct Policy: Equatable, Sendable {
 
     package init() {}
 
+    /// So many keys will be added.
+    mutating func reserve(keys count: Int) {
+        keys.reserveCapacity(keys.count + count)
+        rules.reserveCapacity(rules.count + count)
+    }
+
+    func declares(_ name: KeyName) -> Bool { keys.index(forKey: name) != nil }
+
     mutating func add(_ key: Key) { keys[key.name] = key }
 
     mutating func add(_ rule: Rule) {

@@ -48,8 +48,9 @@ package struct Reading {
 }
 
 /// Reads a policy from its files, which are one policy: a permit in one may be for a key of another.
-package func read(_ texts: [PolicyText], in surroundings: Surroundings) -> Reading {
+/// - Parameter warns: whether to look for what deserves a warning, which takes a while for a long policy.
+package func read(_ texts: [PolicyText], in surroundings: Surroundings, warns: Bool = true) -> Reading {
     var grammar = Grammar(surroundings)
     for text in texts { grammar.read(text) }
-    return grammar.finish()
+    return grammar.finish(warns: warns)
 }

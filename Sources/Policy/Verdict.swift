@@ -20,6 +20,14 @@ package struct Caller: Equatable, Sendable {
         self.unit = unit
     }
 
+    /// A caller as the kernel shows it. `unmapped`: the ids that it shows for all it cannot express here; they
+    /// are nobody's.
+    package init(uid: UInt32, gid: UInt32, groups: [UInt32], unit: String?, unmapped: (uid: UInt32, gid: UInt32)) {
+        self.init(
+            uid: uid == unmapped.uid || uid == .max ? nil : uid,
+            groups: ([gid] + groups).filter { $0 != unmapped.gid && $0 != .max }, unit: unit)
+    }
+
     /// The identities that lines can name this caller by.
     var identities: [Identity] {
         guard let uid else { return [] }

@@ -59,9 +59,9 @@ package struct PolicyFiles: Sendable {
     }
 
     /// Reads the policy.
-    /// - Parameter examinesKeys: whether to warn of key files that could not be handed out now, each of which
-    ///   is walked to.
-    package func load(distrusted: Distrusted = .isFault, examinesKeys: Bool = true) -> Loading {
+    /// - Parameter warns: whether to look for what deserves a warning, such as key files that could not be handed
+    ///   out now, each of which is walked to.
+    package func load(distrusted: Distrusted = .isFault, warns: Bool = true) -> Loading {
         var diagnostics: [Diagnostic] = []
         var texts: [PolicyText] = []
         var size = 0
@@ -77,7 +77,7 @@ package struct PolicyFiles: Sendable {
         if texts.isEmpty, diagnostics.isEmpty {
             diagnostics.append(Diagnostic(.error, "there is no *.policy file in it", file: paths.first ?? "the policy"))
         }
-        let reading = read(texts, in: surroundings(examinesKeys))
+        let reading = read(texts, in: surroundings(), warns: warns)
         diagnostics += reading.diagnostics
         guard let policy = reading.policy, !diagnostics.contains(where: { $0.severity == .error }) else {
             return Loading(loaded: nil, diagnostics: diagnostics)
@@ -138,19 +138,18 @@ package struct PolicyFiles: Sendable {
     }
 
     /// This machine, as a policy refers to it. Each account is looked up once.
-    private func surroundings(_ examinesKeys: Bool) -> Surroundings {
+    private func surroundings() -> Surroundings {
         let users = Memory { name throws(Failure) in try Accounts.user(named: name)?.uid }
         let groups = Memory { name throws(Failure) in try Accounts.gid(ofGroup: name) }
-        let owners = owners
+        let folders = KnownFolders(owners)
         return Surroundings(
             overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
             fault: { source in
-                guard examinesKeys else { return nil }
                 guard let path = source.path() else {
                     return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
                 }
                 do throws(Distrust) {
-                    _ = try owners.place(of: path)
+                    try folders.check(path)
                     return nil
                 } catch {
                     switch error.kind {

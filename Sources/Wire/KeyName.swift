@@ -10,13 +10,13 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
     package static let longest = 63
 
     /// Nil where the bytes are no key name.
-    package init?(_ bytes: some Collection<UInt8>) {
-        guard let first = bytes.first, bytes.count <= Self.longest else { return nil }
-        guard Self.isAlphanumeric(first), bytes.allSatisfy(Self.mayAppear) else { return nil }
+    package init?(_ bytes: ArraySlice<UInt8>) {
+        guard let first = bytes.first, bytes.count <= Self.longest, Self.isAlphanumeric(first) else { return nil }
+        for byte in bytes where !Self.mayAppear(byte) { return nil }
         description = String(decoding: bytes, as: UTF8.self)
     }
 
-    package init?(_ text: String) { self.init(Array(text.utf8)) }
+    package init?(_ text: String) { self.init(Array(text.utf8)[...]) }
 
     private static func isAlphanumeric(_ byte: UInt8) -> Bool {
         (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
@@ -27,7 +27,7 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
     }
 
     /// What is wrong with `text` as a name, as a sentence for whoever wrote it; nil where nothing is.
-    package static func fault(in text: some Collection<UInt8>) -> String? {
+    package static func fault(in text: ArraySlice<UInt8>) -> String? {
         if KeyName(text) != nil { return nil }
         if text.isEmpty { return "a key name is missing" }
         if text.count > longest { return "a key name has at most \(longest) characters, this one \(text.count)" }

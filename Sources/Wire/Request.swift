@@ -48,8 +48,8 @@ package enum Request: Equatable, Sendable {
     private static let protocolVersion = UInt8(ascii: "1")
 
     /// Takes a packet apart. One newline at its end is ignored, so that a person can type a request.
-    package init(_ packet: some BidirectionalCollection<UInt8>) throws(Malformed) {
-        let bytes = packet.last == UInt8(ascii: "\n") ? packet.dropLast() : packet[...]
+    package init(_ packet: ArraySlice<UInt8>) throws(Malformed) {
+        let bytes = packet.last == UInt8(ascii: "\n") ? packet.dropLast() : packet
         guard let first = bytes.first else { throw .empty }
         guard first == Self.protocolVersion else { throw .unknownVersion }
         guard let verb = bytes.dropFirst().first else { throw .unknownVerb }
@@ -74,6 +74,8 @@ package enum Request: Equatable, Sendable {
         default: throw .unknownVerb
         }
     }
+
+    package init(_ packet: [UInt8]) throws(Malformed) { try self.init(packet[...]) }
 
     /// The packet that asks for it.
     package var packet: [UInt8] {

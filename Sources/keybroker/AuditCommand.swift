@@ -1,73 +1,113 @@
-// keybroker audit: what an auditor asks of the log, without the daemon.
+// keybroker audit: what an auditor asks of the log, without the daemon; and what its commands share.
 //
-// Must never believe a record that it did not verify, nor print what came from outside unescaped.
+// Must never show a record as good that did not verify, nor print what came from outside unescaped.
 
 internal import ArgumentParser
-internal import Audit
+internal import AuditReading
 internal import Kernel
+internal import Policy
 internal import Wire
 
 struct AuditCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "audit", abstract: "Reads the audit log.", subcommands: [AuditVerify.self])
+        commandName: "audit", abstract: "Reads the audit log.",
+        discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
+        subcommands: [AuditShow.self, AuditSummary.self, AuditVerify.self])
 }
 
-struct AuditVerify: ParsableCommand {
-    static let configuration = CommandConfiguration(
-        commandName: "verify", abstract: "Proves that nobody changed the log.",
-        discussion: """
-            Follows the chain over all records and files, tells the first record that is wrong, and prints the head of \
-            the chain. Keep that elsewhere, and check the log against it with --expect: a log that was cut at its end is \
-            only noticed so. Exit status: 0 where all is as it was written, 74 where it is not or cannot be read.
-            """)
-
-    @Argument(
-        help: ArgumentHelp(
-            "The files of the log, oldest first (default: the daemon's, with those rotated away from it).",
-            valueName: "path"))
-    var paths: [String] = []
+/// Which log is asked about.
+struct AuditOptions: ParsableArguments {
+    static let standardPath = "/var/log/keybroker/audit.jsonl"
 
     @Option(
-        name: .customLong("audit"), help: ArgumentHelp("The same; may be repeated.", valueName: "path"))
+        name: .customLong("audit"),
+        help: ArgumentHelp(
+            "A file of the log, plain or gzip; may be repeated (default: the daemon's, with those rotated away from it).",
+            valueName: "path"),
+        completion: .file())
     var logs: [String] = []
 
-    @Option(help: ArgumentHelp("A head of the chain that was kept: it must be in the log.", valueName: "head"))
-    var expect: String?
+    /// The files, oldest first, or the end of the program.
+    func files(_ others: [String] = []) throws(ExitCode) -> [String] {
+        let given = logs + others
+        do throws(Failure) {
+            guard given.isEmpty else { return try LogFiles(named: given).paths }
+            let files = try LogFiles(of: Self.standardPath)
+            for name in files.unreadable {
+                StandardStream.error.writeLine(
+                    "keybroker: \(printable(name)) is compressed in a way that is not read here: decompress it, "
+                        + "and name all files")
+            }
+            return files.paths
+        } catch { throw fail(printable(error.description), status: 74) }
+    }
+}
 
-    func run() throws {
-        let files = try files()
-        var verifier = Verifier(expected: expect)
-        for file in files {
-            do { try verifier.verify(file) } catch { throw fail(printable(error.description), status: 74) }
-        }
-        let since: UInt64?
-        do { since = try verifier.recordsSinceExpected() } catch {
-            throw fail(printable(error.description), status: 74)
-        }
-        guard let first = verifier.firstNumber else { throw fail("the log is empty", status: 74) }
-        try output(
-            line:
-                "\(counted(verifier.records, "record")), \(first) to \(verifier.lastNumber), in \(counted(files.count, "file"))"
-        )
-        if verifier.beginsAfterAnother {
-            try output(line: "begins after record \(first - 1), of a file that was not given")
-        }
-        if let since { try output(line: "the expected head is in it, with \(counted(Int(since), "record")) after it") }
-        try output(line: "head \(verifier.head)")
+/// From when to when.
+struct PeriodOptions: ParsableArguments {
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Only records from then on: \(Moment.forms).", valueName: "time"))
+    var since: String?
+
+    @Option(
+        parsing: .unconditional,
+        help: ArgumentHelp("Only records before then; with a day, to its end.", valueName: "time"))
+    var until: String?
+
+    /// The moments, or the end of the program.
+    func period() throws(ExitCode) -> (since: WallTime?, until: WallTime?) {
+        let now = WallTime.now
+        return (try moment(since, "--since", now)?.begin, try moment(until, "--until", now)?.end)
     }
 
-    private func files() throws(ExitCode) -> [String] {
-        let given = logs + paths
-        if !given.isEmpty { return given }
-        let path = "/var/log/keybroker/audit.jsonl"
-        do throws(Failure) {
-            let (files, compressed) = try logFiles(of: path)
-            for name in compressed {
+    private func moment(_ text: String?, _ option: String, _ now: WallTime) throws(ExitCode) -> Moment? {
+        guard let text else { return nil }
+        guard let moment = Moment(text, now: now) else {
+            throw fail("\(option): '\(printable(text))' is no time; write \(Moment.forms)", status: 64)
+        }
+        return moment
+    }
+}
+
+extension LogReader {
+    /// Every record of the log. What is wrong with it is told once, at its place; what follows is read all the
+    /// same, and the caller ends with `endOfLog`.
+    ///
+    /// - Parameter last: the last field that is wanted of it.
+    mutating func nextRecord(upTo last: LoggedRecord.Field = .chain) throws(ExitCode) -> LoggedRecord? {
+        while true {
+            let hadFault = fault != nil
+            let line: [UInt8]?
+            do throws(Unverified) { line = try next() } catch { throw fail(printable(error.description), status: 74) }
+            if !hadFault, let fault {
                 StandardStream.error.writeLine(
-                    "keybroker: \(printable(name)) is compressed, which cannot be read yet: decompress it and name all files"
-                )
+                    "keybroker: \(printable(fault.description)); from here on nothing is verified")
             }
-            return files
-        } catch { throw fail(printable(error.description), status: 74) }
+            guard let line else { return nil }
+            if let record = LoggedRecord(line, upTo: last) { return record }
+        }
+    }
+
+    /// Ends the program where the log is not as it was written.
+    borrowing func endOfLog() throws(ExitCode) {
+        if fault != nil { throw ExitCode(74) }
+    }
+}
+
+/// Names beside numbers, as this machine knows them now. Each is looked up once.
+final class Names {
+    private var known: [UInt32: String?] = [:]
+
+    /// `www-data(33)`; the name that the log has comes first, as it is of its time.
+    func user(_ uid: UInt32, logged: String?) -> String {
+        (logged ?? name(uid)).map { "\($0)(\(uid))" } ?? String(uid)
+    }
+
+    private func name(_ uid: UInt32) -> String? {
+        if let name = known[uid] { return name }
+        let name = (try? Accounts.user(numbered: uid))?.name
+        known[uid] = .some(name)
+        return name
     }
 }

@@ -11,7 +11,9 @@ struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "Looks after the policy.",
         discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
-        subcommands: [PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyDiff.self, PolicyTest.self])
+        subcommands: [
+            PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyDiff.self, PolicyTest.self, PolicyReplay.self,
+        ])
 }
 
 /// Which policy is asked about.
@@ -27,7 +29,7 @@ struct PolicyOptions: ParsableArguments {
 
     /// The policy of `paths`, or the end of the program with all that is wrong with it.
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
-        let loading = loading(paths, examinesKeys: false)
+        let loading = loading(paths, warns: false)
         if let loaded = loading.loaded { return loaded }
         for diagnostic in loading.diagnostics where diagnostic.severity == .error {
             for line in diagnostic.lines { StandardStream.error.writeLine(line) }
@@ -37,11 +39,11 @@ struct PolicyOptions: ParsableArguments {
 
     /// A policy that is being written lies where its author may write; the daemon's own must be as the
     /// daemon wants it.
-    static func loading(_ paths: [String], examinesKeys: Bool = true) -> Loading {
+    static func loading(_ paths: [String], warns: Bool = true) -> Loading {
         let owners = TrustedOwners.now
         return paths.isEmpty
-            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load(examinesKeys: examinesKeys)
-            : PolicyFiles(paths, owners: owners).load(distrusted: .isWarning, examinesKeys: examinesKeys)
+            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load(warns: warns)
+            : PolicyFiles(paths, owners: owners).load(distrusted: .isWarning, warns: warns)
     }
 }
 

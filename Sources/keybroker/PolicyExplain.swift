@@ -28,7 +28,7 @@ struct PolicyExplain: ParsableCommand {
     func run() throws {
         let policy = try options.load().policy
         guard let name = KeyName(key) else {
-            throw fail("--key: \(KeyName.fault(in: Array(key.utf8)) ?? "not a key name")", status: 64)
+            throw fail("--key: \(KeyName.fault(in: Array(key.utf8)[...]) ?? "not a key name")", status: 64)
         }
         let found: Caller?
         do throws(Failure) { found = try caller(user, unit: unit) } catch {

@@ -121,7 +121,7 @@ struct FuzzTests {
             var record = Record(.request)
             record.detail = "text"
             let bytes = record.line(number: number, time: WallTime(seconds: 0, nanoseconds: 0), previous: nil)
-            link = link.next(over: bytes)
+            link = link.next(over: bytes[...])
             lines += String(decoding: link.closing(bytes), as: UTF8.self)
         }
         fuzz([lines]) { bytes in

@@ -19,8 +19,8 @@ struct KeyNameTests {
     }
 
     @Test func faultsAreSentences() {
-        #expect(KeyName.fault(in: Array("web".utf8)) == nil)
+        #expect(KeyName.fault(in: Array("web".utf8)[...]) == nil)
         #expect(KeyName.fault(in: []) == "a key name is missing")
-        #expect(KeyName.fault(in: Array("Web".utf8))?.contains("a-z") == true)
+        #expect(KeyName.fault(in: Array("Web".utf8)[...])?.contains("a-z") == true)
     }
 }

@@ -112,6 +112,17 @@ int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(const char *path);
 
+// ---- local time -----------------------------------------------------------------------------
+
+struct ck_local_time {
+    int year, month, day, hour, minute, second;
+    int offset;  // seconds east of UTC
+};
+// localtime_r(3).
+int ck_local_time(int64_t seconds, struct ck_local_time *time);
+// mktime(3): the moment, in *seconds, and the date made a true one; the zone's rules say what the offset is.
+int ck_moment(struct ck_local_time *time, int64_t *seconds);
+
 // ---- the process ----------------------------------------------------------------------------
 
 enum { ck_cap_dac_read_search = 2 };

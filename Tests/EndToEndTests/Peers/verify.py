@@ -1,10 +1,13 @@
-"""Verifies the chain of audit logs, oldest first: verify.py FILE... It was written from the contract alone."""
-import hashlib, json, sys
+"""Verifies the chain of audit logs, oldest first: verify.py FILE... It was written from
+keybroker-audit(5) alone."""
+import gzip, hashlib, json, sys
 
 chain, number = "0" * 64, 0
 for path in sys.argv[1:]:
     with open(path, "rb") as log:
         content = log.read()
+    if content.startswith(b"\x1f\x8b"):
+        content = gzip.decompress(content)
     if not content.endswith(b"\n"):
         sys.exit("%s: the last line is not whole" % path)
     for index, line in enumerate(content[:-1].split(b"\n")):

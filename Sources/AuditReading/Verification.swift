@@ -3,7 +3,7 @@
 //
 // Must never pass over a record that it did not check, nor go on after the first that is wrong.
 
-package import Kernel
+internal import Audit
 
 /// A log that is not what was written, or cannot be read.
 package struct Unverified: Error, Equatable, CustomStringConvertible {
@@ -15,8 +15,8 @@ package struct Unverified: Error, Equatable, CustomStringConvertible {
     package let description: String
 }
 
-/// Verifies the files of a log, oldest first.
-package struct Verifier: ~Copyable {
+/// Verifies the records of a log, oldest first.
+package struct Verifier {
     /// How many records were verified.
     package private(set) var records = 0
     package private(set) var firstNumber: UInt64?
@@ -33,21 +33,6 @@ package struct Verifier: ~Copyable {
     /// The last link: what is to be kept elsewhere.
     package var head: String { String(decoding: link.digits, as: UTF8.self) }
 
-    /// Verifies the next file.
-    package mutating func verify(_ path: String) throws(Unverified) {
-        var reader = try Self.reading { () throws(Failure) in try LineReader(path, longest: Record.longest) }
-        var line = 0
-        while let next = try Self.reading({ () throws(Failure) in try reader.next() }) {
-            line += 1
-            let place = "\(path):\(line)"
-            switch next {
-            case .whole(let bytes): try verify(bytes[...], isFirst: line == 1, place)
-            case .unfinished: throw Unverified(kind: .cut, description: "\(place): the last line is cut off at its end")
-            case .tooLong: throw Unverified(kind: .notARecord, description: "\(place): not a record: it is too long")
-            }
-        }
-    }
-
     /// After the last file: whether the expected head was met, and how many records came after it.
     package func recordsSinceExpected() throws(Unverified) -> UInt64? {
         guard let expected else { return nil }
@@ -61,9 +46,12 @@ package struct Verifier: ~Copyable {
         return lastNumber - expectedAt
     }
 
-    private mutating func verify(_ bytes: ArraySlice<UInt8>, isFirst: Bool, _ place: String) throws(Unverified) {
+    /// Verifies the next record: its line without the line feed. `isFirst`: of its file.
+    mutating func verify(
+        _ bytes: ArraySlice<UInt8>, isFirst: Bool, _ place: @autoclosure () -> String
+    ) throws(Unverified) {
         guard let record = Link.taken(from: bytes) else {
-            throw Unverified(kind: .notARecord, description: "\(place): not a record of this log")
+            throw Unverified(kind: .notARecord, description: "\(place()): not a record of this log")
         }
         let number = record.number
         if records == 0 {
@@ -75,57 +63,28 @@ package struct Verifier: ~Copyable {
         } else if isFirst, let previous = record.previous, previous != link {
             throw Unverified(
                 kind: .missing,
-                description: "\(place): does not go on where the file before it ended: a file is missing")
+                description: "\(place()): does not go on where the file before it ended: a file is missing")
         }
         if number > lastNumber + 1 {
             let gap =
                 number == lastNumber + 2
                 ? "record \(lastNumber + 1) is" : "records \(lastNumber + 1) to \(number - 1) are"
-            throw Unverified(kind: .missing, description: "\(place): \(gap) missing before record \(number)")
+            throw Unverified(kind: .missing, description: "\(place()): \(gap) missing before record \(number)")
         }
         if number <= lastNumber {
             throw Unverified(
                 kind: .inserted,
-                description: "\(place): record \(number) stands behind record \(lastNumber): it was put in")
+                description: "\(place()): record \(number) stands behind record \(lastNumber): it was put in")
         }
         guard link.next(over: record.record) == record.link else {
             throw Unverified(
                 kind: .changed,
                 description:
-                    "\(place): record \(number) was changed, or the one before it was: the chain does not match")
+                    "\(place()): record \(number) was changed, or the one before it was: the chain does not match")
         }
         link = record.link
         lastNumber = number
         records += 1
         if let expected, link.digits == expected { expectedAt = number }
     }
-
-    private static func reading<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Unverified) -> R {
-        do { return try body() } catch { throw Unverified(kind: .unreadable, description: error.description) }
-    }
-}
-
-/// The files of the log at `path`, oldest first: those beside it whose names begin with its own, as rotation
-/// leaves them, and itself. Compressed ones are named apart: they cannot be read.
-package func logFiles(of path: String) throws(Failure) -> (files: [String], compressed: [String]) {
-    let absolute = try absolutePath(path)
-    guard let slash = absolute.lastIndex(of: "/") else { return ([path], []) }
-    let (directory, name) = (absolute[..<slash], absolute[absolute.index(after: slash)...])
-    let beside = try directoryEntries(directory.isEmpty ? "/" : String(directory)).filter {
-        $0.hasPrefix(name) && $0 != name
-    }
-    var numbered: [(number: UInt64, path: String)] = []
-    var compressed: [String] = []
-    for entry in beside {
-        let candidate = "\(directory)/\(entry)"
-        if [".gz", ".xz", ".bz2", ".zst"].contains(where: entry.hasSuffix) {
-            compressed.append(candidate)
-            continue
-        }
-        var reader = try LineReader(candidate, longest: Record.longest)
-        if case .whole(let line)? = try reader.next(), let record = Link.taken(from: line[...]) {
-            numbered.append((record.number, candidate))
-        }
-    }
-    return (numbered.sorted { $0.number < $1.number }.map(\.path) + [absolute], compressed)
 }

@@ -1,0 +1,128 @@
+// Reading a log from its first file to its last, each record verified as it comes.
+//
+// Must never hand out a record that does not verify without having said so.
+
+internal import Audit
+internal import Kernel
+
+/// The records of a log, oldest first.
+package struct LogReader: ~Copyable {
+    /// What was verified so far.
+    package private(set) var verifier: Verifier
+    /// The first thing that was wrong, where the reader goes on after it; nothing after that is verified.
+    package private(set) var fault: Unverified?
+    private let goesOn: Bool
+    /// The log whose end is waited for.
+    private let followed: String?
+    private var files: ArraySlice<String>
+    private var current: LineReader<LogBytes>?
+    private var isOpen = false
+    private var identity: FileStatus?
+    private var path = ""
+    private var line = 0
+
+    /// - Parameters:
+    ///   - expected: a chain value that was kept elsewhere, to be found in the log.
+    ///   - goesOn: whether to read on after something that is wrong. Else `next` throws it.
+    ///   - follows: whether more may come to the last file, which may be rotated away.
+    package init(_ files: [String], expecting expected: String? = nil, goesOn: Bool = false, follows: Bool = false) {
+        verifier = Verifier(expected: expected)
+        self.goesOn = goesOn
+        self.files = files[...]
+        followed = follows ? files.last : nil
+    }
+
+    /// The next record's line; nil at the end, for now where the log is followed.
+    package mutating func next() throws(Unverified) -> [UInt8]? {
+        while true {
+            if isOpen {
+                if let line = try nextLine() { return line }
+                guard let followed, files.isEmpty else {
+                    close()
+                    continue
+                }
+                guard isRotated(followed) else { return nil }
+                // What came between the last look and the change.
+                if let line = try nextLine() { return line }
+                guard try turn(to: followed) else { return nil }
+            }
+            guard let path = files.popFirst() else { return nil }
+            try open(path)
+        }
+    }
+
+    private mutating func open(_ path: String) throws(Unverified) {
+        (self.path, line) = (path, 0)
+        do throws(Failure) {
+            let bytes = try LogBytes.opened(path)
+            identity = bytes.identity
+            current = LineReader(bytes, longest: Record.longest)
+            isOpen = true
+        } catch { try note(Unverified(kind: .unreadable, description: error.description)) }
+    }
+
+    private mutating func close() {
+        current = nil
+        isOpen = false
+    }
+
+    private mutating func nextLine() throws(Unverified) -> [UInt8]? {
+        let isLast = followed != nil && files.isEmpty
+        let next: LineReader<LogBytes>.Line?
+        do throws(Failure) { next = try current?.next(mayGrow: isLast) } catch {
+            try note(Unverified(kind: .unreadable, description: error.description))
+            return nil
+        }
+        guard let next else { return nil }
+        line += 1
+        switch next {
+        case .whole(let bytes):
+            if fault == nil {
+                // Copied, as the verifier is changed meanwhile.
+                let (path, line) = (path, line)
+                do throws(Unverified) {
+                    try verifier.verify(bytes[...], isFirst: line == 1, "\(path):\(line)")
+                } catch {
+                    try note(error)
+                }
+            }
+            return bytes
+        case .unfinished:
+            try note(Unverified(kind: .cut, description: "\(place): the last line is cut off at its end"))
+        case .tooLong:
+            try note(Unverified(kind: .notARecord, description: "\(place): not a record: it is too long"))
+        }
+        return nil
+    }
+
+    private var place: String { "\(path):\(line)" }
+
+    private mutating func note(_ fault: Unverified) throws(Unverified) {
+        if !goesOn { throw fault }
+        if self.fault == nil { self.fault = fault }
+    }
+
+    // MARK: Following
+
+    /// Whether another file has taken the name of the one that was read to its end, and has a record: then
+    /// the writer has left the old one for good.
+    private func isRotated(_ path: String) -> Bool {
+        guard let now = (try? statusFollowing(path)) ?? nil, now.size > 0, let identity else { return false }
+        return now.device != identity.device || now.inode != identity.inode
+    }
+
+    /// Goes on with the files that came after the last record. More than one rotation may have gone by.
+    private mutating func turn(to path: String) throws(Unverified) -> Bool {
+        let last = verifier.lastNumber
+        do throws(Failure) {
+            let later = try LogFiles(of: path).files.filter { $0.first > last }
+            guard !later.isEmpty else { return false }
+            files = later.map(\.path)[...]
+            close()
+            return true
+        } catch {
+            try note(Unverified(kind: .unreadable, description: error.description))
+            return false
+        }
+    }
+}

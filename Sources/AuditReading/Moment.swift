@@ -1,0 +1,73 @@
+// Times as people write them: `today`, `-2h`, `2026-11-23`, `13:30`, RFC 3339.
+//
+// Must never guess: what is not one of the forms is an error that names them.
+
+package import Kernel
+
+/// A moment, or a day, that somebody named.
+package struct Moment: Equatable, Sendable {
+    package let begin: WallTime
+    /// After it; the same as `begin` but for a day.
+    package let end: WallTime
+
+    /// What can be written, for messages.
+    package static let forms =
+        "now, today, yesterday, -2h (s, m, h, d or w), 2026-11-23, '2026-11-23 13:30', 13:30, or RFC 3339"
+
+    /// Nil where `text` is none of the forms. Days and times of day are local, but for RFC 3339, which says.
+    package init?(_ text: String, now: WallTime) {
+        let today = now.localDay
+        let words = text.split(separator: " ", omittingEmptySubsequences: false)
+        if text == "now" {
+            (begin, end) = (now, now)
+        } else if let day = Self.day(text, today) {
+            guard let first = day.begin, let next = day.next.begin else { return nil }
+            (begin, end) = (first, next)
+        } else if let seconds = Self.ago(text) {
+            begin = WallTime(seconds: now.seconds - seconds, nanoseconds: now.nanoseconds)
+            end = begin
+        } else if words.count <= 2, let time = words.last,
+            let day = words.count == 1 ? today : Self.day(words[0], today),
+            let moment = Self.time(time).flatMap({ day.moment(hour: $0, minute: $1, second: $2) })
+        {
+            (begin, end) = (moment, moment)
+        } else if let moment = WallTime(rfc3339: text) {
+            (begin, end) = (moment, moment)
+        } else {
+            return nil
+        }
+    }
+
+    private static func day(_ text: some StringProtocol, _ today: LocalDay) -> LocalDay? {
+        if text == "today" { return today }
+        if text == "yesterday" { return today.previous }
+        let parts = text.split(separator: "-", omittingEmptySubsequences: false)
+        guard parts.count == 3, parts.map(\.utf8.count) == [4, 2, 2] else { return nil }
+        let numbers = parts.compactMap { decimal($0) }
+        return numbers.count == 3 ? LocalDay(year: numbers[0], month: numbers[1], day: numbers[2]) : nil
+    }
+
+    /// `-90s`, `-2h`: in seconds.
+    private static func ago(_ text: String) -> Int? {
+        let units: [Character: Int] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800]
+        guard text.first == "-", let last = text.last, let unit = units[last],
+            let number = decimal(text.dropFirst().dropLast()), number <= 1_000_000
+        else { return nil }
+        return number * unit
+    }
+
+    /// `13:30` or `13:30:15`.
+    private static func time(_ text: Substring) -> (Int, Int, Int)? {
+        let parts = text.split(separator: ":", omittingEmptySubsequences: false)
+        guard (2...3).contains(parts.count), parts.allSatisfy({ $0.utf8.count == 2 }) else { return nil }
+        let numbers = parts.compactMap { decimal($0) }
+        guard numbers.count == parts.count, numbers[0] < 24, numbers[1] < 60 else { return nil }
+        let second = numbers.count == 3 ? numbers[2] : 0
+        return second < 60 ? (numbers[0], numbers[1], second) : nil
+    }
+
+    private static func decimal(_ text: some StringProtocol) -> Int? {
+        guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
+        return Int(text)
+    }
+}

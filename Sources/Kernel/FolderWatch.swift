@@ -1,0 +1,31 @@
+// Waiting until something happens in a directory: a file in it grows, comes, goes or gets another name.
+// For a reader that follows a log; the daemon has its ChangeWatch.
+
+internal import CKernel
+internal import Glibc
+
+/// An inotify instance on one directory.
+package struct FolderWatch: ~Copyable {
+    private let descriptor: Descriptor
+
+    /// Calls `inotify_init1(2)` and `inotify_add_watch(2)`.
+    package init(_ folder: String) throws(Failure) {
+        let watch = Descriptor(
+            taking: try retrying("inotify_init1") { inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK)) })
+        let number = watch.number
+        let events = UInt32(IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        _ = try retrying("inotify_add_watch", on: folder) { unsafe inotify_add_watch(number, folder, events) }
+        descriptor = watch
+    }
+
+    /// Waits for the next event and takes all that came. Calls `poll(2)` and `read(2)`.
+    package borrowing func wait() throws(Failure) {
+        let forEver = Instant(nanoseconds: UInt64(Int64.max))
+        _ = try waitUntilReadable(descriptor, until: forEver)
+        var buffer = [UInt8](repeating: 0, count: 4096)
+        let number = descriptor.number
+        // Safety: read writes at most as many bytes as the array holds.
+        while unsafe buffer.withUnsafeMutableBytes({ unsafe read(number, $0.baseAddress, $0.count) }) > 0 {}
+    }
+}

@@ -1,0 +1,126 @@
+// The time of day as it is where the program runs, and as RFC 3339 writes it: for people.
+//
+// Must never be used in a record: those are in UTC.
+
+internal import CKernel
+
+/// A day of the local calendar.
+package struct LocalDay: Equatable, Sendable {
+    package let year: Int
+    package let month: Int
+    package let day: Int
+
+    /// Nil where there is no such day.
+    package init?(year: Int, month: Int, day: Int) {
+        let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
+        let lengths = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
+        guard (1970...9998).contains(year), (1...12).contains(month), (1...lengths[month - 1]).contains(day) else {
+            return nil
+        }
+        (self.year, self.month, self.day) = (year, month, day)
+    }
+
+    private init(_ time: ck_local_time) {
+        (year, month, day) = (Int(time.year), Int(time.month), Int(time.day))
+    }
+
+    /// Its first moment.
+    package var begin: WallTime? { moment(hour: 0, minute: 0, second: 0) }
+
+    package var next: LocalDay { shifted(by: 1) }
+    package var previous: LocalDay { shifted(by: -1) }
+
+    /// Noon is on the same day whatever the clocks do at night.
+    private func shifted(by days: Int32) -> LocalDay {
+        var time = ck_local_time()
+        (time.year, time.month, time.day, time.hour) = (Int32(year), Int32(month), Int32(day) + days, 12)
+        var seconds: Int64 = 0
+        // Safety: the call changes the struct and the number that it is given.
+        return unsafe ck_moment(&time, &seconds) < 0 ? self : LocalDay(time)
+    }
+
+    /// A time of that day; nil where it cannot be told. Calls `mktime(3)`.
+    package func moment(hour: Int, minute: Int, second: Int) -> WallTime? {
+        var time = ck_local_time()
+        (time.year, time.month, time.day) = (Int32(year), Int32(month), Int32(day))
+        (time.hour, time.minute, time.second) = (Int32(hour), Int32(minute), Int32(second))
+        var seconds: Int64 = 0
+        // Safety: the call changes the struct and the number that it is given.
+        guard unsafe ck_moment(&time, &seconds) >= 0 else { return nil }
+        return WallTime(seconds: Int(seconds), nanoseconds: 0)
+    }
+
+    fileprivate static func of(_ moment: WallTime) -> (day: LocalDay, offset: Int) {
+        var time = ck_local_time()
+        // Safety: the call fills the one struct it is given; it fails only for years that no clock shows.
+        unsafe _ = ck_local_time(Int64(moment.seconds), &time)
+        return (LocalDay(time), Int(time.offset))
+    }
+}
+
+extension WallTime {
+    package var localDay: LocalDay { LocalDay.of(self).day }
+
+    /// RFC 3339 in local time, to the second: `2026-11-23T14:28:00+01:00`, or with `Z` where that is UTC.
+    package var local: String {
+        let east = LocalDay.of(self).offset
+        let offset = east / 60
+        let shifted = WallTime(seconds: seconds + east, nanoseconds: 0).rfc3339.prefix(19)
+        guard offset != 0 else { return shifted + "Z" }
+        func two(_ number: Int) -> String { number < 10 ? "0\(number)" : "\(number)" }
+        return "\(shifted)\(offset < 0 ? "-" : "+")\(two(abs(offset) / 60)):\(two(abs(offset) % 60))"
+    }
+
+    /// Nil where `text` is not a moment as RFC 3339, section 5.6, writes it, from 1970 on; a blank may stand
+    /// for the `T`.
+    package init?(rfc3339 text: String) {
+        let bytes = Array(text.utf8)
+        func number(_ range: Range<Int>) -> Int? {
+            guard range.upperBound <= bytes.count else { return nil }
+            var number = 0
+            for byte in bytes[range] {
+                guard (0x30...0x39).contains(byte) else { return nil }
+                number = number * 10 + Int(byte - 0x30)
+            }
+            return number
+        }
+        func isAt(_ index: Int, _ characters: String) -> Bool {
+            index < bytes.count && characters.utf8.contains(bytes[index])
+        }
+        guard let year = number(0..<4), isAt(4, "-"), let month = number(5..<7), isAt(7, "-"), let day = number(8..<10),
+            isAt(10, "Tt "), let hour = number(11..<13), isAt(13, ":"), let minute = number(14..<16), isAt(16, ":"),
+            let second = number(17..<19), LocalDay(year: year, month: month, day: day) != nil, hour < 24, minute < 60,
+            second <= 60
+        else { return nil }
+        var (index, nanoseconds, scale) = (19, 0, 100_000_000)
+        if isAt(index, ".") {
+            index += 1
+            let begin = index
+            while let digit = number(index..<index + 1) {
+                nanoseconds += digit * scale
+                scale /= 10
+                index += 1
+            }
+            guard index > begin else { return nil }
+        }
+        var offset = 0
+        if isAt(index, "Zz") {
+            index += 1
+        } else if isAt(index, "+-"), let hours = number(index + 1..<index + 3), isAt(index + 3, ":"),
+            let minutes = number(index + 4..<index + 6), hours < 24, minutes < 60
+        {
+            offset = (hours * 60 + minutes) * (bytes[index] == UInt8(ascii: "-") ? -60 : 60)
+            index += 6
+        } else {
+            return nil
+        }
+        guard index == bytes.count else { return nil }
+        // Days since 1970-01-01 in years that begin in March.
+        let (shifted, shiftedMonth) = month > 2 ? (year, month - 3) : (year - 1, month + 9)
+        let era = shifted / 400
+        let inEra = shifted - era * 400
+        let days = era * 146_097 + inEra * 365 + inEra / 4 - inEra / 100 + (153 * shiftedMonth + 2) / 5 + day - 719_469
+        self.init(
+            seconds: days * 86_400 + hour * 3_600 + minute * 60 + second - offset, nanoseconds: nanoseconds)
+    }
+}

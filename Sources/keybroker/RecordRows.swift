@@ -1,0 +1,101 @@
+// Records on standard output: for people a line each in aligned columns, for programs as they are.
+//
+// Must never print a byte of a record that is not printable ASCII, nor colour what goes to a file.
+
+internal import ArgumentParser
+internal import AuditReading
+internal import Kernel
+internal import Wire
+
+/// Writes records, some at a time.
+struct RecordRows {
+    private let format: TableFormat
+    private let isColoured: Bool
+    private let names = Names()
+    private var waiting: [UInt8] = []
+    /// As wide as the widest text so far: the log may be longer than anybody wants to wait for.
+    private var widths = [6, 20, 7, 11, 12, 14, 16, 0]
+    private var isFirst = true
+
+    private static let heading = ["seq", "time", "event", "decision", "key", "user", "unit", "why"]
+    private static let decisionColumn = 3
+    private static let most = 64 * 1024
+
+    init(_ format: TableFormat) {
+        self.format = format
+        isColoured =
+            format == .text && StandardStream.output.isTerminal && (environment("NO_COLOR") ?? "").isEmpty
+            && environment("TERM") != "dumb"
+    }
+
+    mutating func add(_ record: LoggedRecord) throws(ExitCode) {
+        switch format {
+        case .json: waiting.append(contentsOf: record.line)
+        case .text:
+            if isFirst { append(Self.heading, colour: nil) }
+            isFirst = false
+            append(columns(of: record), colour: record.text(.decision).flatMap(Self.colour))
+        }
+        if format == .json { waiting.append(UInt8(ascii: "\n")) }
+        if waiting.count > Self.most { try flush() }
+    }
+
+    mutating func flush() throws(ExitCode) {
+        let bytes = waiting
+        try output { () throws(Failure) in try StandardStream.output.writeAll(bytes) }
+        waiting.removeAll(keepingCapacity: true)
+    }
+
+    // MARK: For people
+
+    private func columns(of record: LoggedRecord) -> [String] {
+        let uid = record.number(.uid).flatMap { UInt32(exactly: $0) }
+        let event = record.text(.event) ?? "?"
+        let texts = [
+            record.number(.seq).map(String.init), record.text(.time).map(Self.local),
+            event == "request" ? record.text(.verb) : event, record.text(.decision), record.text(.key),
+            uid.map { names.user($0, logged: record.text(.user)) }, record.text(.unit), why(record),
+        ]
+        return texts.map { $0.map(printable) ?? "-" }
+    }
+
+    /// By which line, or why not, and of which program.
+    private func why(_ record: LoggedRecord) -> String? {
+        var parts = [record.text(.rule) ?? record.text(.reason)].compactMap(\.self)
+        if record.text(.rule) != nil, let reason = record.text(.reason), reason != "permitted" { parts.append(reason) }
+        if let detail = record.text(.detail) { parts.append(detail) }
+        if let times = record.number(.suppressed) { parts.append("\(times) times") }
+        let text = parts.joined(separator: ": ")
+        guard let comm = record.text(.comm) else { return text.isEmpty ? nil : text }
+        return "\(text) (\(comm)\(record.number(.pid).map { "[\($0)]" } ?? ""))"
+    }
+
+    private static func local(_ time: String) -> String { WallTime(rfc3339: time)?.local ?? time }
+
+    private mutating func append(_ texts: [String], colour: String?) {
+        for (column, text) in texts.enumerated() {
+            if column > 0 { waiting.append(contentsOf: "  ".utf8) }
+            let isColoured = isColoured && column == Self.decisionColumn
+            if isColoured, let colour { waiting.append(contentsOf: colour.utf8) }
+            waiting.append(contentsOf: text.utf8)
+            if isColoured, colour != nil { waiting.append(contentsOf: Self.plain.utf8) }
+            guard column < texts.count - 1 else { break }
+            widths[column] = max(widths[column], text.utf8.count)
+            waiting.append(contentsOf: repeatElement(UInt8(ascii: " "), count: widths[column] - text.utf8.count))
+        }
+        waiting.append(UInt8(ascii: "\n"))
+    }
+
+    // ECMA-48, SGR.
+    private static let plain = "\u{1B}[0m"
+
+    private static func colour(_ decision: String) -> String? {
+        switch decision {
+        case "granted", "applied": "\u{1B}[32m"
+        case "denied", "rejected": "\u{1B}[31m"
+        case "unavailable", "busy", "revoked": "\u{1B}[33m"
+        case "malformed": "\u{1B}[35m"
+        default: nil
+        }
+    }
+}

@@ -1,0 +1,150 @@
+// A record is read as it was written, whatever its texts hold; the same is found in it that a JSON parser of
+// somebody else's finds.
+
+import Audit
+import AuditReading
+import Foundation
+import Kernel
+import TestSupport
+import Testing
+
+struct LoggedRecordTests {
+    private let sandbox = Sandbox("records")
+
+    private func lines(_ records: [Record]) throws -> [[UInt8]] {
+        let log = try AuditLog(sandbox["log"], syncs: false)
+        for record in records { _ = log.stage(record) }
+        try log.commit()
+        return try sandbox.text("log").split(separator: "\n").map { Array($0.utf8) }
+    }
+
+    private func record(_ text: String) -> Record {
+        var record = Record(.request)
+        record.verb = .get
+        record.decision = .denied
+        record.reason = "no-rule"
+        record.detail = text
+        record.key = text
+        record.peer = Peer(
+            uid: .max - 1, gid: 0, groups: [1, .max, 7], pid: 12, comm: text, unit: "a\\x2db@1.service")
+        record.rule = "/etc/\(text):7"
+        return record
+    }
+
+    @Test func aJSONParserFindsTheSame() throws {
+        let texts = [
+            "", "plain", #"quo"te\back"#, ",\"chain\":\"", "tab\tnul\0 bell\u{7}", "ümlaut 🔑 \u{2028}", "]}[{,:",
+        ]
+        let lines = try lines(texts.map(record))
+        for (text, line) in zip(texts, lines) {
+            let object = try #require(try JSONSerialization.jsonObject(with: Data(line)) as? [String: Any])
+            let record = try #require(LoggedRecord(line))
+            for field in LoggedRecord.Field.allCases {
+                let theirs = object[field.rawValue]
+                #expect((record[field] == nil) == (theirs == nil), "\(field)")
+                if let theirs = theirs as? String { #expect(record.text(field) == theirs) }
+                if let theirs = theirs as? UInt64 { #expect(record.number(field) == theirs) }
+            }
+            #expect(record.text(.detail) == text)
+            #expect(record.text(.unit) == "a\\x2db@1.service")
+            #expect(record.numbers(.groups) == [1, .max, 7])
+            #expect(record.number(.uid) == UInt64(UInt32.max - 1))
+            #expect(record.says(.reason, Array("no-rule".utf8)))
+            #expect(!record.says(.reason, Array("no-rul".utf8)))
+        }
+    }
+
+    /// Only as far as it is asked for.
+    @Test func whatComesLaterIsNotLookedAt() throws {
+        let line = Array(#"{"seq":7,"time":"t","key":"k","uid":5,"nonsense"#.utf8) + [UInt8(ascii: "}")]
+        #expect(LoggedRecord(line) == nil)
+        let record = try #require(LoggedRecord(line, upTo: .key))
+        #expect(record.text(.key) == "k")
+        #expect(record[.uid] == nil)
+    }
+
+    @Test(arguments: [
+        "", "{", "{}", "[]", "{\"a\"}", "{\"a\":}", "{\"a\":1,}", "{\"a\":1", "{\"seq\":1}}", "{\"seq\":\"\u{1B}[2J\"}",
+        "{\"seq\":1,\"x\":\"\\\"}", "{\"seq\":[1}", "{\"seq\":1]}", "{\"seq\": 1}", "x{\"seq\":1}", "{\"seq\":\"ü\"}",
+        "{\"a\":\"b\\", "{\"a\":\"b\\\"", "{,}", "{\"\":1,,}",
+    ])
+    func whatIsNoRecord(_ text: String) { #expect(LoggedRecord(Array(text.utf8)) == nil) }
+
+    @Test func escapesThatAreNone() throws {
+        let record = try #require(
+            LoggedRecord(Array(#"{"key":"a\u00zz\q\u12","user":"\ud800x","seq":99999999999999999999}"#.utf8)))
+        #expect(record.text(.key) == "au00zzqu12")
+        #expect(record.text(.user)?.hasSuffix("x") == true)
+        #expect(record.number(.seq) == nil)
+    }
+
+    /// Every short line of the characters that mean something: none crashes, and none is long enough.
+    @Test func shortLines() {
+        let alphabet = Array("{}\"a:1,[]\\".utf8)
+        var accepted = 0
+        func extend(_ line: [UInt8], _ rest: Int) {
+            if let record = LoggedRecord(line) {
+                accepted += 1
+                _ = record.text(.seq)
+            }
+            if rest == 0 { return }
+            for byte in alphabet { extend(line + [byte], rest - 1) }
+        }
+        extend([], 5)
+        for value in ["\"\"", "[]", "{}", "11", "1", "[1,\"]\"]", "{\"b\":\"}\"}"] {
+            #expect(LoggedRecord(Array("{\"a\":\(value)}".utf8)) != nil, "\(value)")
+        }
+        #expect(accepted == 0)
+    }
+}
+
+struct MomentTests {
+    // 2026-11-23T13:28:05.5Z
+    private let now = WallTime(seconds: 1_795_440_485, nanoseconds: 500_000_000)
+
+    private func moment(_ text: String) -> Moment? { Moment(text, now: now) }
+
+    @Test func times() throws {
+        #expect(now.rfc3339 == "2026-11-23T13:28:05.500000Z")
+        #expect(moment("now")?.begin == now)
+        #expect(moment("-2h")?.begin.seconds == now.seconds - 7_200)
+        #expect(moment("-90s")?.begin.seconds == now.seconds - 90)
+        #expect(moment("-3w")?.end.seconds == now.seconds - 3 * 604_800)
+        #expect(moment("2026-11-23T13:28:05Z")?.begin == WallTime(seconds: 1_795_440_485, nanoseconds: 0))
+        #expect(
+            moment("2026-11-23T14:28:05.25+01:00")?.begin == WallTime(seconds: 1_795_440_485, nanoseconds: 250_000_000))
+        #expect(moment("2024-02-29T00:00:00Z")?.begin.rfc3339 == "2024-02-29T00:00:00.000000Z")
+    }
+
+    /// In whatever zone the tests run.
+    @Test func daysAreLocal() throws {
+        let today = try #require(moment("today"))
+        let date = try #require(now.local.prefix(10).description as String?)
+        #expect(moment(date) == today)
+        #expect(today.begin.local.hasPrefix("\(date)T00:00:00"))
+        #expect(try #require(moment("yesterday")).end == today.begin)
+        #expect((23...25).contains((today.end.seconds - today.begin.seconds) / 3600))
+        #expect(moment("00:00")?.begin == today.begin)
+        #expect(moment("\(date) 00:00:01")?.begin.seconds == today.begin.seconds + 1)
+        #expect(moment("\(date) 13:30")?.end.local.hasPrefix("\(date)T13:30:00") == true)
+        // What is shown can be given back.
+        #expect(moment(now.local)?.begin.seconds == now.seconds)
+    }
+
+    @Test(arguments: [
+        "", "soon", "-", "-h", "-2", "-2y", "-2.5h", "--2h", "+2h", "2026-11", "2026-13-01", "2026-02-29", "2026-11-31",
+        "26-11-23", "2026-11-23 ", "2026-11-23 25:00", "25:00", "1:00", "12:60", "2026-11-23T13:28:05",
+        "2026-11-23T13:28:05+1",
+        "2026-11-23T13:28:05.Z", "1969-12-31", "99999999999999999999-01-01", "-9999999999999999999h", "today 12",
+        "now 12:00",
+    ])
+    func whatIsNoTime(_ text: String) { #expect(moment(text) == nil) }
+
+    /// Each second of an hour in each of many years, there and back.
+    @Test func everyTimeReadsAsItWasWritten() {
+        for seconds in stride(from: 0, to: 4_102_444_800, by: 86_399 * 13 + 7) {
+            let time = WallTime(seconds: seconds, nanoseconds: seconds % 1000 * 1_000_000)
+            #expect(WallTime(rfc3339: time.rfc3339) == time)
+        }
+    }
+}

@@ -1,0 +1,198 @@
+// Every kind of damage to a log is found, and said to be what it is; a verifier in another language agrees.
+
+import Audit
+import AuditReading
+import Foundation
+import Kernel
+import TestSupport
+import Testing
+
+struct VerificationTests {
+    private let sandbox = Sandbox("verify")
+
+    /// A log of so many records, as its lines.
+    private func log(_ count: Int, _ name: String = "a") throws -> [String] {
+        do {
+            let log = try AuditLog(sandbox[name], syncs: false)
+            for number in 0..<count {
+                var record = Record(.request)
+                record.detail = "record \(number) with \"quotes\" and ,\"chain\":"
+                _ = log.stage(record)
+            }
+            try log.commit()
+        }
+        return try sandbox.text(name).split(separator: "\n").map(String.init)
+    }
+
+    /// The chain value that a line ends with.
+    private func chain(_ line: String) -> String { String(line.dropLast(2).suffix(64)) }
+
+    private func digest(_ text: String) -> String {
+        var hash = SHA256()
+        hash.update(Array(text.utf8))
+        return String(decoding: hash.finish(), as: UTF8.self)
+    }
+
+    private func verify(_ names: [String], expect: String? = nil) -> Unverified? {
+        do throws(Unverified) {
+            var reader = LogReader(names.map { sandbox[$0] }, expecting: expect)
+            while try reader.next() != nil {}
+            _ = try reader.verifier.recordsSinceExpected()
+            return nil
+        } catch { return error }
+    }
+
+    private func verify(lines: [String]) throws -> Unverified? {
+        try sandbox.write("b", lines.map { $0 + "\n" }.joined())
+        let ours = verify(["b"])
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/verify.py").path
+        let theirs = try Program.run(installed("python3") ?? "python3", [script, sandbox["b"]])
+        #expect((ours == nil) == (theirs.status == 0), "\(theirs.errors)")
+        return ours
+    }
+
+    @Test func whatWasWritten() throws {
+        let lines = try log(20)
+        #expect(try verify(lines: lines) == nil)
+        #expect(try verify(lines: Array(lines.prefix(7))) == nil)
+        var reader = LogReader([sandbox["a"]])
+        while try reader.next() != nil {}
+        let verifier = reader.verifier
+        #expect(verifier.records == 20)
+        #expect(try #require(lines.last).hasSuffix("\"chain\":\"\(verifier.head)\"}"))
+    }
+
+    @Test func everyKindOfDamage() throws {
+        let lines = try log(20)
+        var changed = lines
+        changed[9] = changed[9].replacing("record 9", with: "record 8")
+        #expect(
+            try verify(lines: changed)?.description
+                == "\(sandbox["b"]):10: record 10 was changed, or the one before it was: the chain does not match")
+        var missing = lines
+        missing.removeSubrange(4...5)
+        #expect(
+            try verify(lines: missing)?.description == "\(sandbox["b"]):5: records 5 to 6 are missing before record 7")
+        #expect(try verify(lines: Array(lines.dropFirst()))?.kind == .missing)
+        var inserted = lines
+        inserted.insert(lines[3], at: 10)
+        #expect(try verify(lines: inserted)?.kind == .inserted)
+        var swapped = lines
+        swapped.swapAt(3, 4)
+        #expect(try verify(lines: swapped)?.kind == .missing)
+        // Changed with its own chain value made anew: the next one tells.
+        var forged = lines
+        let link = chain(lines[7])
+        let record = lines[8].prefix(while: { _ in true }).replacing("record 8", with: "record 7").dropLast(64 + 12)
+        forged[8] = "\(record),\"chain\":\"\(digest(link + record))\"}"
+        #expect(try verify(lines: forged)?.description.contains("record 10 was changed, or the one before it") == true)
+        // Cut at its end: only a head that was kept tells.
+        try sandbox.write("c", lines.prefix(19).map { $0 + "\n" }.joined())
+        #expect(verify(["c"]) == nil)
+        #expect(verify(["c"], expect: chain(lines[19]))?.kind == .headUnknown)
+        #expect(verify(["a"], expect: chain(lines[7])) == nil)
+        // In the middle of a line.
+        try sandbox.write("d", String(lines.map { $0 + "\n" }.joined().dropLast(20)))
+        #expect(verify(["d"])?.kind == .cut)
+        try sandbox.write("e", String(repeating: "x", count: 1 << 20))
+        #expect(verify(["e"])?.kind == .notARecord)
+        #expect(verify(["none"])?.kind == .unreadable)
+    }
+
+    /// No single byte of a log can be another one.
+    @Test func everyChangedByteIsFound() throws {
+        let bytes = Array(try log(3).map { $0 + "\n" }.joined().utf8)
+        for position in bytes.indices {
+            for mask in [0x01, 0x80] as [UInt8] {
+                var damaged = bytes
+                damaged[position] ^= mask
+                try sandbox.write("b", Data(damaged))
+                #expect(verify(["b"]) != nil, "byte \(position)")
+            }
+        }
+    }
+
+    /// A log of three files, of three, three and one records.
+    private func rotated() throws {
+        let log = try AuditLog(sandbox["r"], syncs: false)
+        for name in ["r.2", "r.1"] {
+            for _ in 0..<3 { _ = log.stage(Record(.request)) }
+            try log.commit()
+            try sandbox.shell("mv r \(name)")
+            #expect(try log.reopen())
+        }
+        _ = log.stage(Record(.request))
+        try log.commit()
+    }
+
+    @Test func rotatedFiles() throws {
+        try rotated()
+        try sandbox.write("r.0.xz", "compressed")
+        let log = try LogFiles(of: sandbox["r"])
+        #expect(log.paths == ["r.2", "r.1", "r"].map { sandbox[$0] })
+        #expect(log.unreadable == [sandbox["r.0.xz"]])
+        #expect(verify(["r.2", "r.1", "r"]) == nil)
+        // From the middle on it can be verified too, and says so.
+        #expect(verify(["r.1", "r"]) == nil)
+        #expect(verify(["r.2", "r"])?.kind == .missing)
+        #expect(verify(["r", "r.1"])?.kind == .missing)
+        var reader = LogReader([sandbox["r"]])
+        while try reader.next() != nil {}
+        #expect(reader.verifier.beginsAfterAnother == true)
+        #expect(reader.verifier.firstNumber == 7)
+        // As a shell lists them.
+        let named = try LogFiles(named: ["r", "r.1", "r.2"].map { sandbox[$0] })
+        #expect(named.paths == log.paths)
+    }
+
+    /// Compressed as logrotate does it; what is cut off or damaged is not taken for the end.
+    @Test func compressedFiles() throws {
+        try rotated()
+        try sandbox.shell("gzip r.2")
+        #expect(try LogFiles(of: sandbox["r"]).paths == ["r.2.gz", "r.1", "r"].map { sandbox[$0] })
+        #expect(verify(["r.2.gz", "r.1", "r"]) == nil)
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/verify.py").path
+        let files = ["r.2.gz", "r.1", "r"].map { sandbox[$0] }
+        #expect(try Program.run(installed("python3") ?? "python3", [script] + files).status == 0)
+        try sandbox.shell("gzip -c r.1 >> r.2.gz")
+        #expect(verify(["r.2.gz", "r"]) == nil)
+        let whole = try Data(contentsOf: URL(fileURLWithPath: sandbox["r.2.gz"]))
+        for cut in stride(from: 20, to: whole.count - 1, by: 7) {
+            try sandbox.write("cut.gz", whole.prefix(cut))
+            // Between the two members nothing is amiss, but for what is missing after it.
+            if verify(["cut.gz"]) == nil { #expect(verify(["cut.gz", "r"])?.kind == .missing) }
+        }
+        var damaged = whole
+        damaged[whole.count / 3] ^= 0x10
+        try sandbox.write("damaged.gz", damaged)
+        #expect(verify(["damaged.gz", "r"]) != nil)
+    }
+
+    /// Whatever stands in a file, reading it on past the fault ends, and says what was wrong.
+    @Test func anyBytesAreReadToTheEnd() throws {
+        let lines = try log(6)
+        var random = SystemRandomNumberGenerator()
+        for round in 0..<200 {
+            var bytes = Array(lines.map { $0 + "\n" }.joined().utf8)
+            for _ in 0..<(1 + round % 9) {
+                let place = bytes.indices.randomElement(using: &random) ?? 0
+                switch round % 3 {
+                case 0: bytes[place] = UInt8.random(in: .min ... .max)
+                case 1: bytes.removeSubrange(place..<min(place + 40, bytes.count))
+                default: bytes.insert(contentsOf: [0x0A, 0x00, 0xFF, 0x22, 0x1B], at: place)
+                }
+                if bytes.isEmpty { break }
+            }
+            try sandbox.write("b", Data(bytes))
+            var reader = LogReader([sandbox["b"]], goesOn: true)
+            var count = 0
+            while let line = try reader.next() {
+                count += 1
+                guard let record = LoggedRecord(line) else { continue }
+                for field in LoggedRecord.Field.allCases { _ = (record.text(field), record.number(field)) }
+                _ = record.numbers(.groups)
+            }
+            #expect(reader.verifier.records == 6 || reader.fault != nil || bytes.isEmpty || count < 6)
+        }
+    }
+}
