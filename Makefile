@@ -9,9 +9,13 @@ BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /u
 DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdextrautils ps:procps
 TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace git:git \
 	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
-	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client
+	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
+	lintian:lintian logrotate:logrotate nginx:nginx-light
+# What a package is made with besides.
+DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 
 # The Swift runtime inside, so that an account that cannot see the toolchain can run them.
+BINARIES := .build-release/release
 RELEASE := --configuration release --static-swift-stdlib --scratch-path .build-release
 # Arrows of Package.swift that an import does not keep to are errors.
 STRICT := --explicit-target-dependency-import-check error
@@ -19,14 +23,20 @@ STRICT := --explicit-target-dependency-import-check error
 # What the tool is measured beside.
 BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils
 
-.PHONY: help build demo demo-serve test bench lint format clean
+# Where `make install` puts it all.
+export DESTDIR ?=
+export PREFIX ?= /usr
+
+.PHONY: help build demo demo-serve install uninstall deb test bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
 	@echo 'make demo-serve   the same, and leaves it running'
 	@echo 'make test         runs all tests (as root for those under real uids)'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
-	@echo 'make build        builds the programs into .build-release/release'
+	@echo 'make build        builds the programs into $(BINARIES)'
+	@echo 'make install      puts them, with units and manual pages, below $$DESTDIR$$PREFIX; make uninstall'
+	@echo 'make deb          builds a Debian package of them'
 	@echo 'make lint, make format, make clean'
 
 build:
@@ -35,20 +45,30 @@ build:
 
 demo: build
 	@.ci/install-packages $(DEMO_PACKAGES)
-	@Tests/Demo/demo .build-release/release
+	@Tests/Demo/demo $(BINARIES)
 
 demo-serve: build
 	@.ci/install-packages $(DEMO_PACKAGES)
-	@Tests/Demo/demo --serve .build-release/release
+	@Tests/Demo/demo --serve $(BINARIES)
 
-test: lint
+install: build
+	@systemd/install $(BINARIES)
+
+uninstall:
+	@systemd/install --remove $(BINARIES)
+
+deb: build
+	@.ci/install-packages $(DEB_PACKAGES)
+	@systemd/debian/build $(BINARIES)
+
+test: lint deb
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
 	$(SWIFT) test --skip-build
 
 bench: build
 	@.ci/install-packages $(BENCH_PACKAGES)
-	Tests/Benchmarks/admin-desk .build-release/release
+	Tests/Benchmarks/admin-desk $(BINARIES)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
