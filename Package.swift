@@ -100,5 +100,9 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],
             exclude: ["Peers"], swiftSettings: strict),
+        // In a real systemd, with the package that `make deb` built.
+        .testTarget(
+            name: "SystemdTests", dependencies: ["TestSupport", "keybroker"], exclude: ["Peers", "with-systemd"],
+            swiftSettings: strict),
     ]
 )

@@ -19,6 +19,8 @@ package enum Limits {
     package static let idleMilliseconds = 30_000
     /// How long a caller is told to wait where a limit on connections, or the system, was exhausted.
     package static let busyMilliseconds = 250
+    /// How long a daemon that ends still waits for callers that it let in to ask, in milliseconds.
+    package static let partingMilliseconds = 1000
     /// Records of refusals of one kind to one uid in a second; more are counted and folded into one.
     package static let refusalRecordsPerSecond = 10
     /// Connections waiting to be accepted.

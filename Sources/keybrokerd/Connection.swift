@@ -22,6 +22,8 @@ final class Connection {
     private(set) var listsSince: Instant?
     /// The poller waits until it can be written to.
     var isWaitingToSend = false
+    /// A packet came on it.
+    private(set) var hasAsked = false
     /// It gets no more answers, and ends as soon as the client has read what it got.
     var isMuted = false
     /// A reply with descriptors was sent, and is not known to have been read.
@@ -42,6 +44,7 @@ final class Connection {
         case .wouldBlock: return .none
         case .nothing: return mayBeEnd ? .end : .packet(.malformed(.empty))
         case .packet(let length, let isCut, let broughtDescriptors):
+            hasAsked = true
             expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
             if try hasUnreadDescriptors() { return .packet(.malformed(.replyUnread)) }
             if broughtDescriptors { return .packet(.malformed(.broughtDescriptors)) }

@@ -14,6 +14,8 @@ struct Listening: ~Copyable {
     private let path: String?
 
     var description: String { path ?? "the service manager's socket" }
+    /// It is the service manager's, and callers can wait in it for another daemon.
+    var outlivesTheDaemon: Bool { path == nil }
 
     /// Takes the service manager's socket, or makes one.
     /// - Parameters:

@@ -62,10 +62,20 @@ final class Server {
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Token.changes) }
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
-        // What had come in by then is still answered.
-        try turn(wait: 0)
+        try part()
         do throws(Failure) { try broker.stop() } catch { Say.line("the end could not be recorded: \(error)") }
         listening.removeSocket()
+    }
+
+    /// Answers what had come in by then, and those who were let in but had no time to ask: no request is
+    /// lost. Where the socket is the service manager's, whoever comes now waits in it for the next daemon.
+    private func part() throws(Failure) {
+        if listening.outlivesTheDaemon { pauseAccepting(until: Instant(nanoseconds: .max)) }
+        let end = Instant.now.after(milliseconds: Limits.partingMilliseconds)
+        try turn(wait: 0)
+        while connections.values.contains(where: { !$0.hasAsked }), Instant.now < end {
+            try turn(wait: Instant.now.milliseconds(until: end))
+        }
     }
 
     // MARK: A turn
@@ -102,7 +112,7 @@ final class Server {
         } catch {
             guard error.isShortage else { return acceptTrouble.say("a connection could not be taken: \(error)") }
             acceptTrouble.say("no connection can be taken for want of descriptors or memory: \(error); going on")
-            pauseAccepting()
+            pauseAccepting(until: Instant.now.after(milliseconds: Limits.busyMilliseconds))
         }
     }
 
@@ -270,8 +280,8 @@ final class Server {
         nextSweep = connections.values.map(\.expiry).min() ?? Instant(nanoseconds: .max)
     }
 
-    private func pauseAccepting() {
-        acceptAgain = Instant.now.after(milliseconds: Limits.busyMilliseconds)
+    private func pauseAccepting(until instant: Instant) {
+        acceptAgain = instant
         setAccepting(.hangUp)
     }
 

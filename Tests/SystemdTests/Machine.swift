@@ -1,0 +1,117 @@
+// A machine of a suite's own: a real systemd in a throw-away container (with-systemd), the package installed in it.
+//
+// Must never reach outside of the container, nor outlive the tests: its shell ends with their end of the pipe.
+
+import Foundation
+import TestSupport
+import Testing
+
+final class Machine: Sendable {
+    private let shell: Program
+    private let lock = NSLock()
+
+    /// Why the suites of this target need root, and what they need besides.
+    static let condition: ConditionTrait = .enabled(if: isRoot, "needs root: it boots a systemd in a container")
+
+    /// The package as `make deb` built it.
+    static func package() throws -> String {
+        let folder = projectFolder.appendingPathComponent(".build-release/release").path
+        let found = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
+            .filter { $0.hasPrefix("keybroker_") && $0.hasSuffix(".deb") }
+        guard let name = found.first, found.count == 1 else { throw Waited(description: "first: make deb") }
+        return "\(folder)/\(name)"
+    }
+
+    /// Boots it. There is a folder /package with the package in it, and /tests with this target's peers.
+    init() throws {
+        let tests = testsFolder.appendingPathComponent("SystemdTests")
+        // Each line is a script; the answer is a line too: status, output and errors.
+        let agent = """
+            while IFS= read -r line; do
+                status=0
+                base64 -d <<<"$line" >/run/agent.script
+                bash -euo pipefail /run/agent.script </dev/null >/run/agent.out 2>/run/agent.err || status=$?
+                echo "$status:$(base64 -w0 </run/agent.out):$(base64 -w0 </run/agent.err)"
+            done
+            """
+        let package = URL(fileURLWithPath: try Self.package())
+        shell = try Program(
+            tests.appendingPathComponent("with-systemd").path,
+            [
+                "--bind", "\(package.deletingLastPathComponent().path):/package",
+                "--bind", "\(tests.appendingPathComponent("Peers").path):/tests", "--", "bash", "-c", agent,
+            ])
+        // What keeps packages from starting services where images are built.
+        try must("rm -f /usr/sbin/policy-rc.d")
+    }
+
+    /// Runs a script, as root.
+    func run(_ script: String, seconds: Double = 60) throws -> (status: Int32, output: String, errors: String) {
+        lock.lock()
+        defer { lock.unlock() }
+        try shell.send(Data(script.utf8).base64EncodedString())
+        let answer = try shell.nextLine(seconds: seconds).split(separator: ":", omittingEmptySubsequences: false)
+        guard answer.count == 3, let status = Int32(answer[0]) else { throw Waited(description: "\(answer)") }
+        let texts = answer[1...].map { String(decoding: Data(base64Encoded: String($0)) ?? Data(), as: UTF8.self) }
+        return (status, texts[0], texts[1])
+    }
+
+    /// Runs a script that must succeed, and returns what it printed, without the last line feed.
+    @discardableResult
+    func must(_ script: String, seconds: Double = 60) throws -> String {
+        let (status, output, errors) = try run(script, seconds: seconds)
+        guard status == 0 else { throw Waited(description: "\(script)\nstatus \(status)\n\(output)\n\(errors)") }
+        return output.hasSuffix("\n") ? String(output.dropLast()) : output
+    }
+
+    /// Runs a script that must fail, and returns its status and errors.
+    func mustFail(_ script: String) throws -> (status: Int32, errors: String) {
+        let (status, output, errors) = try run(script)
+        guard status != 0 else { throw Waited(description: "\(script)\nsucceeded: \(output)") }
+        return (status, errors)
+    }
+
+    /// Waits until a script succeeds.
+    func wait(until script: String, seconds: Int = 20) throws {
+        try must("for ((i = 0; i < \(seconds * 50); i++)); do { \(script); } && exit 0; sleep 0.02; done; exit 1")
+    }
+
+    func write(_ path: String, _ text: String, mode: String = "644") throws {
+        let encoded = Data(text.utf8).base64EncodedString()
+        try must("mkdir -p $(dirname \(path)); base64 -d <<<'\(encoded)' >\(path); chmod \(mode) \(path)")
+    }
+
+    // MARK: The broker in it
+
+    /// Installs the package. What other packages want to do about it (man-db's index) can wait.
+    func install() throws {
+        try must("dpkg --force-unsafe-io --no-triggers -i /package/*.deb")
+    }
+
+    /// Installs it, with the key `web` and a policy.
+    func install(policy: String) throws {
+        try install()
+        try write("/etc/ssl/private/web.pem", "THE KEY\n", mode: "600")
+        try self.policy(policy)
+    }
+
+    func policy(_ lines: String) throws {
+        try write("/etc/keybroker/keybroker.policy", "key web /etc/ssl/private/web.pem\n\(lines)\n")
+    }
+
+    /// A command line that runs `command` as `user`, who may connect but is in no other group.
+    static func asUser(_ user: String, _ command: String) -> String {
+        "setpriv --reuid \(user) --regid $(id -g \(user)) --groups keyusers -- \(command)"
+    }
+
+    func property(_ name: String, of unit: String = "keybrokerd.service") throws -> String {
+        try must("systemctl show --property \(name) --value \(unit)")
+    }
+
+    /// The records of the audit log.
+    func records() throws -> [[String: Any]] {
+        try must("cat /var/log/keybroker/audit.jsonl").split(separator: "\n").compactMap {
+            try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+        }
+    }
+}

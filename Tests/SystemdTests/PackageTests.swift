@@ -1,0 +1,132 @@
+// The package's life on a machine: installed, used, upgraded over a running daemon, removed, purged.
+//
+// Must never leave a trace on the machine that the tests run on: all of it happens in the container.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, Machine.condition) struct PackageTests {
+    private let sandbox = Sandbox("package")
+
+    @Test(.enabled(if: installed("lintian") != nil, "lintian is not installed")) func lintianHasNothingToSay() throws {
+        let lintian = try Program.run(
+            installed("lintian") ?? "", ["--allow-root", "--fail-on", "error,warning", try Machine.package()])
+        #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)\(lintian.errors)")
+    }
+
+    /// Nothing but the C and C++ libraries and libcrypto: the Swift runtime is inside.
+    @Test func itNeedsWhatItSays() throws {
+        let needs = try Program.run("/usr/bin/dpkg-deb", ["-f", try Machine.package(), "Depends"]).output
+        let libraries = needs.split(separator: ", ").compactMap { $0.split(separator: " ").first }
+            .filter { $0.hasPrefix("lib") }
+        #expect(Set(libraries) == ["libc6", "libgcc-s1", "libssl3", "libstdc++6"])
+    }
+
+    @Test func itsLife() throws {
+        let machine = try Machine()
+        try machine.install(policy: "permit www-data key web\nlimit www-data connections 64 requests 100000")
+        #expect(try machine.must("systemctl is-enabled keybrokerd.socket") == "enabled")
+        #expect(try machine.must("systemctl is-active keybrokerd.socket") == "active")
+        #expect(try machine.must("getent passwd keybroker | cut -d: -f6,7") == "/:/usr/sbin/nologin")
+        let get = Machine.asUser("www-data", "keybroker get web")
+        #expect(try machine.must(get) == "THE KEY")
+        for page in ["keybroker.1", "keybrokerd.8", "keybroker.policy.5", "keybroker-audit.5"] {
+            try machine.must("gzip -t /usr/share/man/man\(page.last ?? "1")/\(page).gz")
+        }
+        try machine.must("bash -n /usr/share/bash-completion/completions/keybroker")
+
+        // An upgrade while it is asked without pause: another daemon, the same socket, and nobody turned away.
+        try upgrade(machine)
+
+        // Over a policy that it would not start with again, it goes on as it is.
+        let (pid, policy) = (try machine.property("MainPID"), try machine.must("cat /etc/keybroker/keybroker.policy"))
+        try machine.policy("permit nosuchuser key web")
+        let again = try machine.run("dpkg --force-unsafe-io --no-triggers -i /run/later.deb")
+        #expect(again.status == 0)
+        #expect(again.errors.contains("the policy is faulty, so the old daemon was left running"))
+        #expect(try machine.property("MainPID") == pid)
+        #expect(try machine.must(get) == "THE KEY")
+        try machine.write("/etc/keybroker/keybroker.policy", policy + "\n")
+
+        // Removed: no service, no socket; policy and log stay.
+        try machine.must("dpkg --no-triggers -r keybroker")
+        #expect(try machine.run("systemctl is-active keybrokerd.socket keybrokerd.service").status != 0)
+        try machine.must("[[ ! -e /run/keybroker && ! -e /usr/sbin/keybrokerd ]]")
+        try machine.must("[[ -s /etc/keybroker/keybroker.policy && -s /var/log/keybroker/audit.jsonl ]]")
+        try machine.must(
+            "[[ -z $(find /usr /run/systemd -name '*keybroker*' -not -path '/usr/lib/systemd/system/*') ]]")
+
+        // Purged: no policy of the package's, and still the log.
+        let purge = try machine.run("dpkg --no-triggers -P keybroker")
+        #expect(purge.status == 0)
+        #expect(purge.errors.contains("the audit log in /var/log/keybroker is kept"))
+        try machine.must("[[ ! -e /etc/keybroker && ! -e /etc/logrotate.d/keybroker ]]")
+        try machine.must("[[ -s /var/log/keybroker/audit.jsonl ]]")
+        #expect(try machine.must("find /etc/systemd /var/lib/systemd -name '*keybroker*'").isEmpty)
+
+        // And back: it is enabled anew, and the log goes on.
+        try machine.install(policy: "permit www-data key web")
+        let before = try machine.records().count
+        #expect(try machine.must(get) == "THE KEY")
+        #expect(try machine.records().count == before + 2)
+        try machine.must("keybroker audit verify")
+        try machine.must("systemctl stop keybrokerd.socket keybrokerd.service; : >/var/log/keybroker/audit.jsonl")
+        try machine.must("dpkg --no-triggers -P keybroker; [[ ! -e /var/log/keybroker ]]")
+    }
+
+    private func upgrade(_ machine: Machine) throws {
+        // The same package, of a later version.
+        try machine.must(
+            """
+            dpkg-deb -R /package/*.deb /run/later
+            sed -i 's/^Version: .*/&+later/' /run/later/DEBIAN/control
+            dpkg-deb --root-owner-group -Znone -b /run/later /run/later.deb
+            systemd-run --quiet --unit=stream -p StandardOutput=truncate:/run/stream.out \
+                \(Machine.asUser("www-data", "python3 /tests/stream.py 2"))
+            """)
+        try machine.wait(until: "grep -q streams /run/stream.out")
+        let before = try machine.property("MainPID")
+        let socket = try machine.must("stat -c %i /run/keybroker/broker.sock")
+        try machine.must("dpkg --force-unsafe-io --no-triggers -i /run/later.deb")
+        #expect(try machine.property("MainPID") != before)
+        #expect(try machine.must("stat -c %i /run/keybroker/broker.sock") == socket)
+        try machine.must("systemctl stop stream.service")
+        let result = try machine.must("tail -n 1 /run/stream.out")
+        #expect(result.contains(" errors 0 "), "\(result)")
+        // The policy that the admin wrote is the admin's.
+        #expect(try machine.must("cat /etc/keybroker/keybroker.policy").contains("permit www-data"))
+    }
+
+    // MARK: Without a package manager
+
+    @Test func makeInstall() throws {
+        try sandbox.directory("root")
+        func make(_ target: String) throws {
+            let made = try Program.run(
+                projectFolder.appendingPathComponent("systemd/install").path,
+                (target == "uninstall" ? ["--remove"] : [])
+                    + [projectFolder.appendingPathComponent(".build-release/release").path],
+                environment: ["DESTDIR": sandbox["root"], "PREFIX": "/opt/broker"])
+            #expect(made.status == 0, "\(made.errors)")
+        }
+        try make("install")
+        let unit = try sandbox.text("root/opt/broker/lib/systemd/system/keybrokerd.service")
+        #expect(unit.contains("\nExecStart=/opt/broker/sbin/keybrokerd\n"))
+        #expect(unit.contains("\nExecReload=+/opt/broker/bin/keybroker reload\n"))
+        #expect(unit.contains("\nExecPaths=/opt/broker/sbin/keybrokerd "))
+        #expect(!unit.contains("/usr/sbin/keybrokerd"))
+        let version = try Program.run(sandbox["root/opt/broker/sbin/keybrokerd"], ["--version"])
+        #expect(version.output.hasPrefix("keybrokerd "))
+        // A policy that is there is never written over, and never taken away.
+        try sandbox.write("root/etc/keybroker/keybroker.policy", "# mine\n")
+        try make("install")
+        #expect(try sandbox.text("root/etc/keybroker/keybroker.policy") == "# mine\n")
+        try make("uninstall")
+        let left = FileManager.default.enumerator(atPath: sandbox["root"])?.compactMap { $0 as? String } ?? []
+        #expect(
+            left.filter { $0.contains("keybroker") }.sorted() == [
+                "etc/keybroker", "etc/keybroker/keybroker.policy", "etc/keybroker/policy.d",
+            ])
+    }
+}

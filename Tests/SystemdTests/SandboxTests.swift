@@ -1,0 +1,147 @@
+// The walls that the unit builds: what systemd makes of the units as text, and what a broker that was taken over can
+// still do from inside of them.
+//
+// Must never count an attempt as stopped that would have failed without the walls, too.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, Machine.condition) struct SandboxTests {
+    private let machine: Machine
+
+    private static let shared = Result {
+        let machine = try Machine()
+        try machine.install(policy: "permit www-data key web")
+        return machine
+    }
+
+    init() throws { machine = try Self.shared.get() }
+
+    // MARK: As text
+
+    @Test func systemdHasNothingToSayOfTheUnits() throws {
+        let units = "/usr/lib/systemd"
+        #expect(
+            try machine.must("systemd-analyze verify \(units)/system/keybrokerd.{socket,service} 2>&1").isEmpty)
+        #expect(
+            try machine.must(
+                "XDG_RUNTIME_DIR=/run systemd-analyze verify --user \(units)/user/keybrokerd.{socket,service} 2>&1"
+            ).isEmpty)
+        #expect(try machine.must("systemd-tmpfiles --create keybroker.conf 2>&1").isEmpty)
+        #expect(try machine.must("systemd-sysusers keybroker.conf 2>&1").isEmpty)
+    }
+
+    /// The score, and every line of it that is not perfect: README has the same.
+    @Test func theExposureIsAtMostPointEight() throws {
+        let unit = projectFolder.appendingPathComponent("systemd/keybrokerd.service").path
+        let analyze = try Program.run(
+            installed("systemd-analyze") ?? "", ["security", "--offline=true", "--threshold=8", "--no-pager", unit])
+        #expect(analyze.status == 0, "\(analyze.output)")
+        let open = analyze.output.split(separator: "\n").filter { $0.hasPrefix("✗") }
+            .compactMap { $0.dropFirst(2).split(separator: " ").first.map(String.init) }
+        #expect(
+            Set(open) == [
+                "RootDirectory=/RootImage=", "AmbientCapabilities=",
+                "CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)",
+                "RestrictAddressFamilies=~AF_UNIX", "ProtectProc=", "ProcSubset=", "PrivateUsers=", "DeviceAllow=",
+            ])
+    }
+
+    @Test func everyDirectiveHasItsReason() throws {
+        for name in ["keybrokerd.service", "keybrokerd.socket"] {
+            let path = projectFolder.appendingPathComponent("systemd/\(name)").path
+            let paragraphs = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n\n")
+            for paragraph in paragraphs.dropFirst() where paragraph.contains(#/^# ---/#) {
+                var isExplained = false
+                for line in paragraph.split(separator: "\n").dropFirst() {
+                    if line.hasPrefix("#") { isExplained = true }
+                    #expect(isExplained, "\(name): \(line)")
+                }
+            }
+        }
+    }
+
+    // MARK: From inside
+
+    /// Mounts: two places can be written to that outlive it or not, and nothing there can be executed.
+    @Test func nothingThatItCanWriteToCanBeExecuted() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        let table = try machine.must("cat /proc/\(try machine.property("MainPID"))/mountinfo")
+        // What is mounted later hides what was there.
+        var options: [String: Set<Substring>] = [:]
+        for line in table.split(separator: "\n") {
+            let fields = line.split(separator: " ")
+            options[String(fields[4])] = Set(fields[5].split(separator: ","))
+        }
+        let writable = options.filter { $0.value.contains("rw") }.keys
+        #expect(
+            writable.filter { !$0.hasPrefix("/dev/") && !$0.hasPrefix("/run/") && !$0.hasPrefix("/usr/lib/") }.sorted()
+                == ["/proc", "/tmp", "/var/log/keybroker", "/var/tmp"])
+        for path in writable { #expect(options[path]?.contains("noexec") == true, "\(path)") }
+        for path in ["/", "/run", "/usr/lib", "/usr/sbin/keybrokerd", "/dev/shm"] {
+            #expect(options[path]?.contains("ro") == true, "\(path)")
+        }
+    }
+
+    /// What the probe reports as the service, and as root without any wall.
+    @Test func aBrokerThatWasTakenOver() throws {
+        try machine.must("touch /tmp/probe /home/probe ~root/.probe; systemctl stop keybrokerd.service")
+        let outside = report(try machine.must("python3 /tests/probe.py --no-exec"))
+        // As the service itself, but for the program; Python has to be executable for that.
+        try machine.write(
+            "/run/systemd/system/keybrokerd.service.d/probe.conf",
+            """
+            [Service]
+            Type=oneshot
+            ExecStart=
+            ExecStart=/usr/bin/python3 /tests/probe.py
+            BindReadOnlyPaths=\(try machine.must("echo /usr/bin/python3 $(realpath /usr/bin/python3)"))
+            WatchdogSec=0
+            Restart=no
+            StandardOutput=truncate:/run/probe.out
+
+            """)
+        try machine.must(
+            """
+            systemctl daemon-reload; systemctl start keybrokerd.service
+            rm -r /run/systemd/system/keybrokerd.service.d; systemctl daemon-reload
+            """)
+        let inside = report(try machine.must("cat /run/probe.out"))
+
+        let allowed: Set = ["read the key", "write to its log", "read its callers' units"]
+        for (attempt, result) in inside {
+            if allowed.contains(attempt) {
+                #expect(result == "done", "\(attempt)")
+            } else {
+                // By a wall: not because there is nothing there, or because the call was made in the wrong way.
+                let hidden = ["see /home", "see /root", "see the machine's /tmp", "read the kernel's log"]
+                let walls = hidden.contains(attempt) ? ["ENOENT"] : ["EPERM", "EACCES", "EROFS", "EAFNOSUPPORT"]
+                #expect(walls.contains(result), "\(attempt): \(result)")
+            }
+        }
+        // Without the walls they are done, but for what a container or this call of it does not let root do either.
+        let notForRoot = [
+            "replace itself": "ETXTBSY", "set a kernel parameter": "EROFS", "read another's memory": "EIO",
+            "leave the mount namespace": "EFAULT", "load a BPF program": "E2BIG", "load a module": "ENOSYS",
+            "make an io_uring": "EFAULT",
+        ]
+        for (attempt, result) in outside where result != "done" {
+            #expect(notForRoot[attempt] != nil && !["EPERM", "EACCES"].contains(result), "\(attempt): \(result)")
+        }
+        #expect(
+            Set(inside.keys).subtracting(outside.keys) == [
+                "execute a shell", "execute systemctl", "execute what it wrote", "execute what lies nowhere",
+            ])
+        #expect(outside.count > 35 && Set(outside.keys).isSubset(of: inside.keys))
+    }
+
+    /// What came of each attempt.
+    private func report(_ lines: String) -> [String: String] {
+        Dictionary(
+            lines.split(separator: "\n").map { line in
+                let parts = line.split(separator: " ", maxSplits: 1).map(String.init)
+                return (parts[1], parts[0])
+            }, uniquingKeysWith: { first, _ in first })
+    }
+}

@@ -1,0 +1,287 @@
+// The shipped units under a real systemd: who is started when, what a reload and a restart do to callers, and which
+// units' processes are whose.
+//
+// Must never wait for a time to pass where there is an event to wait for.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, Machine.condition) struct ServiceTests {
+    private let machine: Machine
+
+    private static let shared = Result {
+        let machine = try Machine()
+        try machine.install(policy: "permit www-data key web")
+        return machine
+    }
+
+    init() throws {
+        machine = try Self.shared.get()
+        // From where an installation leaves it, however the last test ended.
+        try machine.policy("permit www-data key web\nlimit www-data connections 64 requests 100000")
+        try machine.must("systemctl stop keybrokerd.service; systemctl start keybrokerd.socket")
+    }
+
+    private let get = Machine.asUser("www-data", "keybroker get web")
+
+    // MARK: Start
+
+    @Test func theFirstRequestStartsIt() throws {
+        #expect(try machine.property("ActiveState") == "inactive")
+        #expect(
+            try machine.must("stat -c '%A %U %G' /run/keybroker /run/keybroker/broker.sock") == """
+                drwxr-xr-x root root
+                srw-rw---- root keyusers
+                """)
+        #expect(try machine.must(get) == "THE KEY")
+        #expect(try machine.property("ActiveState") == "active")
+        #expect(try machine.property("StatusText").hasPrefix("serves the service manager's socket: 1 key"))
+        #expect(
+            try machine.must("stat -c '%A %U %G' /var/log/keybroker /var/log/keybroker/audit.jsonl") == """
+                drwxr-x--- keybroker keybroker
+                -rw-r----- keybroker keybroker
+                """)
+        // Who is not in the group cannot even ask.
+        let stranger = try machine.mustFail("setpriv --reuid games --regid games --clear-groups keybroker get web")
+        #expect(stranger.status == 77)
+    }
+
+    /// As its own account, with one capability, and nothing to gain.
+    @Test func itIsWhatTheUnitSays() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        let pid = try machine.property("MainPID")
+        let uid = try machine.must("id -u keybroker")
+        let status = try machine.must("cat /proc/\(pid)/status")
+        #expect(status.contains("Uid:\t\(uid)\t\(uid)\t\(uid)\t\(uid)\n"))
+        for set in ["CapPrm", "CapEff", "CapBnd"] { #expect(status.contains("\(set):\t0000000000000004\n")) }
+        #expect(status.contains("NoNewPrivs:\t1\n"))
+        #expect(status.contains("Seccomp:\t2\n"))
+        #expect(status.contains("Threads:\t1\n"))
+        let limits = try machine.must("cat /proc/\(pid)/limits")
+        #expect(limits.contains(#/Max core file size +0 +0 /#))
+        #expect(limits.contains(#/Max open files +262144 +262144 /#))
+        #expect(try machine.must("cat /proc/\(pid)/oom_score_adj") == "-900")
+    }
+
+    /// `systemctl start` returns when it serves, and fails where it cannot.
+    @Test func itIsReadyWhenSystemdSaysSo() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        #expect(try machine.property("SubState") == "running")
+        let records = try machine.records()
+        #expect(records.last?["event"] as? String == "start")
+    }
+
+    /// A caller waits in the socket until there is a policy that can be served.
+    @Test func callersOutwaitAFaultyPolicy() throws {
+        try machine.policy("permit nosuchuser key web")
+        try machine.must("systemd-run --quiet --unit=patient -p StandardOutput=truncate:/run/patient.out \\\n\(get)")
+        try machine.wait(until: "[[ $(systemctl show -P NRestarts keybrokerd.service) -ge 1 ]]")
+        #expect(try machine.must("journalctl -q -u keybrokerd.service").contains("error: no such user: 'nosuchuser'"))
+        #expect(try machine.property("ActiveState", of: "keybrokerd.socket") == "active")
+        try machine.policy("permit www-data key web")
+        try machine.wait(until: "grep -q 'THE KEY' /run/patient.out")
+        try machine.wait(until: "systemctl is-active keybrokerd.service")
+    }
+
+    // MARK: Reload
+
+    /// Until `keybroker reload` is there.
+    private static let canReload =
+        (try? Program.run(Program.built("keybroker"), ["--help"]).output.contains(#/\n +reload /#)) ?? false
+
+    @Test(.enabled(if: canReload, "keybroker reload is not there yet")) func reload() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        let pid = try machine.property("MainPID")
+        try machine.policy("permit games key web")
+        try machine.must("systemctl reload keybrokerd.service")
+        // In force when the command returns.
+        #expect(try machine.mustFail(get).status == 77)
+        #expect(try machine.must(Machine.asUser("games", "keybroker get web")) == "THE KEY")
+
+        try machine.policy("permit nosuchuser key web")
+        _ = try machine.mustFail("systemctl reload keybrokerd.service")
+        let journal = try machine.must("journalctl -q -u keybrokerd.service")
+        #expect(journal.contains("keybroker.policy:2:8: error: no such user: 'nosuchuser'"))
+        // The old one stays in force, the same process serves, and the unit is well.
+        #expect(try machine.must(Machine.asUser("games", "keybroker get web")) == "THE KEY")
+        #expect(try machine.property("MainPID") == pid)
+        #expect(try machine.property("ActiveState") == "active")
+        let last = try machine.records().last { $0["event"] as? String == "reload" }
+        #expect(last?["decision"] as? String == "rejected")
+    }
+
+    // MARK: Restart
+
+    /// Starts a stream of requests, runs `body`, and returns how many were answered and which failed.
+    private func stream(during body: () throws -> Void) throws -> String {
+        try machine.must(
+            """
+            systemd-run --quiet --unit=stream -p StandardOutput=truncate:/run/stream.out \
+                \(Machine.asUser("www-data", "python3 /tests/stream.py 4"))
+            """)
+        try machine.wait(until: "grep -q streams /run/stream.out")
+        try body()
+        try machine.must("systemctl stop stream.service")
+        return try machine.must("tail -n 1 /run/stream.out")
+    }
+
+    @Test func aRestartLosesNoRequest() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        let result = try stream {
+            for _ in 0..<5 {
+                let before = try machine.property("MainPID")
+                try machine.must("systemctl restart keybrokerd.service")
+                #expect(try machine.property("MainPID") != before)
+            }
+        }
+        #expect(result.contains(" errors 0 "), "\(result)")
+        #expect(try machine.must("keybroker audit verify").contains("records, 1 to"))
+    }
+
+    @Test func theWatchdogEndsWhatHangs() throws {
+        try machine.write(
+            "/run/systemd/system/keybrokerd.service.d/watchdog.conf", "[Service]\nWatchdogSec=1s\nRestartSec=0\n")
+        defer {
+            _ = try? machine.must("rm -r /run/systemd/system/keybrokerd.service.d; systemctl daemon-reload")
+        }
+        try machine.must("systemctl daemon-reload; systemctl start keybrokerd.service")
+        let pid = try machine.property("MainPID")
+        try machine.must("kill -STOP \(pid)")
+        // Who asks meanwhile is answered by the next one.
+        #expect(try machine.must("\(get) --wait 20") == "THE KEY")
+        #expect(try machine.property("MainPID") != pid)
+        #expect(try machine.must("journalctl -q -u keybrokerd.service").contains("Watchdog timeout"))
+    }
+
+    // MARK: Units of callers
+
+    /// The real nginx of Debian's package, with the real unit: its key comes from the broker, and root outside of it
+    /// gets none.
+    @Test(.enabled(if: installed("nginx") != nil, "nginx is not installed")) func nginx() throws {
+        try machine.must(
+            """
+            openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 -subj /CN=localhost \
+                -addext subjectAltName=DNS:localhost -keyout /etc/ssl/private/nginx.pem -out /etc/ssl/certs/nginx.pem
+            chmod 600 /etc/ssl/private/nginx.pem
+            ip link set lo up 2>/dev/null || true
+            rm -f /etc/nginx/sites-enabled/*
+            """)
+        try machine.write(
+            "/etc/nginx/conf.d/tls.conf",
+            """
+            server { listen unix:/run/nginx-tls.sock ssl; ssl_certificate /etc/ssl/certs/nginx.pem;
+                ssl_certificate_key /run/nginx-key/key.pem; return 200 "served"; }
+
+            """)
+        try machine.write(
+            "/run/systemd/system/nginx.service.d/key.conf",
+            """
+            [Unit]
+            After=keybrokerd.socket
+            [Service]
+            RuntimeDirectory=nginx-key
+            RuntimeDirectoryMode=0700
+            UMask=0077
+            ExecStartPre=
+            ExecStartPre=/bin/sh -c 'keybroker get nginx-tls >/run/nginx-key/key.pem'
+
+            """)
+        try machine.policy(
+            "key nginx-tls /etc/ssl/private/nginx.pem\npermit root unit nginx.service key nginx-tls\n"
+                + "permit www-data key web")
+        try machine.must("systemctl daemon-reload; systemctl restart keybrokerd.service; systemctl start nginx.service")
+        let page = "curl -sS --cacert /etc/ssl/certs/nginx.pem --unix-socket /run/nginx-tls.sock https://localhost/"
+        #expect(try machine.must(page) == "served")
+        let granted = try machine.records().last { $0["decision"] as? String == "granted" }
+        #expect(granted?["unit"] as? String == "nginx.service")
+        #expect(granted?["uid"] as? Int == 0)
+        // The same uid, outside; and in another unit.
+        #expect(try machine.mustFail("keybroker get nginx-tls").status == 77)
+        #expect(try machine.records().last?["unit"] as? String == "with-systemd-command.scope")
+        #expect(
+            try machine.mustFail("systemd-run --quiet --wait --unit=not-nginx keybroker get nginx-tls").status == 77)
+        try machine.must("systemctl stop nginx.service; rm -r /run/systemd/system/nginx.service.d")
+    }
+
+    @Test func templatesAndDynamicUsers() throws {
+        try machine.write(
+            "/run/systemd/system/worker@.service",
+            """
+            [Service]
+            Type=oneshot
+            DynamicUser=yes
+            SupplementaryGroups=keyusers
+            ExecStart=keybroker get web
+            StandardOutput=truncate:/run/worker.out
+
+            """)
+        try machine.policy("permit :keyusers unit worker@*.service key web")
+        try machine.must("systemctl daemon-reload; systemctl restart keybrokerd.service")
+        try machine.must("systemctl start worker@one.service")
+        #expect(try machine.must("cat /run/worker.out") == "THE KEY")
+        let record = try machine.records().last
+        #expect(record?["unit"] as? String == "worker@one.service")
+        // A number that systemd lends: it is in no file, and was not in the policy.
+        #expect((61184...65519).contains(record?["uid"] as? Int ?? 0))
+        let other = "systemd-run --quiet --wait -p DynamicUser=yes -p SupplementaryGroups=keyusers"
+        #expect(try machine.mustFail("\(other) --unit=worker-one keybroker get web").status == 77)
+        #expect(try machine.mustFail(Machine.asUser("www-data", "keybroker get web")).status == 77)
+    }
+
+    // MARK: Rotation
+
+    @Test(.enabled(if: installed("logrotate") != nil, "logrotate is not installed")) func logrotate() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        #expect(try machine.must(get) == "THE KEY")
+        let rotate = "logrotate --force --state /run/logrotate.state /etc/logrotate.d/keybroker"
+        for round in 1...3 {
+            let before = try machine.records().count
+            #expect(before > 0)
+            #expect(try machine.must("\(rotate) 2>&1").isEmpty)
+            try machine.wait(until: "[[ -s /var/log/keybroker/audit.jsonl ]] || { \(get) >/dev/null; false; }")
+            #expect(try machine.records().first?["previous"] is String, "round \(round)")
+            #expect(
+                try machine.must("stat -c '%A %U %G' /var/log/keybroker/audit.jsonl")
+                    == "-rw-r----- keybroker keybroker")
+        }
+        // The newest rotated one can be read; an older one is compressed.
+        let names = try machine.must("ls /var/log/keybroker").split(separator: "\n")
+        #expect(names == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2.gz", "audit.jsonl.3.gz"])
+        // It goes on over a restart right after a rotation too.
+        try machine.must("\(rotate); systemctl restart keybrokerd.service")
+        #expect(try machine.must(get) == "THE KEY")
+        try machine.must("cd /var/log/keybroker; gunzip audit.jsonl.*.gz; keybroker audit verify")
+        // Where it does not run, nobody is told, and nothing fails.
+        try machine.must("systemctl stop keybrokerd.service")
+        #expect(try machine.must("\(rotate) 2>&1").isEmpty)
+    }
+
+    // MARK: A user's own
+
+    @Test func aUsersOwnBroker() throws {
+        try machine.must(
+            """
+            id somebody >/dev/null 2>&1 || useradd --create-home --uid 61500 somebody
+            install -d -m 700 -o somebody /run/user/61500
+            install -d -o somebody ~somebody/.config/keybroker
+            printf 'MINE\\n' >~somebody/mine.pem
+            printf 'key mine /home/somebody/mine.pem\\npermit somebody key mine\\n' \
+                >~somebody/.config/keybroker/keybroker.policy
+            chown somebody ~somebody/mine.pem ~somebody/.config ~somebody/.config/keybroker/keybroker.policy
+            chmod 600 ~somebody/mine.pem
+            systemctl start user@61500.service
+            """)
+        let user = "setpriv --reuid somebody --regid somebody --clear-groups env -C / XDG_RUNTIME_DIR=/run/user/61500"
+        let socket = "/run/user/61500/keybroker/broker.sock"
+        try machine.must("\(user) systemctl --user enable --now keybrokerd.socket")
+        #expect(try machine.must("\(user) systemctl --user show -P ActiveState keybrokerd.service") == "inactive")
+        #expect(try machine.must("\(user) keybroker get mine --socket \(socket)") == "MINE")
+        #expect(try machine.must("stat -c '%A %U' \(socket)") == "srw------- somebody")
+        #expect(try machine.must("stat -c '%A' ~somebody/.local/state/keybroker/audit.jsonl") == "-rw-------")
+        try machine.must("\(user) systemctl --user restart keybrokerd.service")
+        #expect(try machine.must("\(user) keybroker get mine --socket \(socket)") == "MINE")
+        if Self.canReload { try machine.must("\(user) systemctl --user reload keybrokerd.service") }
+        try machine.must("systemctl stop user@61500.service")
+    }
+}
