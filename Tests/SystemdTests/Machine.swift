@@ -108,9 +108,9 @@ final class Machine: Sendable {
         try must("systemctl show --property \(name) --value \(unit)")
     }
 
-    /// The records of the audit log.
+    /// The last records of the audit log.
     func records() throws -> [[String: Any]] {
-        try must("cat /var/log/keybroker/audit.jsonl").split(separator: "\n").compactMap {
+        try must("tail -n 100 /var/log/keybroker/audit.jsonl").split(separator: "\n").compactMap {
             try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
         }
     }
