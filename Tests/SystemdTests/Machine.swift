@@ -13,13 +13,26 @@ final class Machine: Sendable {
     /// Why the suites of this target need root, and what they need besides.
     static let condition: ConditionTrait = .enabled(if: isRoot, "needs root: it boots a systemd in a container")
 
-    /// The package as `make deb` built it.
+    /// The package as `make deb` built it, from the sources as they are now.
     static func package() throws -> String {
         let folder = projectFolder.appendingPathComponent(".build-release/release").path
         let found = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
             .filter { $0.hasPrefix("keybroker_") && $0.hasSuffix(".deb") }
-        guard let name = found.first, found.count == 1 else { throw Waited(description: "first: make deb") }
+        guard let name = found.first, found.count == 1, let built = modified(of: "\(folder)/\(name)") else {
+            throw Waited(description: "there is no package to test: make deb")
+        }
+        for source in ["Sources", "systemd", "policy"] {
+            let top = projectFolder.appendingPathComponent(source).path
+            for file in FileManager.default.enumerator(atPath: top)?.compactMap({ $0 as? String }) ?? [] {
+                guard let changed = modified(of: "\(top)/\(file)"), changed > built else { continue }
+                throw Waited(description: "\(source)/\(file) is newer than the package: make deb")
+            }
+        }
         return "\(folder)/\(name)"
+    }
+
+    private static func modified(of path: String) -> Date? {
+        try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
     }
 
     /// Boots it. There is a folder /package with the package in it, and /tests with this target's peers.
