@@ -125,6 +125,23 @@ import Testing
         #expect(try Program.run(Program.built("keybroker"), ["policy", "check", "/nonexistent"]).status == 78)
     }
 
+    /// A request that is on its way when the daemon is told to end is answered.
+    @Test func whoHadJustConnectedIsStillAnswered() throws {
+        let daemon = try Daemon(sandbox, policy: policy())
+        let peer = try PeerProcess(daemon.socket)
+        let before = try daemon.openDescriptors()
+        _ = try peer.step("connect 0")
+        while try daemon.openDescriptors() == before { usleep(1000) }
+        daemon.program.signal(SIGTERM)
+        // Until it has taken note: the signal is no longer pending.
+        while try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
+            .contains(#/(Sig|Shd)Pnd:\t0*[1-9a-f]/#)
+        { usleep(1000) }
+        #expect(try peer.ask("1Gk").contents == ["KEY"])
+        #expect(try daemon.stop() == 0)
+        #expect(try daemon.records().suffix(2).map { $0["event"] as? String } == ["request", "stop"])
+    }
+
     @Test func aLivingInstanceIsNeverDisplaced() throws {
         let daemon = try Daemon(sandbox, policy: policy())
         let second = try refused(
