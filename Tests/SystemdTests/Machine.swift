@@ -58,6 +58,10 @@ final class Machine: Sendable {
         try must("rm -f /usr/sbin/policy-rc.d")
     }
 
+    /// Waits for its end, so that nothing of it stays. A machine that lives as long as the tests ends by itself when
+    /// they do.
+    deinit { _ = try? shell.waitForExit() }
+
     /// Runs a script, as root.
     func run(_ script: String, seconds: Double = 60) throws -> (status: Int32, output: String, errors: String) {
         lock.lock()
