@@ -65,6 +65,14 @@ import Testing
         #expect(try machine.property("OOMScoreAdjust") == "-900")
     }
 
+    /// Resident memory when idle.
+    @Test func itIsSmall() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        let pid = try machine.property("MainPID")
+        let memory = try machine.must("sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/\(pid)/status")
+        #expect(try #require(Int(memory)) <= 10 * 1024)
+    }
+
     /// `systemctl start` returns when it serves, and fails where it cannot.
     @Test func itIsReadyWhenSystemdSaysSo() throws {
         try machine.must("systemctl start keybrokerd.service")
