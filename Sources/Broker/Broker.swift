@@ -18,19 +18,30 @@ package enum Packet {
 
 /// Decides, opens and records. The one who calls it sends.
 package final class Broker {
-    package internal(set) var policy: LoadedPolicy
+    package internal(set) var policy: LoadedPolicy {
+        didSet { keysOutside = policy.keys(outsideOf: confinement, owners: owners) }
+    }
+    /// The files of the policy's keys that lie where the daemon keeps itself from reading.
+    package private(set) var keysOutside: [(key: KeyName, path: String)] = []
     let log: AuditLog
     let keys: KeyStore
     let overflow: OverflowIDs
+    private let owners: TrustedOwners
+    let confinement: Confinement
     var allowance = Allowance()
     var outage: Outage?
     var tally = Tally()
     let life = Lifetime()
 
-    package init(policy: LoadedPolicy, log: AuditLog, owners: TrustedOwners, watch: ChangeWatch?) {
+    package init(
+        policy: LoadedPolicy, log: AuditLog, owners: TrustedOwners, watch: ChangeWatch?,
+        confinement: Confinement = Confinement()
+    ) {
         self.policy = policy
         self.log = log
-        keys = KeyStore(owners: owners, watch: watch)
+        self.owners = owners
+        self.confinement = confinement
+        keys = KeyStore(owners: owners, watch: watch, confinement: confinement)
         overflow = .ofThisKernel()
     }
 

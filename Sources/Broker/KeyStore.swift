@@ -18,10 +18,12 @@ final class KeyStore {
     private let owners: TrustedOwners
     /// Nil where the kernel gives none: then every way is walked each time.
     private let watch: ChangeWatch?
+    private let confinement: Confinement
     private var remembered: [String: (place: TrustedPlace, until: Instant)] = [:]
 
-    init(owners: TrustedOwners, watch: ChangeWatch?) {
+    init(owners: TrustedOwners, watch: ChangeWatch?, confinement: Confinement) {
         self.owners = owners
+        self.confinement = confinement
         self.watch = watch
     }
 
@@ -55,6 +57,9 @@ final class KeyStore {
             if remembered.count >= Limits.rememberedPlaces { forgetWays() }
             remembered[path] = (place, now.after(milliseconds: Limits.rememberedMilliseconds))
         }
-        return try place.open()
+        do { return try place.open() } catch {
+            guard error.kind == .unreadable, !confinement.covers(place.path) else { throw error }
+            throw Distrust(outside: place.path)
+        }
     }
 }

@@ -8,6 +8,7 @@ enum Reason {
     static let fileMissing = "file-missing"
     static let fileUnreadable = "file-unreadable"
     static let fileUntrusted = "file-untrusted"
+    static let outsideSandbox = "outside-sandbox"
     static let auditUnavailable = "audit-unavailable"
     static let limitConnections = "limit-connections"
     static let limitRequests = "limit-requests"
@@ -24,6 +25,7 @@ enum Reason {
         case .unreadable: fileUnreadable
         case .untrusted: fileUntrusted
         case .shortage: descriptorsExhausted
+        case .outside: outsideSandbox
         }
     }
 }

@@ -75,10 +75,17 @@ extension Broker {
                 keeping: Self.roomForKeys)
         }
         page.add("last-reload", life.lastWasRejected ? "rejected" : life.applied > 0 ? "applied" : "none")
+        for wall in confinement.walls {
+            page.add(
+                "sandbox", "\(wall.name) \(wall.state ?? "missing: \(wall.reason ?? "")")", keeping: Self.roomForKeys)
+        }
         page.add("audit-path", log.path, keeping: Self.roomForKeys)
         for path in policy.source.paths {
             let name = policy.source.isOptional(path) ? "policy-path-optional" : "policy-path"
             page.add(name, path, keeping: Self.roomForKeys)
+        }
+        for (key, path) in keysOutside {
+            page.add("outside-sandbox", "\(key) \(path)", keeping: Self.roomForKeys)
         }
         for fault in life.faults { page.add("last-reload-fault", fault, keeping: Self.roomForKeys) }
         return keys(after: nil, on: page)

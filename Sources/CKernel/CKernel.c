@@ -238,6 +238,8 @@ int ck_open_handle(int directory, const char *name) {
     return outcome(openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
+int ck_open_target(const char *path) { return outcome(open(path, O_PATH | O_CLOEXEC)); }
+
 int ck_open_for_reading(int directory, const char *name) {
     return outcome(openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
 }

@@ -36,6 +36,8 @@ package struct Distrust: Error, Equatable, Sendable, CustomStringConvertible {
         case untrusted
         /// The system has no descriptor to spare: the client is told to come again.
         case shortage
+        /// It lies where the daemon kept itself from reading when it started.
+        case outside
     }
     package let kind: Kind
     package let description: String
@@ -48,6 +50,14 @@ package struct Distrust: Error, Equatable, Sendable, CustomStringConvertible {
     /// It was opened and trusted, but a call on it failed.
     package init(unreadable path: String, _ failure: Failure) {
         self.init(.unreadable, failure.on(path).description)
+    }
+
+    /// It lies where the process can no longer read.
+    package init(outside path: String) {
+        self.init(
+            .outside,
+            "\(path) is in a directory that had no key when the daemon started, and it keeps itself from reading "
+                + "elsewhere: restart it")
     }
 
     /// The service manager gave this process no credentials.
@@ -233,21 +243,23 @@ package final class KnownFolders {
 
     package init(_ owners: TrustedOwners) { self.owners = owners }
 
-    /// Whether the file at `path` could be opened as trusted: what ``TrustedOwners/place(of:watchedBy:)`` says.
-    package func check(_ path: String) throws(Distrust) {
+    /// Where the file at `path` really is, symbolic links followed, after the walk that
+    /// ``TrustedOwners/place(of:watchedBy:)`` makes found it trustworthy.
+    package func realPath(of path: String) throws(Distrust) -> String {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
-            _ = try owners.place(of: path)
-            return
+            return try owners.place(of: path).path
         }
         let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
         let known = walks[folder] ?? Result { () throws(Distrust) in try owners.walk(to: String(folder)) }
         walks[folder] = known
+        let walk = try known.get()
         // A file of its own; what else it may be takes a walk to tell.
-        guard let status = try known.get().status(of: name), status.kind == .regular else {
-            _ = try owners.place(of: path)
-            return
+        guard let status = walk.status(of: name), status.kind == .regular else {
+            return try owners.place(of: path).path
         }
-        try owners.checkFile(status, path)
+        let real = walk.path == "/" ? "/\(name)" : "\(walk.path)/\(name)"
+        try owners.checkFile(status, real)
+        return real
     }
 }
 

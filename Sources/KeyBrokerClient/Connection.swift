@@ -19,7 +19,7 @@ struct Connection: ~Copyable {
             switch error.kind {
             case .missing: throw .notRunning(socket: path, reason: error.description)
             case .unreadable: throw .mayNotConnect(socket: path)
-            case .untrusted, .shortage: throw .untrusted(socket: path, reason: error.description)
+            case .untrusted, .shortage, .outside: throw .untrusted(socket: path, reason: error.description)
             }
         }
         let socket = try calling({ () throws(Failure) in try Self.connected(to: path) }) { failure in

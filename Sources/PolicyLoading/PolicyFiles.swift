@@ -6,7 +6,7 @@
 
 package import Kernel
 package import Policy
-internal import Wire
+package import Wire
 
 /// A policy with what the log says about it.
 package struct LoadedPolicy: Sendable {
@@ -34,9 +34,11 @@ package struct PolicyFiles: Sendable {
     /// A path that may be missing.
     private let optionalPath: String?
     private let owners: TrustedOwners
+    private let names: NameService
 
     /// - Parameter optional: one of the paths that may be missing.
-    package init(_ paths: [String], optional: String? = nil, owners: TrustedOwners) {
+    package init(_ paths: [String], optional: String? = nil, owners: TrustedOwners, names: NameService = .here) {
+        self.names = names
         self.paths = paths
         self.optionalPath = optional
         self.owners = owners
@@ -45,9 +47,11 @@ package struct PolicyFiles: Sendable {
     package func isOptional(_ path: String) -> Bool { path == optionalPath }
 
     /// `keybroker.policy` and then, where there is one, `policy.d` in `directory` (`/etc/keybroker`).
-    package static func standard(in directory: String, owners: TrustedOwners) -> PolicyFiles {
+    package static func standard(
+        in directory: String, owners: TrustedOwners, names: NameService = .here
+    ) -> PolicyFiles {
         let extra = "\(directory)/policy.d"
-        return PolicyFiles(["\(directory)/keybroker.policy", extra], optional: extra, owners: owners)
+        return PolicyFiles(["\(directory)/keybroker.policy", extra], optional: extra, owners: owners, names: names)
     }
 
     /// What to do with a file that somebody else could have written.
@@ -139,8 +143,9 @@ package struct PolicyFiles: Sendable {
 
     /// This machine, as a policy refers to it. Each account is looked up once.
     private func surroundings() -> Surroundings {
-        let users = Memory { name throws(Failure) in try Accounts.user(named: name)?.uid }
-        let groups = Memory { name throws(Failure) in try Accounts.gid(ofGroup: name) }
+        let names = names
+        let users = Memory { name throws(Failure) in try names.user(named: name) }
+        let groups = Memory { name throws(Failure) in try names.group(named: name) }
         let folders = KnownFolders(owners)
         return Surroundings(
             overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
@@ -149,13 +154,14 @@ package struct PolicyFiles: Sendable {
                     return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
                 }
                 do throws(Distrust) {
-                    try folders.check(path)
+                    _ = try folders.realPath(of: path)
                     return nil
                 } catch {
                     switch error.kind {
                     case .missing: return "there is no such file now: \(error)"
                     case .untrusted: return "the file would not be handed out: \(error)"
-                    case .unreadable, .shortage: return "whether the file can be handed out is not known: \(error)"
+                    case .unreadable, .shortage, .outside:
+                        return "whether the file can be handed out is not known: \(error)"
                     }
                 }
             })
@@ -187,5 +193,34 @@ extension Source {
         case .file(let path): path
         case .credential(let id): environment("CREDENTIALS_DIRECTORY").map { "\($0)/\(id)" }
         }
+    }
+}
+
+extension LoadedPolicy {
+    /// The directories that its files and its keys lie in, symbolic links followed: below them the daemon reads.
+    package func folders(owners: TrustedOwners) -> (policies: Set<String>, keys: Set<String>) {
+        var policies: Set<String> = []
+        for path in source.paths {
+            policies.insert(Self.folder(of: path))
+            if (try? statusFollowing(path))??.kind == .directory { policies.insert(path) }
+        }
+        let known = KnownFolders(owners)
+        let files = policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } }
+        return (policies, Set(files.map { Self.folder(of: (try? known.realPath(of: $0)) ?? $0) }))
+    }
+
+    /// The keys, and the files of theirs, that lie where `confinement` does not let the daemon read.
+    package func keys(outsideOf confinement: Confinement, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
+        let known = KnownFolders(owners)
+        return policy.keys.values.sorted { $0.name < $1.name }.flatMap { key in
+            [key.source, key.certificate].compactMap { $0?.path() }
+                .map { (try? known.realPath(of: $0)) ?? $0 }
+                .filter { !confinement.covers($0) }.map { (key.name, $0) }
+        }
+    }
+
+    private static func folder(of path: String) -> String {
+        let parts = path.split(separator: "/").dropLast()
+        return "/" + parts.joined(separator: "/")
     }
 }

@@ -24,7 +24,9 @@ struct BrokerStatus {
     let outcomes: [Outcome]
     let keys: [Key]
     private let page: StatusPage
-    private static let grouped: Set = ["requests", "key", "policy-path", "policy-path-optional", "last-reload-fault"]
+    private static let grouped: Set = [
+        "requests", "key", "policy-path", "policy-path-optional", "last-reload-fault", "sandbox", "outside-sandbox",
+    ]
 
     init(_ page: StatusPage) {
         self.page = page
@@ -54,6 +56,16 @@ struct BrokerStatus {
     }
     var lastReloadFaults: [String] { page.values("last-reload-fault") }
 
+    /// The walls that the daemon put around itself, and how each stands.
+    var walls: [(name: String, state: String)] { page.values("sandbox").map(Self.split) }
+    /// Keys whose files lie where the daemon keeps itself from reading.
+    var keysOutside: [(key: String, path: String)] { page.values("outside-sandbox").map(Self.split) }
+
+    private static func split(_ value: String) -> (String, String) {
+        let words = value.split(separator: " ", maxSplits: 1)
+        return (String(words.first ?? ""), words.count == 2 ? String(words[1]) : "")
+    }
+
     // MARK: For people
 
     /// Aligned lines.
@@ -75,6 +87,10 @@ struct BrokerStatus {
             "audit log    \(value("audit-path") ?? ""), \(shown("audit")), record \(shown("audit-seq"))",
             "             head \(shown("audit-head"))",
         ]
+        for (index, wall) in walls.enumerated() {
+            lines.append("\(index == 0 ? "sandbox      " : "             ")\(wall.name): \(wall.state)")
+        }
+        lines += keysOutside.map { "             key \($0.key) is outside of it until a restart: \($0.path)" }
         let known = Set(Self.inText)
         let other = page.lines.filter { !Self.grouped.contains($0.name) && !known.contains($0.name) }
         lines += other.map { "\($0.name)  \($0.value)" }
@@ -119,6 +135,10 @@ struct BrokerStatus {
         let paths = (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map(Self.quoted)
         fields.append("\"policy-paths\":[\(paths.joined(separator: ","))]")
         fields.append("\"last-reload-faults\":[\(lastReloadFaults.map(Self.quoted).joined(separator: ","))]")
+        let walls = walls.map { "{\"wall\":\(Self.quoted($0.name)),\"state\":\(Self.quoted($0.state))}" }
+        fields.append("\"sandbox\":[\(walls.joined(separator: ","))]")
+        let outside = keysOutside.map { "{\"key\":\(Self.quoted($0.key)),\"path\":\(Self.quoted($0.path))}" }
+        fields.append("\"outside-sandbox\":[\(outside.joined(separator: ","))]")
         let requests = outcomes.map { outcome in
             let verb = outcome.verb.map { "\"verb\":\(Self.quoted($0))," } ?? ""
             return "{\(verb)\"decision\":\(Self.quoted(outcome.decision)),"

@@ -52,6 +52,10 @@ extension BrokerStatus {
         flag("audit_writable", "Whether the audit log can be written.", value("audit").map { $0 == "written" })
         gauge("audit_sequence", "The number of the last record in the audit log.", number("audit-seq"))
         add(
+            "sandbox_wall", "Whether each wall stands that the daemon puts around itself.",
+            walls.map { (labels(("wall", $0.name)), $0.state.hasPrefix("missing") ? "0" : "1") })
+        gauge("keys_outside_sandbox", "Keys that cannot be handed out until a restart.", "\(keysOutside.count)")
+        add(
             "requests_total", "Requests since the start, by what was decided and why.", isGauge: false,
             outcomes.map {
                 (labels(("verb", $0.verb ?? ""), ("decision", $0.decision), ("reason", $0.reason)), String($0.count))

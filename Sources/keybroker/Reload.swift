@@ -38,6 +38,12 @@ struct Reload: ParsableCommand {
                 "the broker took a policy, but not the one that was checked: the files changed meanwhile; reload again",
                 status: 75)
         }
+        for (key, path) in after.keysOutside {
+            StandardStream.error.writeLine(
+                "keybroker: warning: key '\(printable(key))' cannot be handed out until the broker is restarted: "
+                    + "\(printable(path)) is in a directory that had no key when it started, and it keeps itself from "
+                    + "reading elsewhere")
+        }
         let keys = Int(clamping: after.number("policy-keys") ?? 0)
         let permits = Int(clamping: after.number("policy-permits") ?? 0)
         try output(

@@ -11,7 +11,7 @@ struct Listening: ~Copyable {
     let socket: SeqpacketSocket
     /// Nil where the service manager made the socket.
     private let claim: LockFile?
-    private let path: String?
+    let path: String?
 
     var description: String { path ?? "the service manager's socket" }
     /// It is the service manager's, and callers can wait in it for another daemon.

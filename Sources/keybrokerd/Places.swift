@@ -21,27 +21,27 @@ struct Places {
         self.servesSystem = servesSystem
     }
 
-    func policy() throws(Unknown) -> PolicyFiles {
+    func policy(names: NameService) throws(Unknown) -> PolicyFiles {
         if !options.policies.isEmpty {
             // In full, as the audit log names lines by them.
             var paths: [String] = []
             for path in options.policies { paths.append(try Self.inFull(path)) }
-            return PolicyFiles(paths, owners: owners)
+            return PolicyFiles(paths, owners: owners, names: names)
         }
-        if servesSystem { return .standard(in: "/etc/keybroker", owners: owners) }
+        if servesSystem { return .standard(in: "/etc/keybroker", owners: owners, names: names) }
         let config = try Self.place("XDG_CONFIG_HOME", inHome: ".config", option: "--policy")
-        return .standard(in: "\(config)/keybroker", owners: owners)
+        return .standard(in: "\(config)/keybroker", owners: owners, names: names)
     }
 
     /// Asked only where the service manager hands no socket over.
     func socket() throws(Unknown) -> String {
-        if let given = options.socket { return given }
+        if let given = options.socket { return try Self.inFull(given) }
         if servesSystem { return "/run/keybroker/broker.sock" }
         return try Self.place("XDG_RUNTIME_DIR", inHome: nil, option: "--socket") + "/keybroker/broker.sock"
     }
 
     func audit() throws(Unknown) -> String {
-        if let given = options.audit { return given }
+        if let given = options.audit { return try Self.inFull(given) }
         if servesSystem { return "/var/log/keybroker/audit.jsonl" }
         return try Self.place("XDG_STATE_HOME", inHome: ".local/state", option: "--audit") + "/keybroker/audit.jsonl"
     }

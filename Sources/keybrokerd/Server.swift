@@ -316,12 +316,22 @@ final class Server {
         for diagnostic in loading.diagnostics { for line in diagnostic.lines { Say.line(line) } }
         broker.adopt(loading, askedBy: uid, pid: pid)
         commit([])
+        if loading.loaded != nil { warnOfKeysOutside() }
         let summary =
             loading.loaded == nil
             ? "the new policy is faulty and was not taken (\(loading.faults) faults); the old one stays in force"
             : "the policy was read anew: \(broker.policy.summary)"
         Say.line(summary)
         manager.ready(summary)
+    }
+
+    /// The walls that the daemon put around itself cannot be moved: what is new outside of them takes a restart.
+    private func warnOfKeysOutside() {
+        for (key, path) in broker.keysOutside {
+            Say.line(
+                "key '\(key)' cannot be handed out: \(path) is in a directory that had no key when the daemon started, "
+                    + "and it keeps itself from reading elsewhere; restart it")
+        }
     }
 }
 

@@ -41,7 +41,6 @@ struct Start {
             Privileges.isRoot ? true : try Privileges.canReadAnyFile()
         }
         let places = Places(options, owners: owners, servesSystem: servesSystem)
-        let policyFiles = try place { () throws(Places.Unknown) in try places.policy() }
         let audit = try place { () throws(Places.Unknown) in try places.audit() }
 
         let account = try account(options)
@@ -55,6 +54,13 @@ struct Start {
             if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
             try Privileges.harden()
         }
+        var confinement = Confinement()
+        confinement.note("no-new-privileges", "on")
+        // Before there is anything that a child could be left with.
+        let names = NameService.separate(
+            try Exit.onFailure { () throws(Failure) in try NameServiceProcess() })
+        confinement.note("name-service", "separate process")
+        let policyFiles = try place { () throws(Places.Unknown) in try places.policy(names: names) }
 
         let policy = try policy(policyFiles)
         let log: AuditLog
@@ -64,10 +70,11 @@ struct Start {
         }
         if let recovery = log.recovery { Say.line("the audit log: \(recovery)") }
         let watch = changeWatch()
-        let broker = Broker(policy: policy, log: log, owners: owners, watch: watch)
-        try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
         // Room for all that can be ready at once: nothing waits for another turn.
         let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: maxConnections + 8) }
+        confine(&confinement, policy.folders(owners: owners), audit: audit, socket: listening.path)
+        let broker = Broker(policy: policy, log: log, owners: owners, watch: watch, confinement: confinement)
+        try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
         let server = Server(
             listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
             manager: manager, maxConnections: maxConnections)
@@ -78,6 +85,28 @@ struct Start {
 
     private static func place<R>(_ body: () throws(Places.Unknown) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(.usage, error.description) }
+    }
+
+    /// From here on the process can do little but what it is for, whoever started it and whoever takes it over.
+    private static func confine(
+        _ confinement: inout Confinement, _ folders: (policies: Set<String>, keys: Set<String>), audit: String,
+        socket: String?
+    ) {
+        func parent(_ path: String) -> String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
+        var permitted: [(path: String, rights: Confinement.Rights)] = []
+        permitted += folders.policies.map { ($0, [.read, .list]) }
+        permitted += folders.keys.map { ($0, .read) }
+        permitted.append((parent(audit), [.read, .list, .write]))
+        // Callers' units and names, and the ids that stand for nobody.
+        permitted.append(("/proc", .read))
+        if let socket { permitted.append((parent(socket), .remove)) }
+        confinement.keepOneCapability()
+        confinement.restrictFiles(
+            permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
+        confinement.restrictCalls()
+        for wall in confinement.walls where wall.state == nil {
+            Say.line("goes on without the wall \(wall.name): \(wall.reason ?? "")")
+        }
     }
 
     /// Nil where the kernel gives none, which costs time and no safety.

@@ -64,6 +64,20 @@ import Testing
 
     // MARK: From inside
 
+    /// The walls of the unit let the program build its own within them.
+    @Test func theProgramsOwnWallsStandToo() throws {
+        try machine.must("systemctl start keybrokerd.service")
+        let status = try machine.must("keybroker status")
+        for wall in ["no-new-privileges: on", "capabilities: dac_read_search", "landlock: version", "seccomp: on"] {
+            #expect(status.contains(wall), "\(status)")
+        }
+        #expect(!status.contains("missing"), "\(status)")
+        let process = try machine.must("cat /proc/\(try machine.property("MainPID"))/status")
+        #expect(process.contains("CapAmb:\t0000000000000000\n"))
+        // The unit's filter and the program's own.
+        #expect(process.contains(#/Seccomp_filters:\t([2-9]|\d\d)\n/#), "\(process)")
+    }
+
     /// Mounts: two places can be written to that outlive it or not, and nothing there can be executed.
     @Test func nothingThatItCanWriteToCanBeExecuted() throws {
         try machine.must("systemctl start keybrokerd.service")
@@ -109,7 +123,7 @@ import Testing
             """)
         let inside = report(try machine.must("cat /run/probe.out"))
 
-        let allowed: Set = ["read the key", "write to its log", "read its callers' units"]
+        let allowed: Set = ["read the key", "write to its log", "read its callers' units", "make its one child"]
         for (attempt, result) in inside {
             if allowed.contains(attempt) {
                 #expect(result == "done", "\(attempt)")

@@ -12,13 +12,15 @@ package final class Daemon {
     package static let uid: UInt32 = 61_000
 
     /// Starts it and waits until it serves.
+    /// - Parameter policyPath: where the policy is already; else `policy` is written to a file of the sandbox.
     package init(
-        _ sandbox: Sandbox, policy: String, options: [String] = [], environment: [String: String] = [:]
+        _ sandbox: Sandbox, policy: String, options: [String] = [], environment: [String: String] = [:],
+        policyPath: String? = nil
     ) throws {
         self.sandbox = sandbox
-        try sandbox.write("policy", policy)
+        if policyPath == nil { try sandbox.write("policy", policy) }
         self.environment = environment
-        var arguments = ["--policy", sandbox["policy"], "--socket", sandbox["run/broker.sock"]]
+        var arguments = ["--policy", policyPath ?? sandbox["policy"], "--socket", sandbox["run/broker.sock"]]
         if !options.contains("--audit") { arguments += ["--audit", sandbox["log/audit.jsonl"]] }
         if !options.contains("--socket-mode") { arguments += ["--socket-mode", "0666"] }
         if isRoot {

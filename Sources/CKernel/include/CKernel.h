@@ -105,12 +105,35 @@ int ck_epoll_wait(int epoll, struct ck_event *events, int room, int milliseconds
 
 // openat(2) with O_PATH|O_NOFOLLOW|O_CLOEXEC: a handle of the thing itself, a symbolic link included.
 int ck_open_handle(int directory, const char *name);
+// open(2) with O_PATH|O_CLOEXEC: a handle of what the path leads to.
+int ck_open_target(const char *path);
 // openat(2) with O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC: never blocks, even on a FIFO.
 int ck_open_for_reading(int directory, const char *name);
 // openat(2) with O_RDWR|O_APPEND|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC.
 int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(const char *path);
+
+// ---- walls around the process ---------------------------------------------------------------
+
+// landlock_create_ruleset(2): the version of Landlock that the kernel has, from 1; ENOSYS or EOPNOTSUPP
+// where it has none.
+int ck_landlock_version(void);
+// A new rule set, in which all that a kernel of that version knows is denied: with `reads_anything` all but
+// reading. Connecting to abstract sockets can be kept.
+int ck_landlock_ruleset(int version, int reads_anything, int keeps_abstract_sockets);
+enum { ck_may_read = 1, ck_may_list = 2, ck_may_write = 4, ck_may_remove = 8 };
+// landlock_add_rule(2): what may be done below the directory, of which `handle` is one, or to the file itself.
+int ck_landlock_allow(int ruleset, int version, int handle, int may);
+// landlock_restrict_self(2): for good.
+int ck_landlock_restrict(int ruleset);
+// A seccomp filter for good: the calls that a broker needs once it serves, EPERM for all others.
+int ck_seccomp_restrict(void);
+// Keeps no capabilities but those of the bit set, and none that a program could inherit.
+int ck_keep_capabilities(uint64_t capabilities);
+// fork(2): the child's pid in the parent, 0 in the child, which ends when its parent does. `socket` is
+// its end of a pair of SOCK_SEQPACKET in each.
+int ck_child(int *socket, const char *name);
 
 // ---- local time -----------------------------------------------------------------------------
 

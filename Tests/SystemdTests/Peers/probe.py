@@ -115,7 +115,7 @@ ATTEMPTS = {
     "read the kernel's log": lambda: read("/dev/kmsg"),
     "read another's memory": lambda: read("/proc/1/mem"),
     # Processes.
-    "fork": fork,
+    "make its one child": fork,
     "signal PID 1": lambda: os.kill(1, 0),
     "ptrace PID 1": lambda: call("ptrace", 0x4206, 1, 0, 0),  # PTRACE_SEIZE, which does not stop it
     "read PID 1's memory": lambda: call("process_vm_readv", os.getppid(), 0, 0, 0, 0, 0),

@@ -1,0 +1,126 @@
+// Names of users and groups, looked up by a process of its own.
+//
+// A name service is other people's code, loaded into whoever asks: it gets no key, no capability and no way to
+// write. And the daemon needs neither /etc nor a network of name servers then, so it can wall itself in. Must
+// never take the answer to one question for that to another, or wait for ever.
+
+internal import CKernel
+internal import Glibc
+internal import Synchronization
+
+/// Where names are looked up.
+package enum NameService: Sendable {
+    /// In this process.
+    case here
+    case separate(NameServiceProcess)
+
+    package func user(named name: String) throws(Failure) -> UInt32? {
+        switch self {
+        case .here: try Accounts.user(named: name)?.uid
+        case .separate(let process): try process.ask("u", name)
+        }
+    }
+
+    package func group(named name: String) throws(Failure) -> UInt32? {
+        switch self {
+        case .here: try Accounts.gid(ofGroup: name)
+        case .separate(let process): try process.ask("g", name)
+        }
+    }
+}
+
+/// A child that does nothing but look up names. It ends with its parent.
+package final class NameServiceProcess: Sendable {
+    private let socket: SeqpacketSocket
+    private let conversation = Mutex(Conversation())
+
+    private struct Conversation {
+        var lastNumber: UInt64 = 0
+        /// An answer did not come in time, and may yet.
+        var isLate = false
+    }
+
+    /// How long an answer may take, in milliseconds.
+    package static let patience = 10_000
+    /// The longest packet: a name of the policy, or a reason.
+    private static let longest = 4096
+
+    /// Calls `fork(2)`; to be called while there is one thread. What is open stays open in the child for no
+    /// longer than it takes to close it.
+    package init() throws(Failure) {
+        var end: Int32 = -1
+        // Safety: the call fills the one number it is given; the name is a constant.
+        let child = try unsafe succeed(ck_child(&end, "keybrokerd-name"), "fork")
+        socket = SeqpacketSocket(Descriptor(taking: end))
+        if child == 0 { serve() }
+    }
+
+    func ask(_ kind: Character, _ name: String) throws(Failure) -> UInt32? {
+        let answer = try conversation.withLock { conversation throws(Failure) in
+            try self.answer(to: "\(kind)\(name)", &conversation)
+        }
+        guard let answer else { throw Failure("name service", code: ETIMEDOUT, on: name) }
+        if answer == "-" { return nil }
+        if answer.first == "!" {
+            throw Failure("name service", code: Int32(answer.dropFirst()) ?? EIO, on: name)
+        }
+        guard let id = UInt32(answer) else { throw Failure("name service", code: EPROTO, on: name) }
+        return id
+    }
+
+    private func answer(to question: String, _ conversation: inout Conversation) throws(Failure) -> String? {
+        // While one is late no other is asked: each would wait as long.
+        if conversation.isLate {
+            guard try answer(numbered: conversation.lastNumber, within: 0) != nil else { return nil }
+        }
+        conversation.isLate = false
+        conversation.lastNumber += 1
+        try socket.send(Array("\(conversation.lastNumber) \(question)".utf8))
+        let answer = try answer(numbered: conversation.lastNumber, within: Self.patience)
+        conversation.isLate = answer == nil
+        return answer
+    }
+
+    /// Nil where it did not come in time. Answers to earlier questions are passed over.
+    private func answer(numbered number: UInt64, within milliseconds: Int) throws(Failure) -> String? {
+        let deadline = Instant.now.after(milliseconds: milliseconds)
+        while true {
+            guard try waitUntilReadable(socket.descriptor, until: deadline) == .ready else { return nil }
+            let packet = try Self.packet(from: socket)
+            guard let packet else { throw Failure("name service", code: EPIPE) }
+            let words = packet.split(separator: " ", maxSplits: 1)
+            if words.count == 2, UInt64(words[0]) == number { return String(words[1]) }
+        }
+    }
+
+    /// Nil at the other end's end.
+    private static func packet(from socket: borrowing SeqpacketSocket) throws(Failure) -> String? {
+        var buffer = [UInt8](repeating: 0, count: longest)
+        guard case .packet(let length, _, _) = try socket.receive(into: &buffer) else { return nil }
+        return String(decoding: buffer[..<min(length, longest)], as: UTF8.self)
+    }
+
+    // MARK: In the child
+
+    private func serve() -> Never {
+        Confinement.restrictToReading()
+        while true {
+            do throws(Failure) {
+                let forEver = Instant(nanoseconds: UInt64(Int64.max))
+                _ = try waitUntilReadable(socket.descriptor, until: forEver)
+                guard let question = try Self.packet(from: socket) else { break }
+                let words = question.split(separator: " ", maxSplits: 1)
+                guard words.count == 2, let kind = words[1].first else { break }
+                try socket.send(Array("\(words[0]) \(Self.answer(kind, String(words[1].dropFirst())))".utf8))
+            } catch { break }
+        }
+        _exit(0)
+    }
+
+    private static func answer(_ kind: Character, _ name: String) -> String {
+        do throws(Failure) {
+            let id = kind == "g" ? try Accounts.gid(ofGroup: name) : try Accounts.user(named: name)?.uid
+            return id.map(String.init) ?? "-"
+        } catch { return "!\(error.code)" }
+    }
+}

@@ -1,0 +1,187 @@
+// The walls that the daemon puts around itself, without any service manager's: what somebody who took it over
+// could not do. The calls are made in the daemon itself, by ptrace.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: isRoot, "needs root: it becomes other accounts, and makes calls in the daemon's process"))
+struct ConfinementTests {
+    private let sandbox = Sandbox("confinement")
+
+    private func daemon(_ policy: String = "") throws -> Daemon {
+        try sandbox.directory("keys")
+        try sandbox.directory("etc")
+        try sandbox.write("keys/key", "KEY", mode: 0o600)
+        try sandbox.write("etc/policy", "key k \(sandbox["keys/key"])\npermit 61001 key k\n\(policy)")
+        return try Daemon(sandbox, policy: "", options: [], policyPath: sandbox["etc/policy"])
+    }
+
+    /// What each call answers when it is made in that process.
+    private func outcomes(in pid: Int32, _ calls: [(name: String, call: String)]) throws -> [String: String] {
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/inject.py").path
+        let input = try sandbox.write("calls", calls.map { "\($0.name) \($0.call)\n" }.joined())
+        let (status, output, errors) = try Program.run(
+            "/bin/sh", ["-c", "exec \(installed("python3") ?? "python3") \(script) \(pid) <\(input)"])
+        try #require(status == 0, "\(errors)")
+        return Dictionary(
+            uniqueKeysWithValues: output.split(separator: "\n").compactMap { line in
+                let words = line.split(separator: " ")
+                return words.count == 2 ? (String(words[0]), String(words[1])) : nil
+            })
+    }
+
+    private static let atWorkingDirectory = -100
+    private static let readOnly = 0, writeOnly = 1, create = 0o101
+
+    @Test(.enabled(if: isX86, "makes calls by their numbers on x86-64"))
+    func whoTakesTheDaemonOverCannotDoMuch() throws {
+        let daemon = try daemon()
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        try sandbox.directory("other")
+        try sandbox.write("other/key", "OTHER", mode: 0o644)
+        // World-writable, so that only the walls stand in the way.
+        try sandbox.directory("open", mode: 0o777)
+        try sandbox.write("open/file", "", mode: 0o666)
+        try sandbox.write("keys/writable", "", mode: 0o666)
+        func open(_ path: String, _ flags: Int) -> String {
+            "openat \(Self.atWorkingDirectory) \"\(path)\" \(flags) 0o666"
+        }
+
+        let possible: [(String, String)] = [
+            ("its-own-id", "getpid"), ("read-a-key", open(sandbox["keys/key"], Self.readOnly)),
+            ("read-the-policy", open(sandbox["etc/policy"], Self.readOnly)),
+            ("write-to-the-log", open(daemon.audit, Self.writeOnly)),
+            ("a-unix-socket", "socket 1 2 0"), ("memory", "mmap 0 4096 3 0x22 -1 0"),
+        ]
+        let files: [(String, String)] = [
+            ("read-another-file", open(sandbox["other/key"], Self.readOnly)),
+            ("read-shadow", open("/etc/shadow", Self.readOnly)), ("read-passwd", open("/etc/passwd", Self.readOnly)),
+            ("write-to-a-key", open(sandbox["keys/writable"], Self.writeOnly)),
+            ("write-elsewhere", open(sandbox["open/file"], Self.writeOnly)),
+            ("make-a-file", open(sandbox["open/new"], Self.create)),
+            ("remove-elsewhere", "unlink \"\(sandbox["open/file"])\""),
+        ]
+        let calls: [(String, String)] = [
+            ("execute", "execve \"/bin/true\" 0 0"), ("execute-at", "execveat -100 \"/bin/true\" 0 0 0"),
+            ("fork", "fork"),
+            ("vfork", "vfork"), ("clone", "clone 17 0"), ("clone3", "clone3 0 0"), ("trace", "ptrace 16 1"),
+            ("signal", "kill 1 0"), ("internet", "socket 2 1 0"), ("internet6", "socket 10 1 0"),
+            ("netlink", "socket 16 3 0"), ("packets", "socket 17 3 0"), ("vsock", "socket 40 1 0"),
+            ("execute-memory", "mmap 0 4096 7 0x22 -1 0"), ("make-memory-executable", "mprotect 0x10000 4096 5"),
+            ("memory-file", "memfd_create \"x\" 0"), ("namespaces", "unshare 0x10000000"), ("enter", "setns 0 0"),
+            ("mount", "mount \"none\" \"/mnt\" \"tmpfs\" 0 0"), ("root", "chroot \"/\""), ("become-root", "setuid 0"),
+            ("become", "setresuid 0 0 0"), ("capabilities", "capset 0 0"), ("prctl", "prctl 15 \"x\""),
+            ("handle", "open_by_handle_at 0 0 0"), ("other-memory", "process_vm_readv 1 0 0 0 0 0"),
+            ("bpf", "bpf 0 0 0"), ("rings", "io_uring_setup 1 0"), ("faults", "userfaultfd 0"),
+            ("counters", "perf_event_open 0 0 0 0 0"), ("key-rings", "add_key \"user\" \"x\" \"y\" 1 -3"),
+            ("modules", "init_module 0 0 \"\""), ("reboot", "reboot 0 0 0"),
+            ("rename", "rename \"\(sandbox["open/file"])\" \"\(sandbox["open/other"])\""),
+            ("link", "link \"\(sandbox["open/file"])\" \"\(sandbox["open/other"])\""),
+            ("symlink", "symlink \"/etc\" \"\(sandbox["open/other"])\""),
+            ("folder", "mkdir \"\(sandbox["open/d"])\" 0o777"),
+            ("mode", "chmod \"\(daemon.audit)\" 0o777"), ("owner", "chown \"\(daemon.audit)\" 0 0"),
+            ("truncate", "truncate \"\(daemon.audit)\" 0"),
+            ("device", "mknodat -100 \"\(sandbox["open/n"])\" 0o10666 0"),
+            ("terminal", "ioctl 0 0x5412 0"),
+        ]
+        let outcomes = try outcomes(in: daemon.pid, possible + files + calls)
+        #expect(outcomes.count == possible.count + files.count + calls.count)
+        for (name, _) in possible { #expect(outcomes[name] == "ok", "\(name)") }
+        for (name, _) in files { #expect(outcomes[name] == "EACCES", "\(name)") }
+        for (name, _) in calls { #expect(outcomes[name] == "EPERM", "\(name)") }
+        // It was not harmed by any of that.
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").contents == ["KEY"])
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test func theStatusTellsWhatStands() throws {
+        let daemon = try daemon()
+        let (status, output, errors) = try Program.run(
+            Program.built("keybroker"), ["status", "--format", "json", "--socket", daemon.socket])
+        try #require(status == 0, "\(errors)")
+        let said = try #require(try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any])
+        let walls = try #require(said["sandbox"] as? [[String: String]])
+        #expect(
+            walls.compactMap { $0["wall"] } == [
+                "no-new-privileges", "name-service", "capabilities", "landlock", "seccomp",
+            ])
+        #expect(walls.allSatisfy { $0["state"]?.hasPrefix("missing") == false }, "\(walls)")
+        let process = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
+        for line in [
+            "CapPrm:\t0000000000000004", "CapAmb:\t0000000000000000", "CapInh:\t0000000000000000", "NoNewPrivs:\t1",
+            "Seccomp:\t2",
+        ] {
+            #expect(process.contains("\(line)\n"), "\(line)")
+        }
+    }
+
+    /// A directory that a reload adds cannot be let in any more: the admin is told, and the caller is not granted.
+    @Test func aDirectoryThatAReloadAddsIsOutside() throws {
+        let daemon = try daemon()
+        try sandbox.directory("more")
+        try sandbox.write("more/key", "MORE", mode: 0o600)
+        let more = "key m \(sandbox["more/key"])\npermit 61001 key m\n"
+        try sandbox.write("etc/policy", try sandbox.text("etc/policy") + more)
+        let (status, output, errors) = try Program.run(
+            Program.built("keybroker"), ["reload", "--socket", daemon.socket])
+        #expect(status == 0)
+        #expect(output.hasPrefix("in force: 2 keys"))
+        #expect(errors.contains("warning: key 'm' cannot be handed out until the broker is restarted"), "\(errors)")
+        #expect(daemon.program.text(.error).contains("key 'm' cannot be handed out: \(sandbox["more/key"])"))
+        let reply = try PeerProcess(daemon.socket, uid: 61001).ask("1Gm")
+        #expect(reply.status == "U")
+        #expect(reply.text == "outside-sandbox")
+        #expect((try daemon.record(reply.decision)["detail"] as? String)?.hasPrefix(sandbox["more/key"]) == true)
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        try daemon.stop()
+        try daemon.restart()
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").contents == ["MORE"])
+    }
+
+    /// Keys behind links are where the links lead; a rotation that renames within the directory stays inside.
+    @Test func linksAndRotationsStayInside() throws {
+        try sandbox.directory("archive")
+        try sandbox.directory("live")
+        try sandbox.write("archive/one", "ONE", mode: 0o600)
+        try sandbox.link("live/key", to: "../archive/one")
+        let daemon = try daemon("key l \(sandbox["live/key"])\npermit 61001 key l\n")
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1Gl").contents == ["ONE"])
+        try sandbox.write("archive/two", "TWO", mode: 0o600)
+        try sandbox.shell("ln -sfn ../archive/two live/key")
+        #expect(try peer.ask("1Gl").contents == ["TWO"])
+        try sandbox.write("keys/next", "NEXT", mode: 0o600)
+        try sandbox.shell("mv keys/next keys/key")
+        #expect(try peer.ask("1Gk").contents == ["NEXT"])
+    }
+
+    /// Names are looked up by a process of its own, which has no capability, writes nothing and goes with the daemon.
+    @Test func theNameServiceIsAProcessOfItsOwn() throws {
+        let daemon = try daemon()
+        let children = try String(
+            contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
+        let child = try #require(Int32(children.split(separator: " ").first ?? ""))
+        let process = try String(contentsOfFile: "/proc/\(child)/status", encoding: .utf8)
+        for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
+            #expect(process.contains("\(line)\n"), "\(line)")
+        }
+        #expect(
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(child)/fd").sorted() == ["0", "1", "2", "3"])
+        // After a name that only it could have told.
+        try sandbox.write("etc/policy", try sandbox.text("etc/policy") + "permit daemon key k\n")
+        #expect(try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket]).status == 0)
+        // A name service that died takes no policy in force, and nobody down.
+        #expect(kill(child, SIGKILL) == 0)
+        try sandbox.write("etc/policy", try sandbox.text("etc/policy") + "permit bin key k\n")
+        #expect(try daemon.reload().contains("cannot be looked up"))
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        #expect(try daemon.stop() == 0)
+    }
+}
+
+#if arch(x86_64)
+    private let isX86 = true
+#else
+    private let isX86 = false
+#endif
