@@ -84,6 +84,7 @@ extension Broker {
             let name = policy.source.isOptional(path) ? "policy-path-optional" : "policy-path"
             page.add(name, path, keeping: Self.roomForKeys)
         }
+        page.add("outside-sandbox-keys", keysOutside.count)
         for (key, path) in keysOutside {
             page.add("outside-sandbox", "\(key) \(path)", keeping: Self.roomForKeys)
         }

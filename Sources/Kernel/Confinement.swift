@@ -73,7 +73,7 @@ package struct Confinement: Sendable {
     }
 
     /// Files outside of `folders` can no longer be opened, made, changed or removed, and nothing can be executed
-    /// (landlock(7)). What does not exist is passed over. Calls `landlock_restrict_self(2)`.
+    /// (landlock(7)). What cannot be opened is passed over, and is outside. Calls `landlock_restrict_self(2)`.
     /// - Parameter keepsAbstractSockets: whether somebody outside is to be reached by an abstract Unix socket.
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
         var covered: [String] = []
@@ -84,12 +84,10 @@ package struct Confinement: Sendable {
             for (path, rights) in folders {
                 // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
                 let handle = unsafe ck_open_target(path)
-                if handle == -ENOENT || handle == -ENOTDIR || handle == -EACCES { continue }
-                let folder = try Descriptor.opened(handle, by: "open", on: path)
-                _ = try succeed(
-                    ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue), "landlock_add_rule",
-                    on: path)
-                if rights.contains(.read) { covered.append(path) }
+                if handle < 0 { continue }
+                let folder = Descriptor(taking: handle)
+                let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0
+                if isIn, rights.contains(.read) { covered.append(path) }
             }
             _ = try succeed(ck_landlock_restrict(ruleset.number), "landlock_restrict_self")
             return "version \(version)"

@@ -201,8 +201,9 @@ extension LoadedPolicy {
     package func folders(owners: TrustedOwners) -> (policies: Set<String>, keys: Set<String>) {
         var policies: Set<String> = []
         for path in source.paths {
-            policies.insert(Self.folder(of: path))
-            if (try? statusFollowing(path))??.kind == .directory { policies.insert(path) }
+            // Of a file its directory, as it is replaced by renaming; of a directory no more than that.
+            let isFolder = (try? statusFollowing(path))??.kind == .directory
+            policies.insert(isFolder ? path : Self.folder(of: path))
         }
         let known = KnownFolders(owners)
         let files = policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } }

@@ -90,7 +90,10 @@ struct BrokerStatus {
         for (index, wall) in walls.enumerated() {
             lines.append("\(index == 0 ? "sandbox      " : "             ")\(wall.name): \(wall.state)")
         }
-        lines += keysOutside.map { "             key \($0.key) is outside of it until a restart: \($0.path)" }
+        if let count = number("outside-sandbox-keys"), count > 0 {
+            lines.append("             \(counted("outside-sandbox-keys", "key file")) outside of it until a restart:")
+        }
+        lines += keysOutside.map { "             \($0.key): \($0.path)" }
         let known = Set(Self.inText)
         let other = page.lines.filter { !Self.grouped.contains($0.name) && !known.contains($0.name) }
         lines += other.map { "\($0.name)  \($0.value)" }
@@ -109,6 +112,7 @@ struct BrokerStatus {
         "version", "pid", "uptime-seconds", "policy", "policy-age-seconds", "policy-keys", "policy-permits",
         "last-reload", "reloads-applied", "reloads-rejected", "connections", "connections-most",
         "oldest-waiting-milliseconds", "audit", "audit-path", "audit-seq", "audit-head",
+        "outside-sandbox-keys",
     ]
 
     private func counted(_ name: String, _ thing: String) -> String {

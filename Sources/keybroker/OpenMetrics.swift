@@ -54,7 +54,7 @@ extension BrokerStatus {
         add(
             "sandbox_wall", "Whether each wall stands that the daemon puts around itself.",
             walls.map { (labels(("wall", $0.name)), $0.state.hasPrefix("missing") ? "0" : "1") })
-        gauge("keys_outside_sandbox", "Keys that cannot be handed out until a restart.", "\(keysOutside.count)")
+        gauge("keys_outside_sandbox", "Keys that cannot be handed out until a restart.", number("outside-sandbox-keys"))
         add(
             "requests_total", "Requests since the start, by what was decided and why.", isGauge: false,
             outcomes.map {

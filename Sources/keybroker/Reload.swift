@@ -30,7 +30,9 @@ struct Reload: ParsableCommand {
         let after = BrokerStatus(page)
         guard after.value("last-reload") == "applied" else {
             for fault in after.lastReloadFaults { StandardStream.error.writeLine(printable(fault)) }
-            throw fail("the broker did not take the policy; the old one stays in force", status: 78)
+            throw fail(
+                "the broker did not take the policy (its own messages have all the reasons); the old one stays in force",
+                status: 78)
         }
         guard let digest = after.value("policy") else { throw fail("the broker names no policy", status: 71) }
         if let checked, checked.digest != digest {
