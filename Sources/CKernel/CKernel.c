@@ -118,6 +118,18 @@ int ck_send(int socket, const void *bytes, size_t count, const int *descriptors,
     return outcome(result);
 }
 
+int ck_datagram_socket(void) { return outcome(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)); }
+
+int ck_send_to(int socket, const char *path, const void *bytes, size_t count) {
+    struct sockaddr_un address;
+    int result = address_of(path, &address);
+    if (result < 0) return result;
+    long sent;
+    do sent = sendto(socket, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address, sizeof address);
+    while (sent < 0 && errno == EINTR);
+    return outcome(sent);
+}
+
 int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t descriptor_room,
                struct ck_received *received) {
     memset(received, 0, sizeof *received);

@@ -2,6 +2,7 @@
 //
 // Must never be written to by a library target: only the programs print.
 
+internal import CKernel
 internal import Glibc
 
 /// Standard output and standard error.
@@ -26,6 +27,28 @@ package enum StandardStream: Int32, Sendable {
 
     /// Writes all of an array.
     package func writeAll(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes.span) }
+
+    /// Whether standard error is a stream to systemd's journal: `JOURNAL_STREAM` has the numbers of what it is, and is
+    /// inherited by those who have another one. Calls `fstat(2)`, once.
+    package static let errorIsTheJournal: Bool = {
+        guard let journal = environment("JOURNAL_STREAM") else { return false }
+        // The stream is not ours to close.
+        let descriptor = Descriptor(taking: error.rawValue)
+        let status = try? descriptor.status()
+        _ = descriptor.release()
+        guard let status, status.kind == .socket else { return false }
+        return journal == "\(status.device):\(status.inode)"
+    }()
+
+    /// Writes the text and a line feed where that can be done at once, to a stream that is a socket; false where it
+    /// cannot. Calls `sendmsg(2)`, which takes a line whole or not at all.
+    package func offerLine(_ line: String) -> Bool {
+        let bytes = Array((line + "\n").utf8)
+        // Safety: the call reads as many bytes as the array holds, and no descriptors.
+        return unsafe bytes.withUnsafeBytes { bytes in
+            unsafe Int(ck_send(rawValue, bytes.baseAddress, bytes.count, nil, 0)) == bytes.count
+        }
+    }
 
     package var isTerminal: Bool { isatty(rawValue) == 1 }
 }

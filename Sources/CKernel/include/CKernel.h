@@ -45,6 +45,11 @@ int ck_unread_by_peer(int socket);
 // sendmsg(2) of one packet, with 0 to 2 descriptors as SCM_RIGHTS. MSG_NOSIGNAL, never blocks.
 int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count);
 
+// socket(AF_UNIX, SOCK_DGRAM), close-on-exec.
+int ck_datagram_socket(void);
+// sendto(2) of one datagram to the socket at a path. MSG_NOSIGNAL, never blocks.
+int ck_send_to(int socket, const char *path, const void *bytes, size_t count);
+
 struct ck_credentials {
     int32_t pid;
     uint32_t uid, gid;
