@@ -29,6 +29,8 @@ package final class Broker {
     private let owners: TrustedOwners
     let confinement: Confinement
     var allowance = Allowance()
+    /// What the next commit puts into the log.
+    var staged: [Recorded] = []
     var outage: Outage?
     var tally = Tally()
     let life = Lifetime()

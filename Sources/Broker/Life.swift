@@ -14,19 +14,19 @@ extension Broker {
         var record = Record(.start)
         record.detail = ["keybrokerd \(version)", log.recovery].compactMap(\.self).joined(separator: "; ")
         _ = stage(record, nil)
-        try log.commit()
+        _ = try commitStaged()
     }
 
     /// Records that it ends.
     package func stop() throws(Failure) {
         settle(all: true)
         _ = stage(Record(.stop), nil)
-        try log.commit()
+        _ = try commitStaged()
     }
 
     /// Takes a policy that was read without fault, or records that there was none. The old one stays in
-    /// force then.
-    package func adopt(_ loading: Loading, askedBy uid: UInt32, pid: Int32) {
+    /// force then. Returns what will be recorded.
+    package func adopt(_ loading: Loading, askedBy uid: UInt32, pid: Int32) -> Record {
         var record = Record(.reload)
         if let loaded = loading.loaded {
             policy = loaded
@@ -44,6 +44,7 @@ extension Broker {
         record.pid = pid
         keys.forgetWays()
         _ = stage(record, nil)
+        return record
     }
 
     /// Goes on in a new log file where the old one was rotated away.

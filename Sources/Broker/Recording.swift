@@ -3,11 +3,17 @@
 //
 // Must never let an answer go out whose record is not in the log, nor fold a grant.
 
-internal import Audit
+package import Audit
 package import Kernel
 internal import Policy
 internal import PolicyLoading
 internal import Wire
+
+/// A record that has its number: it counts once it is in the log.
+package struct Recorded: Sendable {
+    package let number: UInt64
+    package let record: Record
+}
 
 /// A time in which the log could not be written.
 struct Outage {
@@ -26,7 +32,16 @@ extension Broker {
             record.user = policy.policy.userNames[client.peer.uid]
             note(record)
         }
-        return log.stage(record)
+        let number = log.stage(record)
+        staged.append(Recorded(number: number, record: record))
+        return number
+    }
+
+    /// Puts what was staged into the log. Returns it, but for the folded: nobody asked for those.
+    func commitStaged() throws(Failure) -> [Recorded] {
+        defer { staged = [] }
+        try log.commit()
+        return staged
     }
 
     /// Counts an event, once the turn is committed. Of keys only those that there are, so that nobody can
@@ -73,18 +88,21 @@ extension Broker {
         }
     }
 
-    /// How a commit went, where that is to be said.
+    /// How a commit went.
     package enum Committed {
-        case asEver
+        /// What is in the log now, but for the folded.
+        case asEver([Recorded])
         case failed(Failure)
-        case recovered(withdrawn: Int)
+        case recovered([Recorded], withdrawn: Int)
+        /// As the commit before, which said so.
+        case failedAgain
     }
 
     /// Puts the records of a turn into the log; where that fails, withdraws the answers of that turn.
     package func commit(_ answers: [Answer]) -> Committed {
         guard log.hasStaged else {
             tally.commit()
-            return .asEver
+            return .asEver([])
         }
         if let outage {
             var record = Record(.limit)
@@ -95,11 +113,11 @@ extension Broker {
             _ = stage(record, nil)
         }
         do throws(Failure) {
-            try log.commit()
+            let recorded = try commitStaged()
             tally.commit()
-            guard let ended = outage else { return .asEver }
+            guard let ended = outage else { return .asEver(recorded) }
             outage = nil
-            return .recovered(withdrawn: ended.withdrawn)
+            return .recovered(recorded, withdrawn: ended.withdrawn)
         } catch {
             for answer in answers { answer.withdraw() }
             tally.withdraw()
@@ -107,7 +125,7 @@ extension Broker {
             let isNew = outage == nil
             outage = Outage(
                 since: outage?.since ?? .now, failure: error, withdrawn: (outage?.withdrawn ?? 0) + answers.count)
-            return isNew ? .failed(error) : .asEver
+            return isNew ? .failed(error) : .failedAgain
         }
     }
 }

@@ -17,6 +17,7 @@ final class Server {
     private let broker: Broker
     private let policyFiles: PolicyFiles
     private let manager: ServiceManager
+    private let voice: Voice
     private let maxConnections: Int
     private let poller: Poller
 
@@ -30,7 +31,7 @@ final class Server {
     private var nextSignOfLife: Instant?
     /// Nil while new connections are taken.
     private var acceptAgain: Instant?
-    private var acceptTrouble = Sparing(), peerTrouble = Sparing(), sendTrouble = Sparing()
+    private var acceptTrouble: Sparing, peerTrouble: Sparing, sendTrouble: Sparing
 
     /// What the poller knows the daemon's own descriptors by.
     private enum Token {
@@ -42,7 +43,7 @@ final class Server {
 
     init(
         _ listening: consuming Listening, signals: consuming Signals, watch: ChangeWatch?, broker: Broker,
-        poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, maxConnections: Int
+        poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, voice: Voice, maxConnections: Int
     ) {
         self.listening = listening
         self.signals = signals
@@ -50,6 +51,8 @@ final class Server {
         self.broker = broker
         self.policyFiles = policyFiles
         self.manager = manager
+        self.voice = voice
+        (acceptTrouble, peerTrouble, sendTrouble) = (Sparing(voice), Sparing(voice), Sparing(voice))
         self.maxConnections = maxConnections
         self.poller = poller
         nextSignOfLife = manager.watchdogMilliseconds.map { Instant.now.after(milliseconds: $0) }
@@ -63,7 +66,9 @@ final class Server {
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
         try part()
-        do throws(Failure) { try broker.stop() } catch { Say.line("the end could not be recorded: \(error)") }
+        do throws(Failure) { try broker.stop() } catch {
+            voice.say("the end could not be recorded: \(error)", .failure)
+        }
         listening.removeSocket()
     }
 
@@ -166,24 +171,33 @@ final class Server {
     /// Commits the records of a turn and then sends its answers.
     private func deliver(_ turn: Turn) {
         var turn = turn
+        var recorded: [Recorded] = []
         // Twice at the most: an answer that could not be delivered is answered once more.
         repeat {
-            commit(turn)
+            recorded += commit(turn)
             var again: Turn = []
             for (connection, answer) in turn { send(answer, to: connection, &again) }
             turn = again
         } while !turn.isEmpty
         // What was not delivered, to clients that are gone, is in no turn and still to be recorded.
-        commit([])
+        recorded += commit([])
+        // Nobody who waits for a key waits for this.
+        voice.tell(of: recorded)
     }
 
-    private func commit(_ turn: Turn) {
+    /// Returns what is in the log now.
+    private func commit(_ turn: Turn) -> [Recorded] {
         switch broker.commit(turn.map(\.answer)) {
-        case .asEver: break
+        case .asEver(let recorded): return recorded
+        case .failedAgain: return []
         case .failed(let failure):
-            Say.line("the audit log cannot be written: \(failure); nothing is granted until it can")
-        case .recovered(let withdrawn):
-            Say.line("the audit log is written again; \(withdrawn) requests were answered as unavailable meanwhile")
+            voice.say("the audit log cannot be written: \(failure); nothing is granted until it can", .failure)
+            return []
+        case .recovered(let recorded, let withdrawn):
+            voice.say(
+                "the audit log is written again; \(withdrawn) requests were answered as unavailable meanwhile",
+                .warning)
+            return recorded
         }
     }
 
@@ -310,27 +324,31 @@ final class Server {
     private func reload(askedBy uid: UInt32, pid: Int32) {
         manager.reloading()
         do throws(LogError) {
-            if try broker.reopenLog() { Say.line("goes on in a new audit log") }
-        } catch { Say.line("the audit log is not reopened, and the old file is written on: \(error)") }
+            if try broker.reopenLog() { voice.say("goes on in a new audit log", .information) }
+        } catch { voice.say("the audit log is not reopened, and the old file is written on: \(error)", .failure) }
         let loading = policyFiles.load()
-        for diagnostic in loading.diagnostics { for line in diagnostic.lines { Say.line(line) } }
-        broker.adopt(loading, askedBy: uid, pid: pid)
-        commit([])
+        for diagnostic in loading.diagnostics {
+            let priority: Priority = diagnostic.severity == .error ? .failure : .warning
+            for line in diagnostic.lines { voice.say(line, priority) }
+        }
+        let record = broker.adopt(loading, askedBy: uid, pid: pid)
+        // In force or not, it has a number only where the log took it.
+        let recorded = commit([]).last { $0.record.event == .reload }
         if loading.loaded != nil { warnOfKeysOutside() }
         let summary =
             loading.loaded == nil
             ? "the new policy is faulty and was not taken (\(loading.faults) faults); the old one stays in force"
             : "the policy was read anew: \(broker.policy.summary)"
-        Say.line(summary)
+        voice.say(summary, loading.loaded == nil ? .failure : .information, recorded?.fields ?? record.fields)
         manager.ready(summary)
     }
 
     /// The walls that the daemon put around itself cannot be moved: what is new outside of them takes a restart.
     private func warnOfKeysOutside() {
         for (key, path) in broker.keysOutside {
-            Say.line(
+            voice.say(
                 "key '\(key)' cannot be handed out: \(path) is in a directory that had no key when the daemon started, "
-                    + "and it keeps itself from reading elsewhere; restart it")
+                    + "and it keeps itself from reading elsewhere; restart it", .warning)
         }
     }
 }

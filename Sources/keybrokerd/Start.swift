@@ -21,7 +21,7 @@ struct Start {
             case .serve(let options): try serve(options)
             }
         } catch {
-            for line in error.lines { Say.line(line) }
+            for line in error.lines { Say.line(line, .failure) }
             exitProcess(error.status.rawValue)
         }
     }
@@ -36,6 +36,7 @@ struct Start {
         let signals = try Exit.onFailure { () throws(Failure) in try Signals() }
         let owners = TrustedOwners.now
         let manager = ServiceManager()
+        let voice = Voice(journal())
         let maxConnections = try connections(options)
         let servesSystem = try Exit.onFailure { () throws(Failure) in
             Privileges.isRoot ? true : try Privileges.canReadAnyFile()
@@ -77,8 +78,8 @@ struct Start {
         try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
         let server = Server(
             listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
-            manager: manager, maxConnections: maxConnections)
-        Say.line(state + policy.summary)
+            manager: manager, voice: voice, maxConnections: maxConnections)
+        voice.say(state + policy.summary, .information)
         manager.ready(state + policy.summary)
         try Exit.onFailure { () throws(Failure) in try server.run() }
     }
@@ -106,6 +107,14 @@ struct Start {
         confinement.restrictCalls()
         for wall in confinement.walls where wall.state == nil {
             Say.line("goes on without the wall \(wall.name): \(wall.reason ?? "")")
+        }
+    }
+
+    /// Nil where standard error is no journal. Its socket is made here, where that is still permitted.
+    private static func journal() -> Journal? {
+        do throws(Failure) { return try Journal.ofStandardError() } catch {
+            Say.line("the journal is told on standard error, without fields and decisions: \(error)")
+            return nil
         }
     }
 

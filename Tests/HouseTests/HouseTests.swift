@@ -171,7 +171,7 @@ struct HouseTests {
         for option in try source("keybrokerd/Options.swift").matches(of: #/case "--([a-z-]+)"/#) {
             #expect(daemon.contains("Fl -\(option.1)"), "--\(option.1)")
         }
-        for name in ["LISTEN_FDS", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "XDG_RUNTIME_DIR"] {
+        for name in ["LISTEN_FDS", "NOTIFY_SOCKET", "JOURNAL_STREAM", "CREDENTIALS_DIRECTORY", "XDG_RUNTIME_DIR"] {
             #expect(daemon.contains(name))
         }
         for status in try source("keybrokerd/Exit.swift").matches(of: #/= (\d\d)\b/#) {

@@ -1,0 +1,46 @@
+// A decision as an entry of the journal: a sentence for people and fields to search by, from its record and nothing
+// else. keybrokerd(8) lists them.
+//
+// Must never tell more than the audit log, nor of what a caller may ask as often as it likes.
+
+internal import Audit
+internal import Broker
+internal import Kernel
+internal import Wire
+
+extension Recorded {
+    /// `granted web-tls to uid 33 in nginx.service (decision 4711)`; nil where it is no decision on a caller, or one
+    /// that nobody looks for: that a list, a version or a status was given.
+    var sentence: String? {
+        guard let decision = record.decision, let peer = record.peer else { return nil }
+        if decision == .granted, record.verb != .get { return nil }
+        let what = record.key ?? record.verb?.rawValue ?? (record.event == .limit ? "a connection" : "a packet")
+        let who = "uid \(peer.uid)" + (peer.unit.map { " in \(printable($0))" } ?? "")
+        let why = [record.reason, record.detail.map(printable)].compactMap(\.self).joined(separator: ", ")
+        let told =
+            switch decision {
+            case .granted: "granted \(what) to \(who)"
+            case .denied: "denied \(what) to \(who): \(why)"
+            default: "\(decision.rawValue): \(what) for \(who): \(why)"
+            }
+        return told + " (decision \(number))"
+    }
+
+    var priority: Priority { record.decision == .granted ? .information : .warning }
+
+    var fields: [Journal.Field] { record.fields + [.init("SEQ", number)] }
+}
+
+extension Record {
+    /// Those of an entry about it; its number is one only where it is in the log.
+    var fields: [Journal.Field] {
+        var fields: [Journal.Field] = []
+        if let key { fields.append(.init("KEY", key)) }
+        if let uid = peer?.uid ?? uid { fields.append(.init("PEER_UID", uid)) }
+        if let unit = peer?.unit { fields.append(.init("PEER_UNIT", printable(unit))) }
+        if let pid = peer?.pid ?? pid { fields.append(.init("PEER_PID", pid)) }
+        if let decision { fields.append(.init("DECISION", decision.rawValue)) }
+        if let reason { fields.append(.init("REASON", reason)) }
+        return fields
+    }
+}

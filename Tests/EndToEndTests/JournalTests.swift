@@ -1,0 +1,266 @@
+// What the daemon tells a journal, and that it waits for none: with a journald in small at the real one's address, in
+// a mount namespace of its own.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, .enabled(if: isRoot, "needs root: it mounts a /run of its own"))
+struct JournalTests {
+    private let sandbox = Sandbox("journal")
+
+    /// A daemon with such a journal.
+    private final class Journaled {
+        let program: Program
+        let pid: Int32
+        /// What came and nobody has taken yet.
+        private var waiting: [[String: Any]] = []
+
+        init(_ sandbox: Sandbox, policy: String) throws {
+            try sandbox.write("policy", policy)
+            let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/journal.py").path
+            let (run, address) = ("/run/systemd/journal", "/run/systemd/journal/socket")
+            program = try Program(
+                installed("unshare") ?? "unshare",
+                [
+                    "--mount", "/bin/sh", "-ec", "mount -t tmpfs none /run; mkdir -p \(run); exec \"$@\"", "sh",
+                    installed("python3") ?? "python3", script, address, Program.built("keybrokerd"),
+                    "--policy", sandbox["policy"], "--socket", sandbox["run/broker.sock"], "--socket-mode", "0666",
+                    "--audit", sandbox["log/audit.jsonl"], "--user", String(Daemon.uid), "--socket-group", "0",
+                ])
+            let first = try Self.object(try program.nextLine())
+            pid = Int32(first["pid"] as? Int ?? 0)
+        }
+
+        private static func object(_ line: String) throws -> [String: Any] {
+            try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+        }
+
+        /// The next of a kind: `entry`, `line`, `exited`.
+        func next(_ kind: String) throws -> Any {
+            while true {
+                if let index = waiting.firstIndex(where: { $0[kind] != nil }) {
+                    return try #require(waiting.remove(at: index)[kind])
+                }
+                waiting.append(try Self.object(try program.nextLine()))
+            }
+        }
+
+        func entry() throws -> [String: String] { try #require(try next("entry") as? [String: String]) }
+
+        func step(_ step: String) throws {
+            try program.send(step)
+            _ = try next("did")
+        }
+
+        /// How many entries and lines have come and were not taken, once everything has been read.
+        func drained() throws -> (entries: Int, lines: Int) {
+            try step("go")
+            // It reads in turns, so what waited has been read once it was told twice more.
+            for _ in 0..<1000 { try step("go") }
+            defer { waiting = [] }
+            return (waiting.count { $0["entry"] != nil }, waiting.count { $0["line"] != nil })
+        }
+    }
+
+    private func policy() throws -> String {
+        for key in ["key", "gone"] { try sandbox.write(key, "KEY", mode: 0o600) }
+        return "key k \(sandbox["key"])\nkey gone \(sandbox["gone"])\npermit 61001 key k gone\n"
+            + "limit 61001 requests 1000000 connections 64\n"
+    }
+
+    private var socket: String { sandbox["run/broker.sock"] }
+
+    @Test func decisionsHaveFields() throws {
+        let daemon = try Journaled(sandbox, policy: try policy())
+        let ready = try daemon.entry()
+        #expect(ready["MESSAGE"]?.hasPrefix("serves \(socket): 2 keys, policy ") == true)
+        #expect(ready["PRIORITY"] == "6")
+        #expect(ready["SYSLOG_IDENTIFIER"] == "keybrokerd")
+        #expect(ready.count == 3)
+
+        let peer = try PeerProcess(socket, uid: 61001)
+        let pid = String(peer.program.pid)
+        // What is given and is no key has no entry.
+        #expect(try peer.ask("1L").text == "gone\nk")
+        #expect(try peer.receive().text.isEmpty)
+        #expect(try peer.ask("1V").status == "V")
+        let granted = try peer.ask("1Gk").decision
+        let unit = try Daemon.records(in: sandbox["log/audit.jsonl"]).last?["unit"] as? String
+        let place = unit.map { " in \($0)" } ?? ""
+        var expected = [
+            "MESSAGE": "granted k to uid 61001\(place) (decision \(granted))", "PRIORITY": "6",
+            "SYSLOG_IDENTIFIER": "keybrokerd", "KEY": "k", "PEER_UID": "61001", "PEER_PID": pid,
+            "DECISION": "granted", "REASON": "permitted", "SEQ": "\(granted)",
+        ]
+        if let unit { expected["PEER_UNIT"] = unit }
+        #expect(try daemon.entry() == expected)
+
+        try sandbox.remove("gone")
+        let unavailable = try peer.ask("1Ggone").decision
+        let third = try daemon.entry()
+        #expect(third["MESSAGE"]?.hasPrefix("unavailable: gone for uid 61001\(place): file-missing, ") == true)
+        #expect(third["SEQ"] == "\(unavailable)" && third["PRIORITY"] == "4")
+        let denied = try peer.ask("1Gother").decision
+        let fourth = try daemon.entry()
+        #expect(
+            fourth["MESSAGE"] == "denied other to uid 61001\(place): unknown-key (decision \(denied))",
+            "\(fourth)")
+        #expect(fourth["DECISION"] == "denied" && fourth["REASON"] == "unknown-key" && fourth["KEY"] == "other")
+        #expect(try peer.ask("1S").status == "D")
+        let fifth = try daemon.entry()
+        #expect(fifth["MESSAGE"]?.hasPrefix("denied status to uid 61001\(place): not-administrator (") == true)
+        #expect(fifth["KEY"] == nil)
+        #expect(try peer.ask("1Gk\u{1B}=KEY").status == "E")
+        let sixth = try daemon.entry()
+        #expect(sixth["MESSAGE"]?.hasPrefix("malformed: a packet for uid 61001\(place): bad-key-name (") == true)
+
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    /// Like events past the tenth of a second are folded, and have no entry either.
+    @Test func foldedDecisionsHaveNone() throws {
+        let daemon = try Journaled(sandbox, policy: try policy())
+        _ = try daemon.entry()
+        let peer = try PeerProcess(socket, uid: 61001)
+        for _ in 0..<200 { #expect(try peer.ask("1Gother").status == "D") }
+        let (entries, lines) = try daemon.drained()
+        let recorded = try Daemon.records(in: sandbox["log/audit.jsonl"]).count { $0["key"] as? String == "other" }
+        #expect((10..<200).contains(recorded))
+        #expect(entries + lines == recorded)
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    @Test func reloads() throws {
+        let daemon = try Journaled(sandbox, policy: try policy())
+        _ = try daemon.entry()
+        kill(daemon.pid, SIGHUP)
+        let applied = try daemon.entry()
+        #expect(applied["MESSAGE"]?.hasPrefix("the policy was read anew: 2 keys, policy ") == true)
+        #expect(applied["DECISION"] == "applied" && applied["PEER_UID"] == "0" && applied["PRIORITY"] == "6")
+        #expect(applied["SEQ"] == "2")
+
+        try sandbox.write("policy", "nonsense\u{1B}\n")
+        kill(daemon.pid, SIGHUP)
+        let fault = try daemon.entry()
+        #expect(fault["MESSAGE"]?.hasPrefix("\(sandbox["policy"]):1:9: error: ") == true)
+        #expect(fault["PRIORITY"] == "3" && fault["DECISION"] == nil)
+        #expect(try daemon.entry()["MESSAGE"] == "nonsense?")
+        #expect(try daemon.entry()["MESSAGE"] == "        ^")
+        let rejected = try daemon.entry()
+        #expect(rejected["MESSAGE"]?.hasPrefix("the new policy is faulty and was not taken (1 faults)") == true)
+        #expect(rejected["DECISION"] == "rejected" && rejected["REASON"] == "policy-faulty")
+        #expect(rejected["PRIORITY"] == "3" && rejected["SEQ"] == "3")
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    /// What it ends with goes by the stream, of which the journal knows whose it is without asking the process.
+    @Test func theLastWordsAreOnStandardError() throws {
+        let daemon = try Journaled(sandbox, policy: "nonsense\n")
+        #expect(try (daemon.next("line") as? String)?.hasPrefix("<3>keybrokerd: \(sandbox["policy"]):1:1: ") == true)
+        _ = try daemon.next("line")
+        _ = try daemon.next("line")
+        #expect(
+            try daemon.next("line") as? String
+                == "<3>keybrokerd: the policy is faulty (1 faults), so nothing is served")
+        #expect(try daemon.next("exited") as? Int == 78)
+    }
+
+    /// Nobody reads what it says; it serves as ever, and tells later how much was not said.
+    @Test func itWaitsForNoJournal() throws {
+        let daemon = try Journaled(sandbox, policy: try policy())
+        _ = try daemon.entry()
+        try daemon.step("hold")
+        let peer = try PeerProcess(socket, uid: 61001)
+        let asked = 3000
+        let began = Date()
+        for _ in 0..<asked { #expect(try peer.ask("1Gk").status == "K") }
+        #expect(Date().timeIntervalSince(began) < 60)
+        let (entries, lines) = try daemon.drained()
+        #expect(entries > 0 && lines > 0 && entries + lines < asked)
+        #expect(try peer.ask("1Gk").status == "K")
+        let lost = try daemon.entry()
+        #expect(lost["MESSAGE"] == "\(asked - entries - lines) lines could not be said, as nobody read them")
+        #expect(try daemon.entry()["DECISION"] == "granted")
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    /// While nobody listens there is standard error; then there is the journal again.
+    @Test func aJournalThatComesBackIsTold() throws {
+        let daemon = try Journaled(sandbox, policy: try policy())
+        _ = try daemon.entry()
+        let peer = try PeerProcess(socket, uid: 61001)
+        try daemon.step("leave")
+        #expect(try peer.ask("1Gk").status == "K")
+        #expect(try (daemon.next("line") as? String)?.hasPrefix("<6>keybrokerd: granted k to uid 61001") == true)
+        try daemon.step("return")
+        #expect(try peer.ask("1Gk").status == "K")
+        #expect(try daemon.entry()["DECISION"] == "granted")
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    /// One more call for each decision, after the answer; and nothing is opened for it.
+    @Test func anEntryCostsOneCall() throws {
+        let daemon = try Journaled(sandbox, policy: try policy())
+        _ = try daemon.entry()
+        let peer = try PeerProcess(socket, uid: 61001)
+        #expect(try peer.ask("1Gk").status == "K")
+        let calls = try Trace.of(daemon.pid) {
+            _ = try peer.ask("1Gk")
+            _ = try daemon.entry()
+            _ = try daemon.entry()
+        }
+        let start = try #require(calls.firstIndex(of: "recvmsg"))
+        let end = try #require(calls.lastIndex(of: "sendto"))
+        #expect(
+            calls[start...end].map { $0 == "fstat" ? "newfstatat" : $0 } == [
+                "recvmsg", "ioctl", "openat", "newfstatat", "write", "fdatasync", "sendmsg", "sendto",
+            ])
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    /// No decision without a record: where the log cannot be written there is the line about that alone.
+    @Test func whatIsNotRecordedIsNotTold() throws {
+        try sandbox.directory("log")
+        try sandbox.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
+        defer { try? sandbox.shell("umount -l log") }
+        let daemon = try Journaled(sandbox, policy: try policy())
+        _ = try daemon.entry()
+        let peer = try PeerProcess(socket, uid: 61001)
+        try sandbox.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
+        // What is left of the file's last page still takes records.
+        while try peer.ask("1Gk").status == "K" { #expect(try daemon.entry()["DECISION"] == "granted") }
+        let failing = try daemon.entry()
+        #expect(failing["MESSAGE"]?.hasPrefix("the audit log cannot be written: ") == true)
+        #expect(failing["PRIORITY"] == "3" && failing["DECISION"] == nil)
+        #expect(try peer.ask("1Gk").status == "U")
+        try sandbox.remove("log/filler")
+        let mended = try peer.ask("1Gk")
+        #expect(mended.status == "K")
+        #expect(
+            try daemon.entry()["MESSAGE"]
+                == "the audit log is written again; 2 requests were answered as unavailable meanwhile")
+        #expect(try daemon.entry()["SEQ"] == "\(mended.decision)")
+        daemon.program.closeInput()
+        try daemon.program.waitForExit()
+    }
+
+    /// A variable that is left over from another program's standard error changes nothing.
+    @Test func plainStandardErrorStaysPlain() throws {
+        for value in ["1:1", "", "x", "8:\(UInt64.max)"] {
+            let daemon = try Daemon(sandbox, policy: try policy(), environment: ["JOURNAL_STREAM": value])
+            #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+            #expect(try daemon.reload().contains("keybrokerd: the policy was read anew: "))
+            let lines = daemon.program.lines(.error)
+            #expect(lines.first?.hasPrefix("keybrokerd: serves ") == true)
+            #expect(lines.count == 2)
+            try daemon.stop()
+        }
+    }
+}
