@@ -106,7 +106,7 @@ import Testing
 
         try machine.policy("permit nosuchuser key web")
         _ = try machine.mustFail("systemctl reload keybrokerd.service")
-        let journal = try machine.must("journalctl -q -u keybrokerd.service")
+        let journal = try machine.must("journalctl --sync; journalctl -q -u keybrokerd.service")
         #expect(journal.contains("keybroker.policy:2:8: error: no such user: 'nosuchuser'"))
         // The old one stays in force, the same process serves, and the unit is well.
         #expect(try machine.must(Machine.asUser("games", "keybroker get web")) == "THE KEY")
@@ -314,6 +314,8 @@ import Testing
         #expect(try machine.must("\(user) keybroker get mine --socket \(socket)") == "MINE")
         #expect(try machine.must("stat -c '%A %U' \(socket)") == "srw------- somebody")
         #expect(try machine.must("stat -c '%A' ~somebody/.local/state/keybroker/audit.jsonl") == "-rw-------")
+        let entries = "journalctl --sync; journalctl -q -o cat _SYSTEMD_USER_UNIT=keybrokerd.service KEY=mine"
+        #expect(try machine.must(entries).contains("granted mine to uid 61500 in with-systemd-command.scope (dec"))
         try machine.must("\(user) systemctl --user restart keybrokerd.service")
         #expect(try machine.must("\(user) keybroker get mine --socket \(socket)") == "MINE")
         try machine.must("\(user) systemctl --user reload keybrokerd.service")
