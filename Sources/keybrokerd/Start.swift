@@ -73,7 +73,7 @@ struct Start {
         let watch = changeWatch()
         // Room for all that can be ready at once: nothing waits for another turn.
         let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: maxConnections + 8) }
-        confine(&confinement, policy.folders(owners: owners), audit: audit, socket: listening.path)
+        confinement.wallIn(policy.folders(owners: owners), audit: audit, socket: listening.path)
         let broker = Broker(policy: policy, log: log, owners: owners, watch: watch, confinement: confinement)
         try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
         let server = Server(
@@ -86,28 +86,6 @@ struct Start {
 
     private static func place<R>(_ body: () throws(Places.Unknown) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(.usage, error.description) }
-    }
-
-    /// From here on the process can do little but what it is for, whoever started it and whoever takes it over.
-    private static func confine(
-        _ confinement: inout Confinement, _ folders: (policies: Set<String>, keys: Set<String>), audit: String,
-        socket: String?
-    ) {
-        func parent(_ path: String) -> String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
-        var permitted: [(path: String, rights: Confinement.Rights)] = []
-        permitted += folders.policies.map { ($0, [.read, .list]) }
-        permitted += folders.keys.map { ($0, .read) }
-        permitted.append((parent(audit), [.read, .list, .write]))
-        // Callers' units and names, and the ids that stand for nobody.
-        permitted.append(("/proc", .read))
-        if let socket { permitted.append((parent(socket), .remove)) }
-        confinement.keepOneCapability()
-        confinement.restrictFiles(
-            permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
-        confinement.restrictCalls()
-        for wall in confinement.walls where wall.state == nil {
-            Say.line("goes on without the wall \(wall.name): \(wall.reason ?? "")")
-        }
     }
 
     /// Nil where standard error is no journal. Its socket is made here, where that is still permitted.
