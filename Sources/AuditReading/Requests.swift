@@ -5,6 +5,7 @@
 
 internal import Kernel
 package import Policy
+internal import Wire
 
 /// All requests of a log that are alike, as one.
 package struct Requests {
@@ -30,9 +31,6 @@ package struct Requests {
         /// The caller's name, where the policy named it.
         package fileprivate(set) var user: String?
     }
-
-    /// How many keys of names that there are not are told apart, over all callers.
-    private static let mostUnknownKeys = 10_000
 
     private var places: [[UInt8]: Int] = [:]
     private var questions: [Question] = []
@@ -89,7 +87,7 @@ package struct Requests {
         var namesKey = true
         if record.says(.reason, Self.unknownKey) {
             unknownKeys += 1
-            if unknownKeys > Self.mostUnknownKeys {
+            if unknownKeys > Limits.unknownKeys {
                 namesKey = false
                 identity.removeSubrange(lengthWithoutKey...)
                 if let known = places[identity] { return known }

@@ -20,7 +20,7 @@ package struct FileBytes: ~Copyable, ByteSource {
         // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
         let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
         guard try file.status().kind == .regular else {
-            throw Failure("open", code: EINVAL, on: "\(path), not a regular file,")
+            throw Failure("open", code: EINVAL, on: "\(path) (not a regular file)")
         }
         descriptor = file
     }

@@ -41,13 +41,14 @@ package final class NameServiceProcess: Sendable {
     }
 
     /// How long an answer may take, in milliseconds.
-    package static let patience = 10_000
+    private let patience: Int
     /// The longest packet: a name of the policy, or a reason.
     private static let longest = 4096
 
     /// Calls `fork(2)`; to be called while there is one thread. What is open stays open in the child for no
     /// longer than it takes to close it.
-    package init() throws(Failure) {
+    package init(patience milliseconds: Int) throws(Failure) {
+        patience = milliseconds
         var end: Int32 = -1
         // Safety: the call fills the one number it is given; the name is a constant.
         let child = try unsafe succeed(ck_child(&end, "keybrokerd-name"), "fork")
@@ -76,7 +77,7 @@ package final class NameServiceProcess: Sendable {
         conversation.isLate = false
         conversation.lastNumber += 1
         try socket.send(Array("\(conversation.lastNumber) \(question)".utf8))
-        let answer = try answer(numbered: conversation.lastNumber, within: Self.patience)
+        let answer = try answer(numbered: conversation.lastNumber, within: patience)
         conversation.isLate = answer == nil
         return answer
     }

@@ -43,6 +43,14 @@ package enum Limits {
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
+    /// How long the name service may take to answer for one name, in milliseconds.
+    package static let nameMilliseconds = 10_000
+
+    // MARK: The log's readers
+
+    /// How many names of keys that there are not a summary tells apart.
+    package static let unknownKeys = 10_000
+
     // MARK: The client
 
     /// The largest key or certificate file that the library reads into memory, in bytes.

@@ -26,6 +26,14 @@ struct AuditVerify: ParsableCommand {
     @Option(help: ArgumentHelp("A head of the chain that was kept: it must be in the log.", valueName: "head"))
     var expect: String?
 
+    func validate() throws {
+        guard let expect else { return }
+        let isDigest = expect.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
+        guard isDigest, expect.utf8.count == SHA256.hexLength else {
+            throw ValidationError("--expect is a head as it was printed: 64 digits and letters from a to f.")
+        }
+    }
+
     func run() throws {
         let files = try log.files(paths)
         var reader = LogReader(files, expecting: expect)

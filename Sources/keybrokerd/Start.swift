@@ -59,7 +59,7 @@ struct Start {
         confinement.note("no-new-privileges", "on")
         // Before there is anything that a child could be left with.
         let names = NameService.separate(
-            try Exit.onFailure { () throws(Failure) in try NameServiceProcess() })
+            try Exit.onFailure { () throws(Failure) in try NameServiceProcess(patience: Limits.nameMilliseconds) })
         confinement.note("name-service", "separate process")
         let policyFiles = try place { () throws(Places.Unknown) in try places.policy(names: names) }
 
