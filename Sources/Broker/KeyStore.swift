@@ -58,7 +58,7 @@ final class KeyStore {
             remembered[path] = (place, now.after(milliseconds: Limits.rememberedMilliseconds))
         }
         do { return try place.open() } catch {
-            guard error.kind == .unreadable, !confinement.covers(place.path) else { throw error }
+            guard error.kind == .unreadable, !confinement.covers(place.folder) else { throw error }
             throw Distrust(outside: place.path)
         }
     }

@@ -34,18 +34,29 @@ package struct Confinement: Sendable {
     }
 
     package private(set) var walls: [Wall] = []
-    /// The directories below which files can be read; nil where nothing keeps the daemon to them.
-    private var readable: [String]?
+    /// The directories below which files can be read; nil where nothing keeps the daemon to them. What counts is
+    /// the directory itself: another one that took its name is outside.
+    private var readable: Set<Identity>?
+
+    private struct Identity: Hashable {
+        let device: UInt64, inode: UInt64
+
+        init(_ status: FileStatus) { (device, inode) = (status.device, status.inode) }
+    }
 
     package init() {}
 
-    /// Whether a file at `path`, symbolic links followed, can be read.
-    package func covers(_ path: String) -> Bool {
+    /// Whether files in the directory at `folder`, symbolic links followed, can be read.
+    package func covers(_ folder: String) -> Bool {
         guard let readable else { return true }
-        return readable.contains { folder in
-            folder == "/" || path == folder
-                || path.utf8.starts(with: folder.utf8)
-                    && path.utf8.dropFirst(folder.utf8.count).first == UInt8(ascii: "/")
+        var parts = folder.split(separator: "/")
+        while true {
+            if let status = (try? statusFollowing("/" + parts.joined(separator: "/"))) ?? nil,
+                readable.contains(Identity(status))
+            {
+                return true
+            }
+            if parts.popLast() == nil { return false }
         }
     }
 
@@ -76,7 +87,7 @@ package struct Confinement: Sendable {
     /// (landlock(7)). What cannot be opened is passed over, and is outside. Calls `landlock_restrict_self(2)`.
     /// - Parameter keepsAbstractSockets: whether somebody outside is to be reached by an abstract Unix socket.
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
-        var covered: [String] = []
+        var covered: Set<Identity> = []
         put("landlock") { () throws(Failure) in
             let version = try succeed(ck_landlock_version(), "landlock_create_ruleset")
             let ruleset = try Descriptor.opened(
@@ -87,7 +98,7 @@ package struct Confinement: Sendable {
                 if handle < 0 { continue }
                 let folder = Descriptor(taking: handle)
                 let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0
-                if isIn, rights.contains(.read) { covered.append(path) }
+                if isIn, rights.contains(.read) { covered.insert(Identity(try folder.status())) }
             }
             _ = try succeed(ck_landlock_restrict(ruleset.number), "landlock_restrict_self")
             return "version \(version)"

@@ -56,7 +56,7 @@ package struct Distrust: Error, Equatable, Sendable, CustomStringConvertible {
     package init(outside path: String) {
         self.init(
             .outside,
-            "\(path) is in a directory that had no key when the daemon started, and it keeps itself from reading "
+            "\(path) is in a directory that the daemon did not know when it started, and it keeps itself from reading "
                 + "elsewhere: restart it")
     }
 
@@ -165,6 +165,9 @@ package final class TrustedPlace: Sendable {
         self.path = path
         self.isWatched = isWatched
     }
+
+    /// The directory that it is in.
+    package var folder: String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
 
     /// Opens the file, `O_RDONLY`, anew each time and at offset 0, and checks it on the descriptor.
     /// Calls `openat(2)` and `fstat(2)`, no more.

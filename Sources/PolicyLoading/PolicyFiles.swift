@@ -213,10 +213,17 @@ extension LoadedPolicy {
     /// The keys, and the files of theirs, that lie where `confinement` does not let the daemon read.
     package func keys(outsideOf confinement: Confinement, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
         let known = KnownFolders(owners)
+        var covered: [String: Bool] = [:]
+        func isOutside(_ path: String) -> Bool {
+            let folder = Self.folder(of: path)
+            let isCovered = covered[folder] ?? confinement.covers(folder)
+            covered[folder] = isCovered
+            return !isCovered
+        }
         return policy.keys.values.sorted { $0.name < $1.name }.flatMap { key in
             [key.source, key.certificate].compactMap { $0?.path() }
                 .map { (try? known.realPath(of: $0)) ?? $0 }
-                .filter { !confinement.covers($0) }.map { (key.name, $0) }
+                .filter(isOutside).map { (key.name, $0) }
         }
     }
 

@@ -43,7 +43,7 @@ struct Reload: ParsableCommand {
         for (key, path) in after.keysOutside {
             StandardStream.error.writeLine(
                 "keybroker: warning: key '\(printable(key))' cannot be handed out until the broker is restarted: "
-                    + "\(printable(path)) is in a directory that had no key when it started, and it keeps itself from "
+                    + "\(printable(path)) is in a directory that it did not know when it started, and it keeps itself from "
                     + "reading elsewhere")
         }
         let keys = Int(clamping: after.number("policy-keys") ?? 0)

@@ -347,7 +347,7 @@ final class Server {
     private func warnOfKeysOutside() {
         for (key, path) in broker.keysOutside {
             voice.say(
-                "key '\(key)' cannot be handed out: \(path) is in a directory that had no key when the daemon started, "
+                "key '\(key)' cannot be handed out: \(path) is in a directory that the daemon did not know when it started, "
                     + "and it keeps itself from reading elsewhere; restart it", .warning)
         }
     }

@@ -139,6 +139,19 @@ struct ConfinementTests {
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").contents == ["MORE"])
     }
 
+    /// Another directory that took the name of one is not that one.
+    @Test func aDirectoryThatWasReplacedIsOutside() throws {
+        let daemon = try daemon()
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1Gk").status == "K")
+        try sandbox.shell("mv keys old; mkdir keys; cp -p old/key keys/key")
+        #expect(try peer.ask("1Gk").text == "outside-sandbox")
+        let (_, _, errors) = try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket])
+        #expect(errors.contains("warning: key 'k' cannot be handed out"), "\(errors)")
+        try sandbox.shell("mv keys new; mv old keys")
+        #expect(try peer.ask("1Gk").contents == ["KEY"])
+    }
+
     /// Keys behind links are where the links lead; a rotation that renames within the directory stays inside.
     @Test func linksAndRotationsStayInside() throws {
         try sandbox.directory("archive")
