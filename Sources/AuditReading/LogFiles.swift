@@ -17,9 +17,10 @@ package struct LogFiles {
     /// `audit.jsonl-20261123.gz`), and itself.
     package init(of path: String) throws(Failure) {
         let absolute = try absolutePath(path)
-        let parts = absolute.split(separator: "/")
-        guard let name = parts.last else { throw Failure("open", code: Failure.notFound, on: path) }
-        let folder = "/" + parts.dropLast().joined(separator: "/")
+        guard let name = absolute.split(separator: "/").last else {
+            throw Failure("open", code: Failure.notFound, on: path)
+        }
+        let folder = folder(of: absolute)
         var found: [(first: UInt64, path: String)] = []
         var unreadable: [String] = []
         for entry in try directoryEntries(folder) where entry.hasPrefix(name) && entry != name {

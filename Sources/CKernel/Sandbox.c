@@ -20,6 +20,7 @@
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
@@ -209,7 +210,12 @@ int ck_child(int *sockets, const char *name) {
     int null = open("/dev/null", O_RDWR | O_CLOEXEC);
     for (int stream = 0; stream < 3 && null >= 0; stream++) dup2(null, stream);
     if (dup2(pair[1], 3) < 0) _exit(1);
-    if (syscall(SYS_close_range, 4, ~0U, 0) < 0) _exit(1);
+    if (syscall(SYS_close_range, 4, ~0U, 0) < 0) {
+        // Before Linux 5.9.
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0) _exit(1);
+        for (rlim_t descriptor = 4; descriptor < limit.rlim_cur; descriptor++) close((int)descriptor);
+    }
     *sockets = 3;
     return 0;
 }

@@ -78,10 +78,12 @@ package func absolutePath(_ path: String) throws(Failure) -> String {
     return String(decoding: directory, as: UTF8.self) + "/" + path
 }
 
+/// The directory that an absolute path is in.
+package func folder(of path: String) -> String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
+
 /// Puts the names in the directory above `path` on disk, as after making a file there. Calls `fsync(2)`.
 package func syncDirectory(above path: String) throws(Failure) {
-    let absolute = try absolutePath(path)
-    let parent = "/" + absolute.split(separator: "/").dropLast().joined(separator: "/")
+    let parent = folder(of: try absolutePath(path))
     // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
     let directory = try unsafe Descriptor.opened(ck_open_directory(parent), by: "open", on: parent)
     let number = directory.number

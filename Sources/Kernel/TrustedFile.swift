@@ -167,7 +167,7 @@ package final class TrustedPlace: Sendable {
     }
 
     /// The directory that it is in.
-    package var folder: String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
+    package var folder: String { Kernel.folder(of: path) }
 
     /// Opens the file, `O_RDONLY`, anew each time and at offset 0, and checks it on the descriptor.
     /// Calls `openat(2)` and `fstat(2)`, no more.
@@ -208,7 +208,7 @@ extension TrustedOwners {
     /// Checks all directories above `path`, which itself need not exist.
     package func checkDirectories(above path: String) throws(Distrust) {
         let absolute = try examining(path) { () throws(Failure) in try absolutePath(path) }
-        let parent = "/" + absolute.split(separator: "/").dropLast().joined(separator: "/")
+        let parent = folder(of: absolute)
         let walk = try walk(to: parent, watchedBy: nil)
         guard walk.status.kind == .directory else {
             throw Distrust(.untrusted, "\(parent) is not a directory")

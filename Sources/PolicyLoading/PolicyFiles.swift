@@ -203,11 +203,11 @@ extension LoadedPolicy {
         for path in source.paths {
             // Of a file its directory, as it is replaced by renaming; of a directory no more than that.
             let isFolder = (try? statusFollowing(path))??.kind == .directory
-            policies.insert(isFolder ? path : Self.folder(of: path))
+            policies.insert(isFolder ? path : folder(of: path))
         }
         let known = KnownFolders(owners)
         let files = policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } }
-        return (policies, Set(files.map { Self.folder(of: (try? known.realPath(of: $0)) ?? $0) }))
+        return (policies, Set(files.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
     }
 
     /// The keys, and the files of theirs, that lie where `confinement` does not let the daemon read.
@@ -215,7 +215,7 @@ extension LoadedPolicy {
         let known = KnownFolders(owners)
         var covered: [String: Bool] = [:]
         func isOutside(_ path: String) -> Bool {
-            let folder = Self.folder(of: path)
+            let folder = Kernel.folder(of: path)
             let isCovered = covered[folder] ?? confinement.covers(folder)
             covered[folder] = isCovered
             return !isCovered
@@ -225,10 +225,5 @@ extension LoadedPolicy {
                 .map { (try? known.realPath(of: $0)) ?? $0 }
                 .filter(isOutside).map { (key.name, $0) }
         }
-    }
-
-    private static func folder(of path: String) -> String {
-        let parts = path.split(separator: "/").dropLast()
-        return "/" + parts.joined(separator: "/")
     }
 }

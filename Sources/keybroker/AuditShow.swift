@@ -71,8 +71,7 @@ struct AuditShow: ParsableCommand {
 
     private func watch(_ file: String) throws(ExitCode) -> FolderWatch {
         do throws(Failure) {
-            let folder = "/" + (try absolutePath(file)).split(separator: "/").dropLast().joined(separator: "/")
-            return try FolderWatch(folder)
+            return try FolderWatch(folder(of: try absolutePath(file)))
         } catch { throw fail(printable(error.description), status: 71) }
     }
 

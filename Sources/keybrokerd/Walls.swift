@@ -15,20 +15,16 @@ extension Confinement {
         permitted += folders.policies.map { ($0, [.read, .list]) }
         permitted += folders.keys.map { ($0, .read) }
         // The log, the next one after a rotation, and the one that it goes on from.
-        permitted.append((Self.folder(of: audit), [.read, .list, .write]))
+        permitted.append((folder(of: audit), [.read, .list, .write]))
         // Callers' units and names, and the ids that stand for nobody.
         permitted.append(("/proc", .read))
         // Its own socket, at its end.
-        if let socket { permitted.append((Self.folder(of: socket), .remove)) }
+        if let socket { permitted.append((folder(of: socket), .remove)) }
         keepOneCapability()
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
         restrictCalls()
         for wall in walls where wall.state == nil {
             Say.line("goes on without the wall \(wall.name): \(printable(wall.reason ?? ""))")
         }
-    }
-
-    private static func folder(of path: String) -> String {
-        "/" + path.split(separator: "/").dropLast().joined(separator: "/")
     }
 }
