@@ -166,6 +166,30 @@ struct HouseTests {
         #expect(said.isEmpty, "\(said.joined(separator: "\n"))")
     }
 
+    /// Every line that the daemon can say is in its page, by the words of it that are always the same.
+    @Test func manualPagesHaveEveryLine() throws {
+        let page = try page("systemd/keybrokerd.8").replacing("\n", with: " ").replacing("\\&", with: "")
+        var texts: [Substring] = []
+        for (_, lines) in try swiftFiles(Self.sources.appendingPathComponent("keybrokerd")) {
+            let source = lines.joined(separator: "\n")
+            texts += source.matches(
+                of: #/(?:\bsay|\bSay\.line|\bExit|\bUnknown)\(\s*(?:description: |\.\w+,\s*)?"((?:[^"\\]|\\.)*)"/#
+            )
+            .map(\.1)
+        }
+        texts += try source("Audit/Log.swift").matches(of: #/case \.\w+[^\n]*:\s*"((?:[^"\\]|\\.)*)"/#).map(\.1)
+        #expect(texts.count > 18)
+        for text in texts {
+            // Up to what only says more; between what is put in, which the page names in capitals.
+            let fixed = text.replacing(#/\\\((?:[^()"]|\([^()]*\))*\)/#, with: "|")
+            let head = fixed.prefix { $0 != ";" && $0 != ":" }
+            for part in head.split(whereSeparator: { "|'".contains($0) }) where part.split(separator: " ").count > 1 {
+                let words = part.split(separator: " ").joined(separator: " ")
+                #expect(page.contains(words), "\(text): '\(words)'")
+            }
+        }
+    }
+
     /// What the sources name is in the pages: options, limits, reasons.
     @Test func manualPagesAreComplete() throws {
         let daemon = try page("systemd/keybrokerd.8")
