@@ -10,7 +10,7 @@ DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdex
 TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace git:git \
 	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
 	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
-	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db
+	systemd-analyze:systemd lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db
 # What a package is made with besides.
 DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 
