@@ -59,6 +59,26 @@ struct AuditDeskTests {
         #expect(!output.contains("\u{1B}"))
     }
 
+    /// Colour on a terminal alone, and not where NO_COLOR forbids it.
+    @Test func decisionsHaveAColourOnATerminal() throws {
+        let daemon = try log()
+        func shown(_ environment: [String: String]) throws -> String {
+            let command = "\(Program.built("keybroker")) audit show --audit \(daemon.audit)"
+            let (status, output, _) = try Program.run(
+                installed("script") ?? "script", ["-qec", command, "/dev/null"],
+                environment: ["TERM": "xterm", "PATH": "/usr/bin:/bin"].merging(environment) { $1 })
+            #expect(status == 0)
+            return output
+        }
+        let coloured = try shown([:])
+        #expect(coloured.contains("\u{1B}[32mgranted\u{1B}[0m"))
+        #expect(coloured.contains("\u{1B}[31mdenied\u{1B}[0m"))
+        #expect(try !shown(["NO_COLOR": "1"]).contains("\u{1B}["))
+        #expect(try !shown(["TERM": "dumb"]).contains("\u{1B}["))
+        // The zone is the reader's.
+        #expect(try shown(["TZ": "Asia/Kolkata"]).contains("+05:30"))
+    }
+
     @Test func filtersAreAllToMatch() throws {
         let daemon = try log()
         func numbers(_ filters: String...) throws -> [Int] {
