@@ -186,7 +186,7 @@ int ck_keep_capabilities(uint64_t capabilities) {
 
 // ---- a child --------------------------------------------------------------------------------
 
-int ck_child(int *sockets, const char *name) {
+int ck_child(int *sockets) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0) return -errno;
     pid_t parent = getpid();
@@ -205,11 +205,11 @@ int ck_child(int *sockets, const char *name) {
     // It never outlives the one it works for, whatever becomes of that one.
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent) _exit(0);
-    prctl(PR_SET_NAME, name, 0, 0, 0);
-    // Nothing is open in it but its end of the pair, as descriptor 3, and nothing to print to.
-    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+    // Nothing is open in it but its end of the pair, as descriptor 3, and nothing to print to: also after an
+    // execution.
+    int null = open("/dev/null", O_RDWR);
     for (int stream = 0; stream < 3 && null >= 0; stream++) dup2(null, stream);
-    if (dup2(pair[1], 3) < 0) _exit(1);
+    if (dup2(pair[1], 3) < 0 || fcntl(3, F_SETFD, 0) < 0) _exit(1);
     if (syscall(SYS_close_range, 4, ~0U, 0) < 0) {
         // Before Linux 5.9.
         struct rlimit limit;
@@ -219,3 +219,10 @@ int ck_child(int *sockets, const char *name) {
     *sockets = 3;
     return 0;
 }
+
+int ck_execute_again(const char *argument) {
+    char *const arguments[] = {(char *)"keybrokerd", (char *)argument, NULL}, *const environment[] = {NULL};
+    return outcome(execve("/proc/self/exe", arguments, environment));
+}
+
+int ck_name_process(const char *name) { return outcome(prctl(PR_SET_NAME, name, 0, 0, 0)); }

@@ -114,9 +114,8 @@ package struct Confinement: Sendable {
         }
     }
 
-    /// For a helper that only reads: no capability, and nothing written or executed.
+    /// For a helper that only reads: nothing is written or executed.
     static func restrictToReading() {
-        _ = ck_keep_capabilities(0)
         let version = ck_landlock_version()
         guard version > 0 else { return }
         do throws(Failure) {

@@ -50,10 +50,10 @@ package final class NameServiceProcess: Sendable {
     package init(patience milliseconds: Int) throws(Failure) {
         patience = milliseconds
         var end: Int32 = -1
-        // Safety: the call fills the one number it is given; the name is a constant.
-        let child = try unsafe succeed(ck_child(&end, "keybrokerd-name"), "fork")
+        // Safety: the call fills the one number it is given.
+        let child = try unsafe succeed(ck_child(&end), "fork")
         socket = SeqpacketSocket(Descriptor(taking: end))
-        if child == 0 { serve() }
+        if child == 0 { Self.begin() }
     }
 
     func ask(_ kind: Character, _ name: String) throws(Failure) -> UInt32? {
@@ -103,16 +103,38 @@ package final class NameServiceProcess: Sendable {
 
     // MARK: In the child
 
-    private func serve() -> Never {
+    /// The argument with which the program is this child and nothing else.
+    package static let argument = "--name-service"
+    /// The child's end of the pair.
+    private static let end: Int32 = 3
+
+    /// A service manager's filter may not let a capability be given up. Then the program is executed once more,
+    /// which has none by that: none is ambient or inherited with a file of its own.
+    private static func begin() -> Never {
+        if !Privileges.giveUpCapabilities() {
+            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+            _ = unsafe ck_execute_again(argument)
+            _exit(1)
+        }
+        serve()
+    }
+
+    /// Answers until the parent has gone. Must never be begun with a capability: then it ends at once, and no name
+    /// is found.
+    package static func serve() -> Never {
+        // Safety: the name is a constant.
+        unsafe _ = ck_name_process("keybrokerd-name")
+        guard Privileges.giveUpCapabilities() else { _exit(1) }
         Confinement.restrictToReading()
+        let socket = SeqpacketSocket(Descriptor(taking: end))
         while true {
             do throws(Failure) {
                 let forEver = Instant(nanoseconds: UInt64(Int64.max))
                 _ = try waitUntilReadable(socket.descriptor, until: forEver)
-                guard let question = try Self.packet(from: socket) else { break }
+                guard let question = try packet(from: socket) else { break }
                 let words = question.split(separator: " ", maxSplits: 1)
                 guard words.count == 2, let kind = words[1].first else { break }
-                try socket.send(Array("\(words[0]) \(Self.answer(kind, String(words[1].dropFirst())))".utf8))
+                try socket.send(Array("\(words[0]) \(answer(kind, String(words[1].dropFirst())))".utf8))
             } catch { break }
         }
         _exit(0)

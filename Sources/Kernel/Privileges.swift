@@ -20,6 +20,14 @@ package enum Privileges {
         return set >> UInt64(ck_cap_dac_read_search) & 1 == 1
     }
 
+    /// Gives up every capability, for good. False where one is left. Calls `capset(2)`.
+    static func giveUpCapabilities() -> Bool {
+        _ = ck_keep_capabilities(0)
+        var set: UInt64 = 0
+        // Safety: the call fills the one number it is given.
+        return unsafe ck_effective_capabilities(&set) >= 0 && set == 0
+    }
+
     /// From root to another account, without supplementary groups and with `CAP_DAC_READ_SEARCH` alone.
     /// Calls `setresuid(2)`, `setresgid(2)`, `setgroups(2)`, `prctl(2)` and `capset(2)`.
     package static func become(uid: UInt32, gid: UInt32) throws(Failure) {

@@ -14,6 +14,8 @@ internal import Wire
 @main
 struct Start {
     static func main() {
+        // The child that looks up names, executed by the daemon itself and by nobody else.
+        if CommandLine.arguments.dropFirst() == [NameServiceProcess.argument] { NameServiceProcess.serve() }
         do throws(Exit) {
             switch try request() {
             case .help: StandardStream.output.writeLine(Options.help)

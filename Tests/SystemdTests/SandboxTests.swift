@@ -74,6 +74,12 @@ import Testing
         #expect(!status.contains("missing"), "\(status)")
         let process = try machine.must("cat /proc/\(try machine.property("MainPID"))/status")
         #expect(process.contains("CapAmb:\t0000000000000000\n"))
+        // The unit's filter forbids to give a capability up; its child has none all the same.
+        let pid = try machine.property("MainPID")
+        let child = try machine.must("cat /proc/$(cat /proc/\(pid)/task/\(pid)/children | cut -d' ' -f1)/status")
+        for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
+            #expect(child.contains("\(line)\n"), "\(child)")
+        }
         // The unit's filter and the program's own.
         #expect(process.contains(#/Seccomp_filters:\t([2-9]|\d\d)\n/#), "\(process)")
     }

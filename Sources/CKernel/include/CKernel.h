@@ -137,8 +137,13 @@ int ck_seccomp_restrict(void);
 // Keeps no capabilities but those of the bit set, and none that a program could inherit.
 int ck_keep_capabilities(uint64_t capabilities);
 // fork(2): the child's pid in the parent, 0 in the child, which ends when its parent does. `socket` is
-// its end of a pair of SOCK_SEQPACKET in each.
-int ck_child(int *socket, const char *name);
+// its end of a pair of SOCK_SEQPACKET in each: descriptor 3 in the child, where nothing else is open but
+// /dev/null as 0 to 2.
+int ck_child(int *socket);
+// execve(2) of this very program, with one argument and no environment. It returns only where that failed.
+int ck_execute_again(const char *argument);
+// prctl(PR_SET_NAME): what ps(1) calls the process, at most 15 bytes.
+int ck_name_process(const char *name);
 
 // ---- local time -----------------------------------------------------------------------------
 
