@@ -43,7 +43,7 @@ let package = Package(
         .target(name: "Wire", swiftSettings: strict),
         .target(name: "Policy", dependencies: ["Wire"], swiftSettings: strict),
         .target(name: "PolicyLoading", dependencies: ["Policy", "Kernel", "Wire"], swiftSettings: strict),
-        .target(name: "Audit", dependencies: ["Kernel"], swiftSettings: strict),
+        .target(name: "Audit", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
         .target(
             name: "Broker", dependencies: ["PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
             swiftSettings: strict),
@@ -76,7 +76,8 @@ let package = Package(
         .testTarget(
             name: "PolicyTests", dependencies: ["Policy", "Wire", "TestSupport"], exclude: ["Golden"],
             swiftSettings: strict),
-        .testTarget(name: "AuditTests", dependencies: ["Audit", "Kernel", "TestSupport"], swiftSettings: strict),
+        .testTarget(
+            name: "AuditTests", dependencies: ["Audit", "Wire", "Kernel", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "AuditReadingTests",
             dependencies: [
@@ -85,7 +86,10 @@ let package = Package(
             swiftSettings: strict),
         .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
         .testTarget(
-            name: "BrokerTests", dependencies: ["Broker", "Audit", "Kernel", "Wire"], swiftSettings: strict),
+            name: "BrokerTests",
+            dependencies: [
+                "keybrokerd", "Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "TestSupport",
+            ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests", dependencies: ["KeyBrokerClient", "TestSupport", "keybrokerd"],
             exclude: ["Brokers"], swiftSettings: strict),
@@ -96,7 +100,7 @@ let package = Package(
         .testTarget(
             name: "FuzzTests", dependencies: ["Wire", "Policy", "Audit", "Kernel", "keybroker-tls-demo"],
             swiftSettings: strict),
-        .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
+        .testTarget(name: "HouseTests", dependencies: ["Wire", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],
             exclude: ["Peers"], swiftSettings: strict),

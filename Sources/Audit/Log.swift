@@ -26,10 +26,31 @@ package enum LogError: Error, CustomStringConvertible {
     }
 }
 
+/// Where records go, in two steps.
+package protocol RecordLog: AnyObject {
+    var path: String { get }
+    /// What opening found and did that an auditor wants to know; nil where nothing was odd.
+    var recovery: String? { get }
+    /// The number of the last record that was committed, 0 before the first.
+    var lastNumber: UInt64 { get }
+    /// The chain value of that record.
+    var head: String { get }
+    /// Whether anything waits to be committed.
+    var hasStaged: Bool { get }
+    /// Gives the record its number. It is in the log once `commit` has returned.
+    func stage(_ record: Record) -> UInt64
+    /// Writes all that was staged. If it cannot, none of it is in the log and its numbers are free again.
+    func commit() throws(Failure)
+    /// Goes on in a new file if the old one was rotated away. False if it was not.
+    func reopen() throws(LogError) -> Bool
+}
+
 /// The audit log that this process writes.
-package final class AuditLog {
+package final class AuditLog: RecordLog {
     package let path: String
     private let syncs: Bool
+    /// Held for as long as this process may write, whatever the files are called meanwhile.
+    private let claim: LogClaim
     private var file: AppendFile
     /// How long the file is as far as every record in it was committed.
     private var size: Int
@@ -39,7 +60,6 @@ package final class AuditLog {
     private var committed: Position
     private var staged: Position
     private var waiting: [UInt8] = []
-    /// What opening found and did that an auditor wants to know; nil where nothing was odd.
     package private(set) var recovery: String?
 
     private struct Position {
@@ -54,6 +74,7 @@ package final class AuditLog {
     package init(_ path: String, syncs: Bool) throws(LogError) {
         self.path = path
         self.syncs = syncs
+        claim = try LogClaim(path)
         let file = try Self.opened(path)
         let end = try Self.reading { () throws(Failure) in try End(of: file) }
         size = end.size
@@ -89,14 +110,11 @@ package final class AuditLog {
         do throws(Failure) { return try body() } catch { throw .failed(error) }
     }
 
-    /// The number of the last record that was committed, 0 before the first.
     package var lastNumber: UInt64 { committed.number }
-    /// The chain value of that record.
     package var head: String { String(decoding: committed.link.digits, as: UTF8.self) }
 
     // MARK: Writing
 
-    /// Gives the record its number. It is in the log once `commit` has returned.
     package func stage(_ record: Record) -> UInt64 {
         staged.number += 1
         let previous = staged.beginsFile ? staged.link.digits : nil
@@ -107,11 +125,9 @@ package final class AuditLog {
         return staged.number
     }
 
-    /// Whether anything waits to be committed.
     package var hasStaged: Bool { !waiting.isEmpty }
 
-    /// Writes all that was staged. Where it cannot, none of it is in the log, its numbers are free again,
-    /// and the next call tries anew. Calls `write(2)` and `fdatasync(2)`.
+    /// Calls `write(2)` and `fdatasync(2)`. After a failure the next call tries anew.
     package func commit() throws(Failure) {
         guard !waiting.isEmpty else { return }
         do throws(Failure) {

@@ -3,6 +3,7 @@
 // Must never leave out who or by which line where that is known, nor say what is not certain.
 
 package import Kernel
+package import Wire
 
 /// One event, before it has a number.
 package struct Record: Sendable {
@@ -17,8 +18,7 @@ package struct Record: Sendable {
     package var event: Event
     package var verb: Verb?
     package var decision: Decision?
-    /// A word of a fixed set, as keybroker-audit(5) lists them: `permitted`, `no-rule`, `file-missing`.
-    package var reason: String?
+    package var reason: Reason?
     /// The same for people, with paths and numbers, where the word does not say all.
     package var detail: String?
     /// The name that was asked for.
@@ -39,6 +39,8 @@ package struct Record: Sendable {
     package var certificate: HandedOver?
     /// How many like events this record stands for.
     package var suppressed: Int?
+    /// The number of the record that this one corrects.
+    package var of: UInt64?
 
     package init(_ event: Event) { self.event = event }
 }
@@ -57,7 +59,7 @@ package struct HandedOver: Equatable, Sendable {
 extension Record {
     /// How much of a text from outside is kept, in bytes; how many groups. A record is never longer than
     /// `longest` for that, and has no part that a caller could make longer.
-    private static let longestText = 512, longestDetail = 2048, mostGroups = 1024
+    private static let longestText = 512, longestDetail = 2048, mostGroups = 128
     /// The longest record, in bytes: every byte of every text escaped.
     package static let longest = 64 * 1024
 
@@ -69,14 +71,19 @@ extension Record {
         line.add(plain: "event", event.rawValue)
         if let verb { line.add(plain: "verb", verb.rawValue) }
         if let decision { line.add(plain: "decision", decision.rawValue) }
-        if let reason { line.add(plain: "reason", reason) }
+        if let reason { line.add(plain: "reason", reason.rawValue) }
         if let detail { line.add("detail", detail, limit: Self.longestDetail) }
         if let key { line.add("key", key, limit: Self.longestText) }
         if let peer {
             line.add("uid", peer.uid)
             if let user { line.add("user", user, limit: Self.longestText) }
             line.add("gid", peer.gid)
-            line.add("groups", peer.groups.prefix(Self.mostGroups))
+            if let groups = peer.groups {
+                let named = groups.named.prefix(Self.mostGroups)
+                line.add("groups", named)
+                let others = groups.others + groups.named.count - named.count
+                if others > 0 { line.add("other-groups", others) }
+            }
             if let pid = peer.pid { line.add("pid", pid) }
             if let comm = peer.comm { line.add("comm", comm, limit: Self.longestText) }
             if let unit = peer.unit { line.add("unit", unit, limit: Self.longestText) }
@@ -89,6 +96,7 @@ extension Record {
         if let file { line.add("file") { file.add(to: &$0) } }
         if let certificate { line.add("certificate") { certificate.add(to: &$0) } }
         if let suppressed { line.add("suppressed", suppressed) }
+        if let of { line.add("of", of) }
         if let previous { line.add(plain: "previous", String(decoding: previous, as: UTF8.self)) }
         return line.bytes
     }

@@ -1,6 +1,7 @@
-// Who may hold a connection, and what becomes of a grant that found nobody to take it.
+// Who may hold a connection: decided by the credentials and, only where they leave it open, by the groups.
 //
-// Must never open anything, nor count a connection that it did not let in.
+// Must never open anything, nor let one account, or many that a line of the policy does not name, take the places
+// of the others.
 
 internal import Audit
 package import Kernel
@@ -11,44 +12,60 @@ internal import Wire
 /// Whether a caller may stay.
 package enum Admission {
     case admitted(Client)
-    /// It finds no room, and is told so.
+    /// It finds no place, and is told so.
     case turnedAway(Client, Answer)
 }
 
 extension Broker {
-    /// A caller that may stay, or the answer that it may not. `total`: how many connections there are.
-    package func admit(_ peer: Peer, total: Int, most: Int) -> Admission {
-        let client = Client(peer: peer, caller: caller(peer))
-        let bounds = policy.policy.bounds(for: client.caller)
-        let isRoom = total < most
-        if isRoom, allowance.admitConnection(of: peer.uid, atMost: bounds.connections) { return .admitted(client) }
-        let reason = isRoom ? Reason.limitConnections : Reason.limitTotal
-        let answer = busy(
-            reason, milliseconds: Limits.busyMilliseconds, Record(.limit), client, isLast: true)
-        return .turnedAway(client, answer)
+    /// A caller that may stay, or the answer that it may not.
+    package func admit(_ credentials: PeerCredentials, from source: borrowing some PeerSource & ~Copyable)
+        throws(Failure) -> Admission
+    {
+        var peer = Peer(credentials)
+        let uid = credentials.uid
+        let held = allowance.connections(of: uid)
+        let possible = policy.policy.possibleConnections(
+            ofUser: uid == overflow.uid ? nil : uid, otherwise: capacity.connectionsPerUser)
+        var standing = standing(of: credentials)
+        // Before anything else is asked of the kernel: whoever is over the bound costs no more than this.
+        if held >= possible.upperBound { return turnAway(Client(peer, standing), .limitConnections) }
+        if !allowance.hasPlace(for: .administrator, in: capacity) {
+            return turnAway(Client(peer, standing), .limitTotal)
+        }
+
+        var groups: PeerGroups?
+        if standing < .group || held >= possible.lowerBound, !policy.policy.namedGroups.isEmpty {
+            // Who has very many is a stranger until it asks for something.
+            groups = try source.peerGroups(among: policy.policy.namedGroups, limit: Limits.groupsReadFreely)
+            peer.groups = groups
+        }
+        if standing == .stranger, uid != overflow.uid, groups?.named.isEmpty == false { standing = .group }
+        let client = Client(peer, standing)
+        if let groups { client.adopt(groups, under: policy.policy, number: policyNumber, overflow) }
+        let bound = client.bounds?.connections ?? possible.lowerBound
+        if held >= (standing == .stranger ? min(bound, Limits.connectionsPerStranger) : bound) {
+            return turnAway(client, .limitConnections)
+        }
+        guard allowance.hasPlace(for: standing, in: capacity) else { return turnAway(client, .limitTotal) }
+        allowance.beginConnection(of: uid, standing)
+        return .admitted(client)
     }
 
     /// A connection was ended that `admit` let in.
-    package func dismiss(_ client: Client) { allowance.endConnection(of: client.peer.uid) }
+    package func dismiss(_ client: Client) { allowance.endConnection(of: client.uid, client.standing) }
 
-    /// A grant could not be sent: the log says so, and the client, where it is there, gets what is returned.
-    package func undelivered(_ answer: Answer, to client: Client, _ failure: Failure) -> Answer? {
-        guard case .granted(let decision) = answer.reply, var record = answer.record else { return nil }
-        record.reason = Reason.notDelivered
-        record.detail = "decision \(decision) was not delivered: \(failure)"
-        record.file = nil
-        record.certificate = nil
-        guard failure.isShortage else {
-            record.decision = .unavailable
-            _ = stage(record, client)
-            return nil
-        }
-        return busy(Reason.descriptorsExhausted, milliseconds: Limits.busyMilliseconds, record, client)
+    /// As the ids alone tell.
+    private func standing(of credentials: PeerCredentials) -> Standing {
+        let uid = credentials.uid
+        if uid == 0 || uid == ownUID { return .administrator }
+        if uid == overflow.uid { return .stranger }
+        if policy.policy.names(.user(uid)) { return .user }
+        let isKnownGroup = credentials.gid != overflow.gid && policy.policy.names(.group(credentials.gid))
+        return isKnownGroup ? .group : .stranger
     }
 
-    private func caller(_ peer: Peer) -> Caller {
-        Caller(
-            uid: peer.uid, gid: peer.gid, groups: peer.groups, unit: peer.unit,
-            unmapped: (overflow.uid, overflow.gid))
+    private func turnAway(_ client: Client, _ reason: Reason) -> Admission {
+        let wait = Limits.busyMilliseconds
+        return .turnedAway(client, busy(reason, milliseconds: wait, Record(.limit), client, isLast: true))
     }
 }

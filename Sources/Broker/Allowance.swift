@@ -1,115 +1,145 @@
-// How much each uid may ask: connections at a time, requests a second, and records of what was refused.
+// How much each uid may use up: connections at a time, requests a second, replies that it does not read.
 //
-// Must never let one caller use up another's share, grow with the number of callers that have gone, or
-// let the number a refused caller is told depend on why it was refused.
+// Must never let one caller use up another's share, or grow with the number of callers that have gone.
 
-internal import Audit
 internal import Kernel
 internal import Wire
+
+/// How far the daemon knows a caller by its policy: the less, the fewer places are there for it.
+package enum Standing: CaseIterable, Sendable {
+    /// No line names it.
+    case stranger
+    /// A line names a group of its; any number of uids can be in one (subordinate uids, user namespaces).
+    case group
+    /// A line names its uid.
+    case user
+    /// Root, or the account that the daemon runs as.
+    case administrator
+}
+
+/// How many connections there may be, and how many of them are kept back.
+package struct Capacity: Sendable {
+    package let total: Int
+
+    package init(total: Int) { self.total = total }
+
+    /// Up to how many connections of that standing or a lower one there may be.
+    func places(for standing: Standing) -> Int {
+        switch standing {
+        case .stranger: max(1, total / 4)
+        case .group: max(1, total / 4 * 3)
+        case .user: total - min(Limits.administratorsPlaces, total / 32)
+        case .administrator: total
+        }
+    }
+
+    /// How many connections a uid may have, where no line says anything, and how many replies it may leave unread.
+    var connectionsPerUser: Int { min(Limits.connectionsPerUser, max(1, total / 4)) }
+    var unreadPerUser: Int { min(Limits.unreadPerUser, max(1, total / 4)) }
+}
 
 /// The account of every uid that is connected or was a moment ago.
 struct Allowance {
     private struct Account {
         var connections = 0
+        /// Replies with descriptors that are not known to have been read.
+        var unread = 0
         /// When the requests so far would have come in at the permitted rate: ahead of now by what was
         /// asked in a burst (the generic cell rate algorithm).
         var pace = Instant(nanoseconds: 0)
-        var windows: [Kind: Window] = [:]
-    }
-
-    /// Events of a uid that are alike to a reader of the log.
-    enum Kind: Hashable {
-        case refusal(Record.Decision)
-        case query(Record.Verb)
-    }
-
-    /// What was recorded of one kind within a second, and how much was not.
-    private struct Window {
-        let end: Instant
-        var recorded = 0
-        var suppressed = 0
-        var lastNumber: UInt64 = 0
     }
 
     private var accounts: [UInt32: Account] = [:]
-    /// When `settle` has something to do; nil where it has not. At most once a second.
-    private(set) var nextSettling: Instant?
+    private var held = [Int](repeating: 0, count: Standing.allCases.count)
+    /// As `pace`, for all callers with very many groups that only a group could make known.
+    private var groupsPace = Instant(nanoseconds: 0)
+    /// When `forgetQuiet` has something to do; nil where it has not.
+    private(set) var nextForgetting: Instant?
     private static let second: UInt64 = 1_000_000_000
 
     // MARK: Connections
 
-    /// Whether the uid may have one more connection, which it then has.
-    mutating func admitConnection(of uid: UInt32, atMost most: Int) -> Bool {
-        guard accounts[uid, default: Account()].connections < most else { return false }
-        accounts[uid, default: Account()].connections += 1
+    /// Of all uids together.
+    var connections: Int { held.reduce(0, +) }
+
+    func connections(of uid: UInt32) -> Int { accounts[uid]?.connections ?? 0 }
+
+    /// Whether there is a place left for a caller of that standing.
+    func hasPlace(for standing: Standing, in capacity: Capacity) -> Bool {
+        // In the order of the standings, each of which may fill what those before it may, and more.
+        var (sum, reached) = (0, false)
+        for each in Standing.allCases {
+            sum += held[each.index]
+            reached = reached || each == standing
+            if reached, sum >= capacity.places(for: each) { return false }
+        }
         return true
     }
 
-    mutating func endConnection(of uid: UInt32) {
+    mutating func beginConnection(of uid: UInt32, _ standing: Standing) {
+        accounts[uid, default: Account()].connections += 1
+        held[standing.index] += 1
+    }
+
+    mutating func endConnection(of uid: UInt32, _ standing: Standing) {
         accounts[uid]?.connections -= 1
-        // Who never asked is forgotten here; the others when they are settled.
-        if let account = accounts[uid], account.connections == 0, account.windows.isEmpty,
-            account.pace == Instant(nanoseconds: 0)
-        {
+        held[standing.index] -= 1
+        // Who never asked is forgotten here; the others by and by.
+        if let account = accounts[uid], account.connections == 0, account.pace == Instant(nanoseconds: 0) {
             accounts[uid] = nil
         }
     }
 
+    // MARK: Unread replies
+
+    func unread(of uid: UInt32) -> Int { accounts[uid]?.unread ?? 0 }
+
+    mutating func addUnread(of uid: UInt32) { accounts[uid, default: Account()].unread += 1 }
+
+    mutating func removeUnread(of uid: UInt32) { accounts[uid]?.unread -= 1 }
+
     // MARK: Requests
 
-    /// Nil where the uid may make a request now; else how long it has to wait, in milliseconds. A burst
-    /// of as many as it may make in a second is permitted.
+    /// Nil where the uid may make a request now, which it then has; else how long it has to wait, in milliseconds. A
+    /// burst of as many as it may make in a second is permitted.
     mutating func waitBeforeRequest(of uid: UInt32, perSecond rate: Int, now: Instant) -> Int? {
+        if let wait = wait(of: uid, perSecond: rate, now: now) { return wait }
         let pace = max(accounts[uid]?.pace ?? now, now).nanoseconds + Self.second / UInt64(rate)
-        let ahead = pace - now.nanoseconds
-        guard ahead <= Self.second else { return Int((ahead - Self.second + 999_999) / 1_000_000) }
         accounts[uid, default: Account()].pace = Instant(nanoseconds: pace)
-        expectSettling(now)
+        if nextForgetting == nil { nextForgetting = now.after(milliseconds: 1000) }
         return nil
     }
 
-    // MARK: Records
-
-    /// Whether an event gets a record of its own. Nil: yes. Else it is counted, and known under that number.
-    mutating func numberToFoldInto(_ kind: Kind, of uid: UInt32, now: Instant) -> UInt64? {
-        let window = accounts[uid]?.windows[kind]
-        guard let window, now < window.end, window.recorded >= Limits.refusalRecordsPerSecond else { return nil }
-        accounts[uid]?.windows[kind]?.suppressed += 1
-        return window.lastNumber
+    /// The same without making the request.
+    func wait(of uid: UInt32, perSecond rate: Int, now: Instant) -> Int? {
+        let pace = max(accounts[uid]?.pace ?? now, now).nanoseconds + Self.second / UInt64(rate)
+        let ahead = pace - now.nanoseconds
+        return ahead <= Self.second ? nil : Int((ahead - Self.second + 999_999) / 1_000_000)
     }
 
-    /// An event got a record of its own.
-    mutating func noteRecord(_ kind: Kind, of uid: UInt32, number: UInt64, now: Instant) {
-        var window = accounts[uid]?.windows[kind] ?? Window(end: now.after(milliseconds: 1000))
-        window.recorded += 1
-        window.lastNumber = number
-        accounts[uid, default: Account()].windows[kind] = window
-        expectSettling(now)
+    /// Whether the groups of one more caller who has very many may be read now.
+    mutating func mayReadManyGroups(now: Instant) -> Bool {
+        let pace = max(groupsPace, now).nanoseconds + Self.second / UInt64(Limits.callersWithManyGroupsPerSecond)
+        guard pace - now.nanoseconds <= Self.second else { return false }
+        groupsPace = Instant(nanoseconds: pace)
+        return true
     }
 
-    private mutating func expectSettling(_ now: Instant) {
-        if nextSettling == nil { nextSettling = now.after(milliseconds: 1000) }
+    /// Forgets uids that are gone and whose pace makes no difference any more.
+    mutating func forgetQuiet(now: Instant) {
+        accounts = accounts.filter { $0.value.connections > 0 || $0.value.pace > now }
+        let isSettled = accounts.values.allSatisfy { $0.pace <= now }
+        nextForgetting = isSettled ? nil : now.after(milliseconds: 1000)
     }
+}
 
-    /// What was counted instead of recorded, in the windows that have ended. Forgets who is gone.
-    mutating func settle(now: Instant, all: Bool = false) -> [(uid: UInt32, kind: Kind, suppressed: Int)] {
-        var folded: [(uid: UInt32, kind: Kind, suppressed: Int)] = []
-        nextSettling = nil
-        for (uid, account) in accounts {
-            var account = account
-            for (kind, window) in account.windows where all || window.end <= now {
-                if window.suppressed > 0 { folded.append((uid, kind, window.suppressed)) }
-                account.windows[kind] = nil
-            }
-            let isQuiet = account.windows.isEmpty && account.pace <= now
-            accounts[uid] = isQuiet && account.connections == 0 ? nil : account
-            if !isQuiet { expectSettling(now) }
+extension Standing {
+    fileprivate var index: Int {
+        switch self {
+        case .stranger: 0
+        case .group: 1
+        case .user: 2
+        case .administrator: 3
         }
-        return folded
-    }
-
-    /// The numbers given out in the open windows are no longer true: what they stood for was not recorded.
-    mutating func forgetWindows() {
-        for uid in accounts.keys { accounts[uid]?.windows = [:] }
     }
 }

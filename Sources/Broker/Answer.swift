@@ -7,20 +7,6 @@ package import Kernel
 internal import Policy
 package import Wire
 
-/// A caller, as the broker keeps it for the length of a connection.
-package struct Client: Sendable {
-    package let peer: Peer
-    let caller: Caller
-
-    init(peer: Peer, caller: Caller) {
-        self.peer = peer
-        self.caller = caller
-    }
-
-    /// Root, or the account that the daemon itself runs as.
-    var isAdministrator: Bool { peer.uid == 0 || peer.uid == Privileges.effectiveUID }
-}
-
 /// What a client is told, and given. A class, as it owns descriptors and waits in a list.
 package final class Answer {
     package private(set) var reply: Reply
@@ -31,21 +17,21 @@ package final class Answer {
     package private(set) var names: ArraySlice<KeyName>
     /// The connection ends with it.
     package let isLast: Bool
-    /// What the record says; for a record that says that it did not arrive.
-    let record: Record?
+    /// What the record says of a grant; for one that says that it did not arrive.
+    let granted: Record?
 
-    init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false, record: Record? = nil) {
+    init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false) {
         self.reply = reply
         self.names = names[...]
         self.isLast = isLast
-        self.record = record
+        granted = nil
     }
 
     init(granted decision: UInt64, _ files: consuming HandOut, record: Record) {
         reply = .granted(decision: decision)
         names = []
         isLast = false
-        self.record = record
+        granted = record
         switch files.certificate.take() {
         case .some(let file): certificate = file.intoDescriptor()
         case .none: certificate = nil
@@ -60,6 +46,12 @@ package final class Answer {
         }
     }
 
+    /// It shows that the connection is used for what it is for, and not only kept.
+    package var isUse: Bool {
+        if case .status = reply { return true }
+        return carriesDescriptors
+    }
+
     /// Its record could not be written: it grants nothing and tells nothing, to nobody; but an administrator
     /// is told just that.
     func withdraw() {
@@ -70,7 +62,7 @@ package final class Answer {
         if case .malformed(_, let reason) = reply {
             reply = .malformed(decision: 0, reason: reason)
         } else {
-            reply = .unavailable(decision: 0, reason: Reason.auditUnavailable)
+            reply = .unavailable(decision: 0, reason: Reason.auditUnavailable.rawValue)
         }
     }
 }

@@ -18,81 +18,97 @@ package enum Packet {
 
 /// Decides, opens and records. The one who calls it sends.
 package final class Broker {
-    package internal(set) var policy: LoadedPolicy {
-        didSet { keysOutside = policy.keys(outsideOf: confinement, owners: owners) }
-    }
-    /// The files of the policy's keys that lie where the daemon keeps itself from reading.
-    package private(set) var keysOutside: [(key: KeyName, path: String)] = []
-    let log: AuditLog
-    let keys: KeyStore
+    package private(set) var policy: LoadedPolicy
+    /// Counts the policies that were in force: what was asked of a caller for one may not do for the next.
+    private(set) var policyNumber = 0
+    let ledger: Ledger
+    let keys: any KeyOpener
     let overflow: OverflowIDs
-    private let owners: TrustedOwners
-    let confinement: Confinement
+    let capacity: Capacity
     var allowance = Allowance()
-    /// What the next commit puts into the log.
-    var staged: [Recorded] = []
-    var outage: Outage?
-    var tally = Tally()
     let life = Lifetime()
+    /// The account that the daemon runs as.
+    let ownUID = Privileges.effectiveUID
 
     package init(
-        policy: LoadedPolicy, log: AuditLog, owners: TrustedOwners, watch: ChangeWatch?,
-        confinement: Confinement = Confinement()
+        policy: LoadedPolicy, log: any RecordLog, keys: any KeyOpener, capacity: Capacity,
+        overflow: OverflowIDs = .ofThisKernel()
     ) {
         self.policy = policy
-        self.log = log
-        self.owners = owners
-        self.confinement = confinement
-        keys = KeyStore(owners: owners, watch: watch, confinement: confinement)
-        overflow = .ofThisKernel()
+        self.keys = keys
+        self.capacity = capacity
+        self.overflow = overflow
+        ledger = Ledger(log)
+        keys.adopt(policy)
+    }
+
+    /// Puts a policy in force.
+    func adopt(_ policy: LoadedPolicy) {
+        self.policy = policy
+        policyNumber += 1
+        keys.adopt(policy)
+        ledger.keepCounts(ofOnly: policy.policy.keys.keys)
     }
 
     // MARK: The answer to a request
 
-    /// Decides a request. The answer counts once `commit` has returned.
-    /// - Parameter load: how busy the one who asks is, for a status.
-    package func answer(_ packet: Packet, from client: Client, under load: @autoclosure () -> Load) -> Answer {
-        let request: Request
-        switch decode(packet) {
-        case .success(let decoded): request = decoded
-        case .failure(let malformed): return refuse(malformed, client)
-        }
+    /// Decides a request. The answer counts once `commit` has returned. A failure means that it is not known who
+    /// asks: it gets nothing.
+    /// - Parameters:
+    ///   - source: the connection, for what is not known of the client yet.
+    ///   - load: how busy the one who asks is, for a status.
+    package func answer(
+        _ packet: Packet, from client: Client, of source: borrowing some PeerSource & ~Copyable,
+        under load: @autoclosure () -> Load
+    ) throws(Failure) -> Answer {
         var record = Record(.request)
-        record.verb = request.verb
-        record.key = request.key
+        let decoded = decode(packet)
+        if case .success(let request) = decoded { (record.verb, record.key) = (request.verb, request.key) }
 
+        // By the credentials alone, and then by all that is known: reading that is work, too.
         let now = Instant.now
-        let bounds = policy.policy.bounds(for: client.caller)
-        if let wait = allowance.waitBeforeRequest(of: client.peer.uid, perSecond: bounds.requests, now: now) {
-            return busy(Reason.limitRequests, milliseconds: wait, record, client)
+        let possible = policy.policy.possibleRequests(
+            ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
+        if let wait = allowance.wait(of: client.uid, perSecond: possible.upperBound, now: now) {
+            return busy(.limitRequests, milliseconds: wait, record, client)
         }
-        switch request {
-        case .get(let name): return key(name, record, client)
-        case .list: return query(.names([]), names: policy.policy.keys(for: client.caller), record, client)
-        case .version: return query(.version(version), record, client)
-        case .status(let name):
-            guard client.isAdministrator else { return notAdministrator(record, client) }
+        if let reason = try identify(client, from: source, now) {
+            return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
+        }
+        let rate = client.bounds?.requests ?? Limits.requestsPerSecond
+        if let wait = allowance.waitBeforeRequest(of: client.uid, perSecond: rate, now: now) {
+            return busy(.limitRequests, milliseconds: wait, record, client)
+        }
+
+        switch decoded {
+        case .failure(let malformed): return refuse(malformed, record, client)
+        case .success(.get(let name)): return key(name, record, client)
+        case .success(.list): return query(.names([]), names: names(for: client), record, client)
+        case .success(.version): return query(.version(version), record, client)
+        case .success(.status(let name)):
+            guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
             return query(.status(name.map(statusOfKeys) ?? status(under: load())), record, client)
         }
     }
 
     private func key(_ name: KeyName, _ request: Record, _ client: Client) -> Answer {
-        var record = request
-        switch policy.policy.verdict(on: name, for: client.caller) {
-        case .denied(let denial):
-            record.decision = .denied
-            record.reason = denial.rawValue
-            return Answer(.denied(decision: number(of: record, client)))
-
+        guard let caller = client.caller else { return deny(.noRule, request, client) }
+        switch policy.policy.verdict(on: name, for: caller) {
+        case .denied(let denial): return deny(denial.reason, request, client)
         case .permitted(let key, let rule):
+            var record = request
             record.rule = rule.place.description
+            guard allowance.unread(of: client.uid) < capacity.unreadPerUser else {
+                return busy(.limitUnread, milliseconds: Limits.busyMilliseconds, record, client)
+            }
             do throws(Distrust) {
                 let files = try keys.handOut(key)
                 record.decision = .granted
-                record.reason = Reason.permitted
+                record.reason = .permitted
                 record.file = HandedOver(path: files.key.path, status: files.key.status)
                 record.certificate = files.certificateHandedOver
-                return Answer(granted: stage(record, client), files, record: record)
+                record = complete(record, client)
+                return Answer(granted: ledger.stage(record, of: name), files, record: record)
             } catch { return notHandedOver(error, record, client) }
         }
     }
@@ -101,22 +117,15 @@ package final class Broker {
     private func notHandedOver(_ distrust: Distrust, _ request: Record, _ client: Client) -> Answer {
         var record = request
         record.detail = distrust.description
-        let reason = Reason.of(distrust)
+        let reason = Reason(distrust)
         if distrust.kind == .shortage {
             return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
         }
-        record.decision = .unavailable
-        record.reason = reason
-        return Answer(.unavailable(decision: stage(record, client), reason: reason))
+        let number = stage(.unavailable, reason, record, client)
+        return Answer(.unavailable(decision: number, reason: reason.rawValue))
     }
 
-    /// The status is for those who could read the policy and the log anyway.
-    private func notAdministrator(_ request: Record, _ client: Client) -> Answer {
-        var record = request
-        record.decision = .denied
-        record.reason = Reason.notAdministrator
-        return Answer(.denied(decision: number(of: record, client)))
-    }
+    private func names(for client: Client) -> [KeyName] { client.caller.map(policy.policy.keys(for:)) ?? [] }
 
     private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {
         switch packet {
@@ -125,29 +134,75 @@ package final class Broker {
         }
     }
 
-    private func refuse(_ malformed: Request.Malformed, _ client: Client) -> Answer {
-        var record = Record(.request)
-        record.decision = .malformed
-        record.reason = malformed.reason
-        let number = number(of: record, client)
+    // MARK: Who asks
+
+    /// Asks for what is not known of the client yet. Returns why it cannot be known now.
+    private func identify(
+        _ client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
+    ) throws(Failure) -> Reason? {
+        if client.isIdentified(under: policyNumber) { return nil }
+        do throws(Failure) {
+            if !client.hasGroups(under: policyNumber) {
+                guard let groups = try groups(of: client, from: source, now) else { return .limitGroups }
+                client.adopt(groups, under: policy.policy, number: policyNumber, overflow)
+            }
+            try client.identify(from: source, overflow)
+            return nil
+        } catch {
+            if error.isShortage { return .descriptorsExhausted }
+            throw error
+        }
+    }
+
+    /// Nil where it has very many, and others like it were looked at just now: the kernel copies up to 65,536 for
+    /// each look.
+    private func groups(
+        of client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
+    ) throws(Failure) -> PeerGroups? {
+        let wanted = policy.policy.namedGroups
+        if let few = try source.peerGroups(among: wanted, limit: Limits.groupsReadFreely) { return few }
+        guard client.isNamed || allowance.mayReadManyGroups(now: now) else { return nil }
+        return try source.peerGroups(among: wanted, limit: .max)
+    }
+
+    // MARK: Refusals and queries
+
+    private func deny(_ reason: Reason, _ request: Record, _ client: Client) -> Answer {
+        Answer(.denied(decision: stage(.denied, reason, request, client)))
+    }
+
+    private func refuse(_ malformed: Request.Malformed, _ request: Record, _ client: Client) -> Answer {
+        let number = stage(.malformed, malformed.reason, request, client)
         return Answer(.malformed(decision: number, reason: malformed.description), isLast: true)
     }
 
     private func query(_ reply: Reply, names: [KeyName] = [], _ request: Record, _ client: Client) -> Answer {
-        var record = request
-        record.decision = .granted
-        record.reason = Reason.permitted
-        _ = number(of: record, client)
+        _ = stage(.granted, .permitted, request, client)
         return Answer(reply, names: names)
     }
 
     func busy(
-        _ reason: String, milliseconds: Int, _ request: Record, _ client: Client, isLast: Bool = false
+        _ reason: Reason, milliseconds: Int, _ request: Record, _ client: Client, isLast: Bool = false
     ) -> Answer {
-        var record = request
-        record.decision = .busy
+        Answer(.busy(decision: stage(.busy, reason, request, client), milliseconds: milliseconds), isLast: isLast)
+    }
+
+    /// The number that a refusal or a query is known under.
+    private func stage(_ decision: Record.Decision, _ reason: Reason, _ request: Record, _ client: Client) -> UInt64 {
+        var record = complete(request, client)
+        record.decision = decision
         record.reason = reason
-        return Answer(.busy(decision: number(of: record, client), milliseconds: milliseconds), isLast: isLast)
+        let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.keys[$0] == nil ? nil : $0 }
+        return ledger.stageFoldable(record, of: key, isNamed: client.isNamed, now: .now)
+    }
+
+    /// With who it was, and under which policy.
+    func complete(_ request: Record, _ client: Client) -> Record {
+        var record = request
+        record.policy = policy.digest
+        record.peer = client.peer
+        record.user = policy.policy.userNames[client.uid]
+        return record
     }
 }
 
@@ -171,6 +226,18 @@ extension HandOut {
         switch certificate {
         case .some(let file): HandedOver(path: file.path, status: file.status)
         case .none: nil
+        }
+    }
+}
+
+extension Reason {
+    fileprivate init(_ distrust: Distrust) {
+        switch distrust.kind {
+        case .missing: self = .fileMissing
+        case .unreadable: self = .fileUnreadable
+        case .untrusted: self = .fileUntrusted
+        case .shortage: self = .descriptorsExhausted
+        case .outside: self = .outsideSandbox
         }
     }
 }

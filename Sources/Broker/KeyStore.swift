@@ -2,45 +2,73 @@
 //
 // Must never read a byte of them, nor believe a way that it walked before once anything on it changed.
 
-internal import Kernel
-internal import Policy
-internal import PolicyLoading
-internal import Wire
+package import Kernel
+package import Policy
+package import PolicyLoading
+package import Wire
 
 /// What a grant hands over.
-struct HandOut: ~Copyable {
-    var key: TrustedFile
-    var certificate: TrustedFile?
+package struct HandOut: ~Copyable {
+    package var key: TrustedFile
+    package var certificate: TrustedFile?
+
+    package init(key: consuming TrustedFile, certificate: consuming TrustedFile?) {
+        self.key = key
+        self.certificate = certificate
+    }
+}
+
+/// Opens what a policy permits.
+package protocol KeyOpener: AnyObject {
+    /// The open key file, and the certificate's where the policy names one.
+    func handOut(_ key: Key) throws(Distrust) -> HandOut
+    /// A policy is in force, the first one among them.
+    func adopt(_ policy: LoadedPolicy)
+    /// Something on the way to a key may have changed.
+    func noteChanges()
+    /// What keeps the process to the directories that it knew.
+    var confinement: Confinement { get }
+    /// The files of the policy's keys that lie elsewhere.
+    var keysOutside: [(key: KeyName, path: String)] { get }
 }
 
 /// Opens keys and remembers the ways to them.
-final class KeyStore {
+package final class KeyStore: KeyOpener {
     private let owners: TrustedOwners
     /// Nil where the kernel gives none: then every way is walked each time.
     private let watch: ChangeWatch?
-    private let confinement: Confinement
+    package let confinement: Confinement
+    package private(set) var keysOutside: [(key: KeyName, path: String)] = []
     private var remembered: [String: (place: TrustedPlace, until: Instant)] = [:]
 
-    init(owners: TrustedOwners, watch: ChangeWatch?, confinement: Confinement) {
+    package init(owners: TrustedOwners, watch: ChangeWatch?, confinement: Confinement) {
         self.owners = owners
         self.confinement = confinement
         self.watch = watch
     }
 
-    /// The open key file, and the certificate's where the policy names one. In the steady state that is
-    /// one `openat(2)` and one `fstat(2)` for each.
-    func handOut(_ key: Key) throws(Distrust) -> HandOut {
+    /// In the steady state that is one `openat(2)` and one `fstat(2)` for each file.
+    package func handOut(_ key: Key) throws(Distrust) -> HandOut {
         let file = try open(key.source)
         guard let source = key.certificate else { return HandOut(key: file, certificate: nil) }
         return HandOut(key: file, certificate: try open(source))
     }
 
-    /// Forgets every way if anything on any of them has changed.
-    func noteChanges() {
-        if let watch, watch.hasChanged() { forgetWays() }
+    package func adopt(_ policy: LoadedPolicy) {
+        forgetWays()
+        keysOutside = policy.keys(outsideOf: confinement, owners: owners)
     }
 
-    func forgetWays() { remembered.removeAll() }
+    package func noteChanges() { _ = forgetWaysIfChanged() }
+
+    /// Forgets every way if anything on any of them has changed.
+    private func forgetWaysIfChanged() -> Bool {
+        guard let watch, watch.hasChanged() else { return false }
+        forgetWays()
+        return true
+    }
+
+    private func forgetWays() { remembered.removeAll() }
 
     private func open(_ source: Source) throws(Distrust) -> TrustedFile {
         guard let path = source.path() else { throw Distrust(missingCredential: source.description) }
@@ -53,7 +81,8 @@ final class KeyStore {
         }
         remembered[path] = nil
         let place = try owners.place(of: path, watchedBy: watch)
-        if place.isWatched {
+        // Not if something changed during the walk.
+        if place.isWatched, !forgetWaysIfChanged() {
             if remembered.count >= Limits.rememberedPlaces { forgetWays() }
             remembered[path] = (place, now.after(milliseconds: Limits.rememberedMilliseconds))
         }

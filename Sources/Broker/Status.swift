@@ -65,27 +65,27 @@ extension Broker {
         page.add("connections", load.connections)
         page.add("connections-most", load.mostConnections)
         page.add("oldest-waiting-milliseconds", load.oldestWaiting)
-        page.add("audit", outage == nil ? "written" : "failing")
-        page.add("audit-seq", log.lastNumber)
-        page.add("audit-head", log.head)
-        for (outcome, count) in tally.outcomes.sorted(by: { $0.key < $1.key }) {
+        page.add("audit", ledger.isWritten ? "written" : "failing")
+        page.add("audit-seq", ledger.lastNumber)
+        page.add("audit-head", ledger.head)
+        for (outcome, count) in ledger.tally.outcomes.sorted(by: { $0.key < $1.key }) {
             page.add(
                 "requests",
-                "\(outcome.verb?.rawValue ?? "-") \(outcome.decision.rawValue) \(outcome.reason) \(count)",
+                "\(outcome.verb?.rawValue ?? "-") \(outcome.decision.rawValue) \(outcome.reason.rawValue) \(count)",
                 keeping: Self.roomForKeys)
         }
         page.add("last-reload", life.lastWasRejected ? "rejected" : life.applied > 0 ? "applied" : "none")
-        for wall in confinement.walls {
+        for wall in keys.confinement.walls {
             page.add(
                 "sandbox", "\(wall.name) \(wall.state ?? "missing: \(wall.reason ?? "")")", keeping: Self.roomForKeys)
         }
-        page.add("audit-path", log.path, keeping: Self.roomForKeys)
+        page.add("audit-path", ledger.path, keeping: Self.roomForKeys)
         for path in policy.source.paths {
             let name = policy.source.isOptional(path) ? "policy-path-optional" : "policy-path"
             page.add(name, path, keeping: Self.roomForKeys)
         }
-        page.add("outside-sandbox-keys", keysOutside.count)
-        for (key, path) in keysOutside {
+        page.add("outside-sandbox-keys", keys.keysOutside.count)
+        for (key, path) in keys.keysOutside {
             page.add("outside-sandbox", "\(key) \(path)", keeping: Self.roomForKeys)
         }
         for fault in life.faults { page.add("last-reload-fault", fault, keeping: Self.roomForKeys) }
@@ -97,9 +97,9 @@ extension Broker {
 
     private func keys(after last: KeyName?, on begun: StatusPage) -> StatusPage {
         var (page, last) = (begun, last)
-        let rest = tally.keys.keys.filter { name in last.map { $0 < name } ?? true }.sorted()
+        let rest = ledger.tally.keys.keys.filter { name in last.map { $0 < name } ?? true }.sorted()
         for name in rest {
-            guard let counts = tally.keys[name] else { continue }
+            guard let counts = ledger.tally.keys[name] else { continue }
             let value =
                 "\(name) granted \(counts.granted) denied \(counts.denied) unavailable \(counts.unavailable) "
                 + "busy \(counts.busy)"
@@ -115,7 +115,7 @@ extension Broker {
 
 extension Tally.Outcome: Comparable {
     static func < (left: Self, right: Self) -> Bool {
-        (left.verb?.rawValue ?? "", left.decision.rawValue, left.reason)
-            < (right.verb?.rawValue ?? "", right.decision.rawValue, right.reason)
+        (left.verb?.rawValue ?? "", left.decision.rawValue, left.reason.rawValue)
+            < (right.verb?.rawValue ?? "", right.decision.rawValue, right.reason.rawValue)
     }
 }

@@ -1,7 +1,7 @@
 // How often what was decided, since the daemon started: for the status.
 //
-// Counts what the log says, folded events included. Must never count a decision whose record is not in the
-// log, nor grow with what callers ask for.
+// Counts what the log says, folded events included, and takes away again what a correction takes back. Must never
+// count a decision whose record is not in the log, nor grow with what callers ask for.
 
 internal import Audit
 internal import Wire
@@ -28,32 +28,51 @@ struct Tally {
         /// Nil where it did not come to a request.
         let verb: Record.Verb?
         let decision: Record.Decision
-        let reason: String
+        let reason: Reason
+
+        fileprivate static let granted = Outcome(verb: .get, decision: .granted, reason: .permitted)
+    }
+
+    private struct Noted {
+        let outcome: Outcome
+        let key: KeyName?
+        /// It says that a grant did not arrive.
+        let isCorrection: Bool
     }
 
     private(set) var outcomes: [Outcome: UInt64] = [:]
     private(set) var keys: [KeyName: Counts] = [:]
     /// Those of this turn.
-    private var waiting: [(outcome: Outcome, key: KeyName?)] = []
+    private var waiting: [Noted] = []
 
     mutating func note(_ record: Record, _ key: KeyName?) {
         guard let decision = record.decision, let reason = record.reason else { return }
-        waiting.append((Outcome(verb: record.verb, decision: decision, reason: reason), key))
+        let outcome = Outcome(verb: record.verb, decision: decision, reason: reason)
+        waiting.append(Noted(outcome: outcome, key: key, isCorrection: record.of != nil))
     }
 
     /// What was noted is in the log.
     mutating func commit() {
-        for (outcome, key) in waiting {
-            outcomes[outcome, default: 0] += 1
-            if let key { keys[key, default: Counts()].count(outcome.decision) }
+        for noted in waiting {
+            outcomes[noted.outcome, default: 0] += 1
+            if let key = noted.key { keys[key, default: Counts()].count(noted.outcome.decision) }
+            if noted.isCorrection { takeBack(noted.key) }
         }
         waiting.removeAll(keepingCapacity: true)
     }
 
-    /// What was noted could not be recorded: all of it was answered as unavailable.
+    /// A grant is always counted before its correction; but a reload may have made the daemon forget a key meanwhile.
+    private mutating func takeBack(_ key: KeyName?) {
+        if let count = outcomes[.granted], count > 0 { outcomes[.granted] = count - 1 }
+        if let key, let count = keys[key]?.granted, count > 0 { keys[key]?.granted = count - 1 }
+    }
+
+    /// What was noted could not be recorded: all of it was answered as unavailable. Corrections are noted again when
+    /// they are staged again.
     mutating func withdraw() {
-        waiting = waiting.map {
-            (Outcome(verb: $0.outcome.verb, decision: .unavailable, reason: Reason.auditUnavailable), $0.key)
+        waiting = waiting.filter { !$0.isCorrection }.map { noted in
+            let outcome = Outcome(verb: noted.outcome.verb, decision: .unavailable, reason: .auditUnavailable)
+            return Noted(outcome: outcome, key: noted.key, isCorrection: false)
         }
         commit()
     }

@@ -16,7 +16,9 @@
 #include <sys/mman.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/uio.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -240,6 +242,8 @@ int ck_epoll_set(int epoll, int is_known, int descriptor, uint32_t events, uint6
     return outcome(epoll_ctl(epoll, is_known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, descriptor, &event));
 }
 
+int ck_epoll_remove(int epoll, int descriptor) { return outcome(epoll_ctl(epoll, EPOLL_CTL_DEL, descriptor, NULL)); }
+
 int ck_epoll_wait(int epoll, struct ck_event *events, int room, int milliseconds) {
     return outcome(epoll_wait(epoll, (struct epoll_event *)events, room, milliseconds));
 }
@@ -262,6 +266,21 @@ int ck_open_for_appending(const char *path, uint32_t mode) {
 
 int ck_open_directory(const char *path) {
     return outcome(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+int ck_write_at_once(int descriptor, const void *bytes, size_t count) {
+    struct stat status;
+    if (fstat(descriptor, &status) < 0) return -errno;
+    if (S_ISSOCK(status.st_mode)) return ck_send(descriptor, bytes, count, NULL, 0);
+    if (S_ISREG(status.st_mode)) return outcome(write(descriptor, bytes, count));
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
+    long written = pwritev2(descriptor, &part, 1, -1, RWF_NOWAIT);
+    if (written >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) return outcome(written);
+    struct pollfd room = {.fd = descriptor, .events = POLLOUT};
+    int ready = poll(&room, 1, 0);
+    if (ready < 0) return -errno;
+    if (!(room.revents & POLLOUT)) return -EAGAIN;
+    return outcome(write(descriptor, bytes, count));
 }
 
 // ---- local time -----------------------------------------------------------------------------

@@ -101,9 +101,10 @@ static const uint32_t permitted[] = {
     SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_sigaltstack, SYS_sched_yield, SYS_sysinfo, SYS_uname,
     // Who and what it is.
     SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getcwd, SYS_capget,
-    // Files: walks, the policy, the log and its rotation, the socket's own at the end.
+    // Files: walks, the policy, the log and its rotation, the socket's own at the end. No inotify_add_watch: all
+    // watches are set by then.
     SYS_statx, SYS_lseek, SYS_getdents64, SYS_readlinkat, SYS_fcntl, SYS_dup, SYS_flock, SYS_fsync, SYS_ftruncate,
-    SYS_unlinkat, SYS_inotify_add_watch, SYS_inotify_rm_watch,
+    SYS_unlinkat,
 #ifdef SYS_unlink
     SYS_unlink,
 #endif
@@ -112,6 +113,8 @@ static const uint32_t permitted[] = {
 #endif
     // Sockets that exist; and the service manager's, to which each message is its own socket (see below).
     SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
+    // The daemon's own lines.
+    SYS_pwritev2,
     // The end, the C library's own abort (writev, tgkill) among it.
     SYS_writev, SYS_tgkill, SYS_exit, SYS_exit_group,
 };

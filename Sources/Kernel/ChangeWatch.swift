@@ -1,16 +1,26 @@
-// Whether anything on the ways to the keys has changed: inotify on directories and symbolic links.
+// Whether anything on the ways to the keys has changed: inotify on the directories that they lead through.
 //
-// The trust in a directory is established once per change, not once per request. Only events of the
-// things themselves count (moved, deleted, owner, mode or links changed), so that nobody can make the
-// daemon forget by what they do in /tmp. Must never be the only guard: a watch that cannot be had means that the
-// way is walked each time, and the file itself is checked on its descriptor always.
+// The trust in a directory is established once per change, not once per request. All watches are set before the
+// sandbox stands, which denies inotify_add_watch(2): a daemon that was taken over could watch what others do
+// anywhere. A way through a directory that was not there by then is walked each time. Must never be the only
+// guard: the file itself is always checked on its descriptor.
 
 internal import CKernel
 internal import Glibc
 
 /// An inotify instance that tells that something changed, not what.
-package final class ChangeWatch: Sendable {
+package final class ChangeWatch {
     package let descriptor: Descriptor
+
+    /// What the kernel knows a watched directory by.
+    private struct Watched {
+        let identity: Identity
+        /// The symbolic links in it that a way leads over.
+        var links: Set<String> = []
+    }
+    private var watched: [Int32: Watched] = [:]
+    private var numbers: [Identity: Int32] = [:]
+    private var isSealed = false
 
     /// Calls `inotify_init1(2)`.
     package init() throws(Failure) {
@@ -20,13 +30,33 @@ package final class ChangeWatch: Sendable {
             })
     }
 
-    /// Starts to watch what the handle stands for. False where the kernel will not. Calls
-    /// `inotify_add_watch(2)` on `/proc/self/fd/N`, which leads to just that inode.
-    func add(_ handle: borrowing Descriptor) -> Bool {
-        let events = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF
+    /// From now on no directory is added.
+    package func seal() { isSealed = true }
+
+    /// Whether the directory is watched; before ``seal()`` it is added. Calls `inotify_add_watch(2)` on
+    /// `/proc/self/fd/N`, which leads to just that inode.
+    func covers(_ directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
+        let identity = Identity(status)
+        if numbers[identity] != nil { return true }
+        if isSealed { return false }
+        // What others make in a directory that they may write to would wake the daemon as often as they like: of
+        // such a directory only itself is watched.
+        let itself = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF
+        let entries = status.isWritableByOthers ? 0 : IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
         // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        return unsafe inotify_add_watch(
-            descriptor.number, "/proc/self/fd/\(handle.number)", UInt32(events)) >= 0
+        let number = unsafe inotify_add_watch(
+            descriptor.number, "/proc/self/fd/\(directory.number)", UInt32(itself | entries))
+        guard number >= 0 else { return false }
+        watched[number] = Watched(identity: identity)
+        numbers[identity] = number
+        return true
+    }
+
+    /// Whether it will be told if the symbolic link of that name in the directory is replaced.
+    func covers(linkNamed name: String, in directory: FileStatus) -> Bool {
+        guard !directory.isWritableByOthers, let number = numbers[Identity(directory)] else { return false }
+        watched[number]?.links.insert(name)
+        return true
     }
 
     /// Whether anything changed since the last call, which empties the queue.
@@ -38,21 +68,57 @@ package final class ChangeWatch: Sendable {
             // Safety: read writes at most as many bytes as the array holds.
             let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(number, $0.baseAddress, $0.count) }
             if count <= 0 { return changed }
-            if isAboutTheThingsThemselves(buffer[..<count]) { changed = true }
+            var rest = buffer[..<count]
+            while let event = Event(takenFrom: &rest) {
+                if isAboutAWay(event) { changed = true }
+            }
         }
     }
 
-    /// The kernel also tells of new attributes of what is in a watched directory, with its name: in `/tmp`
-    /// everybody could make us forget. A lost event (`IN_Q_OVERFLOW`) has no name, and counts.
-    private func isAboutTheThingsThemselves(_ events: ArraySlice<UInt8>) -> Bool {
-        // struct inotify_event: wd, mask, cookie, len, of four bytes each, and len bytes of a name.
-        let headerBytes = 16
-        var rest = events
-        while rest.count >= headerBytes {
-            let nameBytes = rest.dropFirst(headerBytes - 4).prefix(4).reversed().reduce(0) { $0 << 8 | Int($1) }
-            if nameBytes == 0 { return true }
-            rest = rest.dropFirst(headerBytes + nameBytes)
+    /// An event of an entry is one only for the links that ways lead over. One of a directory itself always is,
+    /// and so is a lost event (`IN_Q_OVERFLOW`).
+    private func isAboutAWay(_ event: Event) -> Bool {
+        if let name = event.name { return event.mask & UInt32(IN_ATTRIB) == 0 && links(event).contains(name) }
+        if event.mask & UInt32(IN_Q_OVERFLOW) != 0 {
+            // The end of a watch may be among what was lost.
+            watched = [:]
+            numbers = [:]
         }
-        return false
+        // The directory is gone, and another one may get its inode number.
+        if event.mask & UInt32(IN_IGNORED) != 0, let gone = watched.removeValue(forKey: event.watch) {
+            numbers[gone.identity] = nil
+        }
+        return true
     }
+
+    private func links(_ event: Event) -> Set<String> { watched[event.watch]?.links ?? [] }
+
+    /// `struct inotify_event` (inotify(7)).
+    private struct Event {
+        let watch: Int32
+        let mask: UInt32
+        let name: String?
+
+        /// wd, mask, cookie, len, of four bytes each, and len bytes of a name that ends with NUL.
+        init?(takenFrom bytes: inout ArraySlice<UInt8>) {
+            let headerBytes = 16
+            guard bytes.count >= headerBytes else { return nil }
+            let header = bytes.prefix(headerBytes)
+            func word(_ index: Int) -> UInt32 {
+                header.dropFirst(4 * index).prefix(4).reversed().reduce(0) { $0 << 8 | UInt32($1) }
+            }
+            watch = Int32(bitPattern: word(0))
+            mask = word(1)
+            let nameBytes = bytes.dropFirst(headerBytes).prefix(Int(word(3)))
+            name = nameBytes.isEmpty ? nil : String(decoding: nameBytes.prefix { $0 != 0 }, as: UTF8.self)
+            bytes = bytes.dropFirst(headerBytes + nameBytes.count)
+        }
+    }
+}
+
+/// Which file something is, whatever it is called.
+struct Identity: Hashable {
+    let device: UInt64, inode: UInt64
+
+    init(_ status: FileStatus) { (device, inode) = (status.device, status.inode) }
 }

@@ -38,12 +38,6 @@ package struct Confinement: Sendable {
     /// the directory itself: another one that took its name is outside.
     private var readable: Set<Identity>?
 
-    private struct Identity: Hashable {
-        let device: UInt64, inode: UInt64
-
-        init(_ status: FileStatus) { (device, inode) = (status.device, status.inode) }
-    }
-
     package init() {}
 
     /// Whether files in the directory at `folder`, symbolic links followed, can be read.

@@ -152,6 +152,17 @@ package struct LockFile: ~Copyable {
         return try file.lock() ? LockFile(descriptor: file) : nil
     }
 
+    /// The same on a file `name` in the directory of `path`; on the directory itself if no file can be made there.
+    package static func claimed(beside path: String, named name: String) throws(Failure) -> LockFile? {
+        let directory = folder(of: path)
+        do throws(Failure) { return try claimed("\(directory)/\(name)") } catch {
+            guard [EACCES, EPERM, EROFS].contains(error.code) else { throw error }
+        }
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        let handle = try unsafe Descriptor.opened(ck_open_directory(directory), by: "open", on: directory)
+        return try handle.lock() ? LockFile(descriptor: handle) : nil
+    }
+
     private init(descriptor: consuming Descriptor) { self.descriptor = descriptor }
 }
 

@@ -1,4 +1,7 @@
-// Who is at the other end of a connection: read once, right after accept, into a value.
+// Who is at the other end of a connection.
+//
+// The credentials come first, in one call: they tell whether the rest is worth asking for. The groups and what
+// /proc says follow when a request needs them; the kernel keeps the groups as they were at connect(2).
 //
 // Must never take an identity from anything the peer says, from a printed string, or from a pid that
 // may by now belong to somebody else: everything under /proc is asked for between two certainties,
@@ -7,50 +10,85 @@
 internal import CKernel
 internal import Glibc
 
-/// The identity of a client as it was at `connect(2)`.
-package struct Peer: Equatable, Sendable {
-    /// The effective ids (`SO_PEERCRED`).
+/// Who called `connect(2)` (`SO_PEERCRED`).
+package struct PeerCredentials: Equatable, Sendable {
+    /// The effective ids.
     package let uid: UInt32
     package let gid: UInt32
-    /// The supplementary groups (`SO_PEERGROUPS`).
-    package let groups: [UInt32]
     /// Nil where the process is not visible from here, as from another pid namespace.
     package let pid: Int32?
-    /// The process's name, at most 15 bytes, which it may set to anything (`/proc/PID/comm`).
-    package let comm: String?
-    /// The system unit that it runs in, where the kernel could tell for certain (`/proc/PID/cgroup`).
-    package let unit: String?
 
-    package init(
-        uid: UInt32, gid: UInt32, groups: [UInt32] = [], pid: Int32? = nil, comm: String? = nil,
-        unit: String? = nil
-    ) {
+    package init(uid: UInt32, gid: UInt32, pid: Int32? = nil) {
         self.uid = uid
         self.gid = gid
-        self.groups = groups
         self.pid = pid
+    }
+}
+
+/// The identity of a client as it was at `connect(2)`, as far as it was asked for.
+package struct Peer: Equatable, Sendable {
+    package let credentials: PeerCredentials
+    /// Nil where they were not asked for.
+    package var groups: PeerGroups?
+    /// The process's name, at most 15 bytes, which it may set to anything (`/proc/PID/comm`).
+    package var comm: String?
+    /// The system unit that it runs in, where the kernel could tell for certain (`/proc/PID/cgroup`).
+    package var unit: String?
+
+    package var uid: UInt32 { credentials.uid }
+    package var gid: UInt32 { credentials.gid }
+    package var pid: Int32? { credentials.pid }
+
+    package init(_ credentials: PeerCredentials) { self.credentials = credentials }
+
+    package init(
+        uid: UInt32, gid: UInt32, groups: [UInt32]? = nil, pid: Int32? = nil, comm: String? = nil,
+        unit: String? = nil
+    ) {
+        credentials = PeerCredentials(uid: uid, gid: gid, pid: pid)
+        self.groups = groups.map { PeerGroups(named: $0, others: 0) }
         self.comm = comm
         self.unit = unit
     }
 }
 
+/// The supplementary groups of a peer (`SO_PEERGROUPS`): those that somebody wants to know of.
+package struct PeerGroups: Equatable, Sendable {
+    /// Sorted.
+    package let named: [UInt32]
+    /// How many more there are.
+    package let others: Int
+
+    package init(named: [UInt32], others: Int) {
+        self.named = named
+        self.others = others
+    }
+}
+
+/// Asks the kernel for what the credentials leave out.
+package protocol PeerSource: ~Copyable {
+    /// Those of the peer's supplementary groups that are in `wanted`, which is sorted; nil if it has more than `limit`.
+    borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups?
+    /// What `/proc` says of the process; nil if it cannot be known that it is this peer's.
+    borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)?
+}
+
+extension SeqpacketSocket: PeerSource {}
+
 extension SeqpacketSocket {
-    /// Reads who the peer is. Calls `getsockopt(2)` with `SO_PEERCRED`, `SO_PEERGROUPS` and
-    /// `SO_PEERPIDFD`, then reads `/proc`. A failure means that the peer is unknown: it gets nothing.
-    package borrowing func peer() throws(Failure) -> Peer {
+    /// Calls `getsockopt(SO_PEERCRED)`. A failure means that the peer is unknown: it gets nothing.
+    package borrowing func peerCredentials() throws(Failure) -> PeerCredentials {
         var credentials = ck_credentials()
-        let socket = descriptor.number
         // Safety: the call fills the one struct it is given.
-        _ = try unsafe succeed(ck_peer_credentials(socket, &credentials), "getsockopt SO_PEERCRED")
-        let groups = try peerGroups()
-        let facts = try peerFacts(pid: credentials.pid)
-        return Peer(
-            uid: credentials.uid, gid: credentials.gid, groups: groups,
-            pid: credentials.pid > 0 ? credentials.pid : nil, comm: facts?.comm, unit: facts?.unit)
+        _ = try unsafe succeed(ck_peer_credentials(descriptor.number, &credentials), "getsockopt SO_PEERCRED")
+        return PeerCredentials(
+            uid: credentials.uid, gid: credentials.gid, pid: credentials.pid > 0 ? credentials.pid : nil)
     }
 
-    private borrowing func peerGroups() throws(Failure) -> [UInt32] {
-        // Few accounts have more; the kernel says how many there are where this is too small.
+    /// Those of the peer's supplementary groups that are in `wanted`, which is sorted; nil if the peer has more
+    /// than `limit`, of which the kernel then copies none. Calls `getsockopt(SO_PEERGROUPS)`.
+    package borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups? {
+        // Few accounts have more; the kernel says how many there are if this is too small.
         var groups = [UInt32](repeating: 0, count: 32)
         let socket = descriptor.number
         while true {
@@ -60,17 +98,18 @@ extension SeqpacketSocket {
                 unsafe ck_peer_groups(socket, groups.baseAddress, &count)
             }
             if result == -ERANGE, Int(count) > groups.count {
+                if Int(count) > limit { return nil }
                 groups = [UInt32](repeating: 0, count: Int(count))
                 continue
             }
             groups.removeSubrange(Int(try succeed(result, "getsockopt SO_PEERGROUPS"))...)
-            return groups
+            return PeerGroups(among: wanted, of: groups)
         }
     }
 
-    /// What `/proc` says of the peer, or nil where it cannot be known that it is this peer's.
-    private borrowing func peerFacts(pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
-        guard pid > 0 else { return nil }
+    /// What `/proc` says of the peer, or nil where it cannot be known that it is this peer's. Calls
+    /// `getsockopt(SO_PEERPIDFD)` and reads `/proc`.
+    package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
         let result = ck_peer_pidfd(descriptor.number)
         guard result >= 0 else {
             let failure = Failure("getsockopt SO_PEERPIDFD", code: -result)
@@ -102,6 +141,29 @@ extension SeqpacketSocket {
         var bytes = [UInt8](repeating: 0, count: 4096)
         guard let count = try? file.read(into: &bytes, at: 0) else { return nil }
         return Array(bytes[..<count])
+    }
+}
+
+extension PeerGroups {
+    /// Looks for each of the shorter list in the longer one. The kernel sorts groups, but by its own numbers: a
+    /// user namespace may show them in another order, which sorting here finds out in one pass.
+    init(among wanted: [UInt32], of groups: [UInt32]) {
+        let sorted = groups.sorted()
+        let (few, many) = wanted.count < sorted.count ? (wanted, sorted) : (sorted, wanted)
+        let named = few.filter { many.containsSorted($0) }
+        self.init(named: named, others: groups.count - named.count)
+    }
+}
+
+extension [UInt32] {
+    /// A binary search in a sorted list.
+    package func containsSorted(_ number: UInt32) -> Bool {
+        var (low, high) = (0, count)
+        while low < high {
+            let middle = (low + high) / 2
+            if self[middle] < number { low = middle + 1 } else { high = middle }
+        }
+        return low < count && self[low] == number
     }
 }
 

@@ -50,6 +50,11 @@ package final class Poller {
         try set(watched, isKnown: true, interest, token)
     }
 
+    /// Stops to watch. Calls `epoll_ctl(2)`.
+    package func forget(_ watched: borrowing Descriptor) throws(Failure) {
+        _ = try succeed(ck_epoll_remove(descriptor.number, watched.number), "epoll_ctl")
+    }
+
     private func set(
         _ watched: borrowing Descriptor, isKnown: Bool, _ interest: Interest, _ token: UInt64
     ) throws(Failure) {

@@ -67,15 +67,6 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         return SeqpacketSocket(socket)
     }
 
-    /// The uid at the other end: of who called `connect(2)`, or, asked by a client, of who called
-    /// `listen(2)`. Calls `getsockopt(SO_PEERCRED)`.
-    package borrowing func peerUID() throws(Failure) -> UInt32 {
-        var credentials = ck_credentials()
-        // Safety: the call fills the one struct it is given.
-        _ = try unsafe succeed(ck_peer_credentials(descriptor.number, &credentials), "getsockopt SO_PEERCRED")
-        return credentials.uid
-    }
-
     // MARK: Packets
 
     /// What came in one `recvmsg(2)`.

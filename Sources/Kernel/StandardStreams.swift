@@ -40,13 +40,16 @@ package enum StandardStream: Int32, Sendable {
         return journal == "\(status.device):\(status.inode)"
     }()
 
-    /// Writes the text and a line feed where that can be done at once, to a stream that is a socket; false where it
-    /// cannot. Calls `sendmsg(2)`, which takes a line whole or not at all.
+    /// The longest line that a pipe takes whole or not at all (`PIPE_BUF`), its line feed included.
+    private static let longestLine = 4096
+
+    /// Writes the text and a line feed if that can be done at once; false if it cannot. A line that is too long
+    /// is cut.
     package func offerLine(_ line: String) -> Bool {
-        let bytes = Array((line + "\n").utf8)
-        // Safety: the call reads as many bytes as the array holds, and no descriptors.
+        let bytes = Array(line.utf8.prefix(Self.longestLine - 1)) + [UInt8(ascii: "\n")]
+        // Safety: the call reads as many bytes as the array holds.
         return unsafe bytes.withUnsafeBytes { bytes in
-            unsafe Int(ck_send(rawValue, bytes.baseAddress, bytes.count, nil, 0)) == bytes.count
+            unsafe Int(ck_write_at_once(rawValue, bytes.baseAddress, bytes.count)) == bytes.count
         }
     }
 

@@ -242,23 +242,29 @@ extension TrustedOwners {
 /// it of changes.
 package final class KnownFolders {
     private let owners: TrustedOwners
+    private let watch: ChangeWatch?
     private var walks: [Substring: Result<Walk, Distrust>] = [:]
 
-    package init(_ owners: TrustedOwners) { self.owners = owners }
+    /// - Parameter watch: is told of each directory.
+    package init(_ owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil) {
+        self.owners = owners
+        self.watch = watch
+    }
 
     /// Where the file at `path` really is, symbolic links followed, after the walk that
     /// ``TrustedOwners/place(of:watchedBy:)`` makes found it trustworthy.
     package func realPath(of path: String) throws(Distrust) -> String {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
-            return try owners.place(of: path).path
+            return try owners.place(of: path, watchedBy: watch).path
         }
         let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
-        let known = walks[folder] ?? Result { () throws(Distrust) in try owners.walk(to: String(folder)) }
+        let known =
+            walks[folder] ?? Result { () throws(Distrust) in try owners.walk(to: String(folder), watchedBy: watch) }
         walks[folder] = known
         let walk = try known.get()
         // A file of its own; what else it may be takes a walk to tell.
         guard let status = walk.status(of: name), status.kind == .regular else {
-            return try owners.place(of: path).path
+            return try owners.place(of: path, watchedBy: watch).path
         }
         let real = walk.path == "/" ? "/\(name)" : "\(walk.path)/\(name)"
         try owners.checkFile(status, real)
@@ -293,8 +299,8 @@ private final class Walk {
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
             try unsafe Descriptor.opened(ck_open_handle(AT_FDCWD, root), by: "open")
         }
-        let isWatched = watch?.add(handle) ?? false
         let status = try examining(root) { () throws(Failure) in try handle.status() }
+        let isWatched = watch?.covers(handle, status) ?? false
         try owners.checkDirectory(status, root)
         self.owners = owners
         self.watch = watch
@@ -324,13 +330,14 @@ private final class Walk {
         let path = parent.path + "/" + name
         let handle = try handle(of: name, in: parent.handle, at: path)
         var status = try examining(path) { () throws(Failure) in try handle.status() }
-        if let watch, status.kind == .directory || status.kind == .symbolicLink {
+        if let watch, status.kind == .directory {
+            isWatched = watch.covers(handle, status) && isWatched
             // What it is like is asked anew, so that no change falls between the answer and the watch.
-            isWatched = watch.add(handle) && isWatched
             status = try examining(path) { () throws(Failure) in try handle.status() }
         }
         switch status.kind {
         case .symbolicLink:
+            isWatched = watch?.covers(linkNamed: name, in: parent.status) == true && isWatched
             try owners.checkLink(status, in: parent.status, path)
             return try examining(path) { () throws(Failure) in try handle.linkTarget() }
         case .directory:

@@ -32,7 +32,7 @@ struct Connection: ~Copyable {
             }
         }
         // Where the directory is sticky, as /tmp, anybody can be the one who listens.
-        let listener = try calling { () throws(Failure) in try socket.peerUID() }
+        let listener = try calling { () throws(Failure) in try socket.peerCredentials().uid }
         guard listener == 0 || listener == caller else {
             throw .untrusted(socket: path, reason: "uid \(listener) listens there, neither root nor this account")
         }

@@ -269,6 +269,7 @@ struct Grammar {
     /// - Parameter warns: whether to look for what is no fault, but not as its author will have meant it.
     mutating func finish(warns: Bool) -> Reading {
         for permit in permits { policy.add(permit.rule) }
+        policy.complete()
         for mention in mentions where !policy.declares(mention.name) && !faultyKeys.contains(mention.name) {
             line = mention.line
             report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)

@@ -58,19 +58,6 @@ package struct Rule: Equatable, Sendable {
     }
 }
 
-/// What a caller may use up, per uid; nil where no line says.
-package struct Bounds: Equatable, Sendable {
-    /// At a time.
-    package var connections: Int?
-    /// Per second.
-    package var requests: Int?
-
-    package init(connections: Int? = nil, requests: Int? = nil) {
-        self.connections = connections
-        self.requests = requests
-    }
-}
-
 /// Keys, who may have them, and how much anybody may ask.
 package struct Policy: Equatable, Sendable {
     package private(set) var keys: [KeyName: Key] = [:]
@@ -82,6 +69,10 @@ package struct Policy: Equatable, Sendable {
     private var boundsOfEachUser = Bounds()
     /// The names of users that the policy names, for the log.
     package private(set) var userNames: [UInt32: String] = [:]
+    /// The groups that lines are about, sorted: no other group of a caller makes a difference.
+    package private(set) var namedGroups: [UInt32] = []
+    /// What lines about groups say, from the least to the most; nil where none says anything.
+    private(set) var connectionsOfGroups: ClosedRange<Int>?, requestsOfGroups: ClosedRange<Int>?
 
     package init() {}
 
@@ -108,6 +99,23 @@ package struct Policy: Equatable, Sendable {
             boundsOfEachUser[keyPath: bound] = number
         }
     }
+
+    /// Every line was read.
+    mutating func complete() {
+        let identities = Set(keysOf.keys).union(bounds.keys)
+        namedGroups = identities.compactMap { if case .group(let gid) = $0 { gid } else { nil } }.sorted()
+        let ofGroups = namedGroups.compactMap { bounds[.group($0)] }
+        connectionsOfGroups = Self.range(ofGroups.compactMap(\.connections))
+        requestsOfGroups = Self.range(ofGroups.compactMap(\.requests))
+    }
+
+    private static func range(_ numbers: [Int]) -> ClosedRange<Int>? {
+        guard let least = numbers.min(), let most = numbers.max() else { return nil }
+        return least...most
+    }
+
+    /// Whether a line is about it.
+    package func names(_ identity: Identity) -> Bool { keysOf[identity] != nil || bounds[identity] != nil }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
 

@@ -41,9 +41,15 @@ package enum Verdict: Equatable, Sendable {
     case denied(Denial)
 
     /// Why: for the log, never for the caller.
-    package enum Denial: String, Sendable {
-        case noRule = "no-rule"
-        case unknownKey = "unknown-key"
+    package enum Denial: Sendable {
+        case noRule, unknownKey
+
+        package var reason: Reason {
+            switch self {
+            case .noRule: .noRule
+            case .unknownKey: .unknownKey
+            }
+        }
     }
 }
 
@@ -89,19 +95,5 @@ extension Policy {
         return named.filter { name in
             if case .permitted = verdict(on: name, for: caller) { true } else { false }
         }.sorted()
-    }
-
-    /// How much `caller` may ask: by a line about its uid, else by the most generous one about a group of
-    /// its, else by the one about each user, else as the program's own limits say.
-    package func bounds(for caller: Caller) -> (connections: Int, requests: Int) {
-        func bound(_ which: KeyPath<Bounds, Int?>, otherwise: Int) -> Int {
-            if let uid = caller.uid, let number = bounds(of: .user(uid))?[keyPath: which] { return number }
-            let ofGroups = caller.uid == nil ? [] : caller.groups.compactMap { bounds(of: .group($0))?[keyPath: which] }
-            return ofGroups.max() ?? defaultBounds[keyPath: which] ?? otherwise
-        }
-        return (
-            bound(\.connections, otherwise: Limits.connectionsPerUser),
-            bound(\.requests, otherwise: Limits.requestsPerSecond)
-        )
     }
 }

@@ -198,14 +198,17 @@ extension Source {
 
 extension LoadedPolicy {
     /// The directories that its files and its keys lie in, symbolic links followed: below them the daemon reads.
-    package func folders(owners: TrustedOwners) -> (policies: Set<String>, keys: Set<String>) {
+    /// - Parameter watch: is told of each directory on the ways to the keys.
+    package func folders(
+        owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil
+    ) -> (policies: Set<String>, keys: Set<String>) {
         var policies: Set<String> = []
         for path in source.paths {
             // Of a file its directory, as it is replaced by renaming; of a directory no more than that.
             let isFolder = (try? statusFollowing(path))??.kind == .directory
             policies.insert(isFolder ? path : folder(of: path))
         }
-        let known = KnownFolders(owners)
+        let known = KnownFolders(owners, watchedBy: watch)
         let files = policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } }
         return (policies, Set(files.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
     }

@@ -11,18 +11,27 @@ package enum Limits {
 
     /// Connections at a time, all callers together, where `--max-connections` says nothing else.
     package static let connections = 1024
-    /// Connections at a time per uid, where the policy sets no `limit`.
+    /// Connections at a time per uid, where the policy sets no `limit`; at most a quarter of all.
     package static let connectionsPerUser = 64
+    /// The same of a uid that no line of the policy names, nor a group of its.
+    package static let connectionsPerStranger = 1
+    /// Connections that are kept for administrators; at most a 32nd of all.
+    package static let administratorsPlaces = 16
+    /// Replies with descriptors that a uid may leave unread at a time; at most a quarter of all connections.
+    package static let unreadPerUser = 64
     /// Requests a second per uid, where the policy sets no `limit`.
     package static let requestsPerSecond = 100
-    /// How long a connection may stay without a request, in milliseconds.
+    /// How many supplementary groups of any caller are read without further ado; and how often in a second those of a
+    /// caller who has more, and whose uid no line names.
+    package static let groupsReadFreely = 1024, callersWithManyGroupsPerSecond = 20
+    /// How long a connection may stay without a granted request, in milliseconds.
     package static let idleMilliseconds = 30_000
     /// How long a caller is told to wait where a limit on connections, or the system, was exhausted.
     package static let busyMilliseconds = 250
+    /// When a connection that ends with an unread reply is looked at again, in milliseconds: twice as late each time.
+    package static let firstLookMilliseconds = 10, lastLookMilliseconds = 1000
     /// How long a daemon that ends still waits for callers that it let in to ask, in milliseconds.
-    package static let partingMilliseconds = 1000
-    /// Records of refusals of one kind to one uid in a second; more are counted and folded into one.
-    package static let refusalRecordsPerSecond = 10
+    package static let drainMilliseconds = 1000
     /// Connections waiting to be accepted.
     package static let backlog = 512
     /// Descriptors that the daemon keeps for itself beside those of its clients.
@@ -32,6 +41,16 @@ package enum Limits {
     /// How long such a way is believed without walking it anew, for changes that nobody is told of: a
     /// mount on top of it, another host's on a network file system. In milliseconds.
     package static let rememberedMilliseconds = 10_000
+
+    // MARK: Records of what was refused or only asked; more are counted and folded
+
+    /// Records of one uid in a second, of all kinds together and of one kind. With those that say what was folded, one
+    /// for each of seven kinds, a uid never has more than 20 in a second, grants left aside.
+    package static let recordsPerUser = 13, recordsPerUserAndKind = 10
+    /// Records of all uids together that no line names: so many at once, and so many a second from then on.
+    package static let strangersRecordsAtOnce = 200, strangersRecordsPerSecond = 2
+    /// For how long they are counted before a record says how many they were, in milliseconds.
+    package static let strangersFoldingMilliseconds = 60_000
 
     // MARK: The policy
 

@@ -31,16 +31,16 @@ package enum Request: Equatable, Sendable {
         }
 
         /// The word that stands in the audit record.
-        package var reason: String {
+        package var reason: Reason {
             switch self {
-            case .empty: "packet-empty"
-            case .tooLong: "packet-too-long"
-            case .broughtDescriptors: "packet-with-descriptors"
-            case .unknownVersion: "unknown-version"
-            case .unknownVerb: "unknown-verb"
-            case .badKeyName: "bad-key-name"
-            case .unexpectedRest: "unexpected-rest"
-            case .replyUnread: "reply-unread"
+            case .empty: .packetEmpty
+            case .tooLong: .packetTooLong
+            case .broughtDescriptors: .packetWithDescriptors
+            case .unknownVersion: .unknownVersion
+            case .unknownVerb: .unknownVerb
+            case .badKeyName: .badKeyName
+            case .unexpectedRest: .unexpectedRest
+            case .replyUnread: .replyUnread
             }
         }
     }

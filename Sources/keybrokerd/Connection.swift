@@ -1,7 +1,6 @@
-// One client's connection, from accept to close.
+// One client's connection: what it is doing, and what goes in and out of it.
 //
-// Must never be closed while a descriptor that was sent on it is unread: the kernel counts those against
-// the sender, and a client that hoards them would use up everybody's.
+// Must never take a second request while a reply with descriptors is unread, nor decide when it ends.
 
 internal import Broker
 internal import Kernel
@@ -12,45 +11,26 @@ final class Connection {
     let number: UInt64
     let socket: SeqpacketSocket
     let client: Client
-    /// Whether the broker counts it; not where the caller was turned away.
-    let isAdmitted: Bool
-    /// When it ends if nothing comes.
-    var expiry: Instant
-    /// Names that are still to be sent.
-    private var names: ArraySlice<KeyName>?
-    /// When it began to be told names; nil where it has them all.
-    private(set) var listsSince: Instant?
-    /// The poller waits until it can be written to.
-    var isWaitingToSend = false
+    var state = ConnectionState.open
+    /// When it ends if no request is granted.
+    private(set) var idleAt: Instant
     /// A packet came on it.
     private(set) var hasAsked = false
-    /// It gets no more answers, and ends as soon as the client has read what it got.
-    var isMuted = false
     /// A reply with descriptors was sent, and is not known to have been read.
-    private var owesReading = false
+    private(set) var owesReading = false
+    /// Names that are still to be sent.
+    private var names: ArraySlice<KeyName>?
+    /// When it began to be told names.
+    private(set) var listsSince: Instant?
+    /// When it is looked at again while it is draining, and how much later the next time.
+    private(set) var nextLook = Instant(nanoseconds: 0)
+    private var lookMilliseconds = Limits.firstLookMilliseconds
 
-    init(number: UInt64, socket: consuming SeqpacketSocket, client: Client, isAdmitted: Bool) {
+    init(number: UInt64, socket: consuming SeqpacketSocket, client: Client) {
         self.number = number
         self.socket = socket
         self.client = client
-        self.isAdmitted = isAdmitted
-        expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
-    }
-
-    /// The packet that waits, as far as it can be one; nil where there is none.
-    /// - Parameter mayBeEnd: the peer will send no more, so that nothing is the end, not an empty packet.
-    func packet(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
-        switch try socket.receive(into: &buffer) {
-        case .wouldBlock: return .none
-        case .nothing: return mayBeEnd ? .end : .packet(.malformed(.empty))
-        case .packet(let length, let isCut, let broughtDescriptors):
-            hasAsked = true
-            expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
-            if try hasUnreadDescriptors() { return .packet(.malformed(.replyUnread)) }
-            if broughtDescriptors { return .packet(.malformed(.broughtDescriptors)) }
-            if isCut { return .packet(.malformed(.tooLong)) }
-            return .packet(.bytes(buffer[..<length]))
-        }
+        idleAt = Instant.now.after(milliseconds: Limits.idleMilliseconds)
     }
 
     enum Incoming {
@@ -59,11 +39,33 @@ final class Connection {
         case end
     }
 
+    /// The packet that waits, as far as it can be one.
+    /// - Parameter mayBeEnd: the peer will send no more, so that nothing is the end, not an empty packet.
+    func packet(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
+        switch try socket.receive(into: &buffer) {
+        case .wouldBlock: return .none
+        case .nothing: return mayBeEnd ? .end : .packet(.malformed(.empty))
+        case .packet(let length, let isCut, let broughtDescriptors):
+            hasAsked = true
+            if owesReading { return .packet(.malformed(.replyUnread)) }
+            if broughtDescriptors { return .packet(.malformed(.broughtDescriptors)) }
+            if isCut { return .packet(.malformed(.tooLong)) }
+            return .packet(.bytes(buffer[..<length]))
+        }
+    }
+
     /// Sends the answer.
     func send(_ answer: Answer) throws(Failure) {
         try socket.send(answer.reply.packet, with: answer.key, and: answer.certificate)
         if answer.carriesDescriptors { owesReading = true }
-        expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
+        if answer.isUse { idleAt = Instant.now.after(milliseconds: Limits.idleMilliseconds) }
+    }
+
+    /// Whether a reply with descriptors was read meanwhile. Asks the kernel only if there is one.
+    func hasBeenRead() throws(Failure) -> Bool {
+        guard owesReading, try socket.peerHasReadAll() else { return false }
+        owesReading = false
+        return true
     }
 
     /// From now on there are names to send.
@@ -83,15 +85,14 @@ final class Connection {
                 throw error
             }
             self.names = names.isEmpty ? nil : rest
-            expiry = Instant.now.after(milliseconds: Limits.idleMilliseconds)
         }
         listsSince = nil
         return true
     }
 
-    /// Asks the kernel only where there is something to ask.
-    func hasUnreadDescriptors() throws(Failure) -> Bool {
-        if owesReading { owesReading = try !socket.peerHasReadAll() }
-        return owesReading
+    /// It will be looked at again: soon at first, then ever less often, as it may last.
+    func scheduleLook(_ now: Instant) {
+        nextLook = now.after(milliseconds: lookMilliseconds)
+        lookMilliseconds = min(2 * lookMilliseconds, Limits.lastLookMilliseconds)
     }
 }

@@ -16,7 +16,7 @@ extension Recorded {
         if decision == .granted, record.verb != .get { return nil }
         let what = record.key ?? record.verb?.rawValue ?? (record.event == .limit ? "a connection" : "a packet")
         let who = "uid \(peer.uid)" + (peer.unit.map { " in \(printable($0))" } ?? "")
-        let why = [record.reason, record.detail.map(printable)].compactMap(\.self).joined(separator: ", ")
+        let why = [record.reason?.rawValue, record.detail.map(printable)].compactMap(\.self).joined(separator: ", ")
         let told =
             switch decision {
             case .granted: "granted \(what) to \(who)"
@@ -40,7 +40,7 @@ extension Record {
         if let unit = peer?.unit { fields.append(.init("PEER_UNIT", printable(unit))) }
         if let pid = peer?.pid ?? pid { fields.append(.init("PEER_PID", pid)) }
         if let decision { fields.append(.init("DECISION", decision.rawValue)) }
-        if let reason { fields.append(.init("REASON", reason)) }
+        if let reason { fields.append(.init("REASON", reason.rawValue)) }
         return fields
     }
 }

@@ -16,14 +16,15 @@ struct Start {
     static func main() {
         // The child that looks up names, executed by the daemon itself and by nobody else.
         if CommandLine.arguments.dropFirst() == [NameServiceProcess.argument] { NameServiceProcess.serve() }
+        let logger = Logger()
         do throws(Exit) {
             switch try request() {
             case .help: StandardStream.output.writeLine(Options.help)
             case .version: StandardStream.output.writeLine("keybrokerd \(version)")
-            case .serve(let options): try serve(options)
+            case .serve(let options): try serve(options, logger)
             }
         } catch {
-            for line in error.lines { Say.line(line, .failure) }
+            for line in error.lines { logger.log(line, .failure) }
             exitProcess(error.status.rawValue)
         }
     }
@@ -34,24 +35,24 @@ struct Start {
         }
     }
 
-    private static func serve(_ options: Options) throws(Exit) {
+    private static func serve(_ options: Options, _ logger: Logger) throws(Exit) {
         let signals = try Exit.onFailure { () throws(Failure) in try Signals() }
         let owners = TrustedOwners.now
         let manager = ServiceManager()
-        let voice = Voice(journal())
-        let maxConnections = try connections(options)
+        let journal = journal(logger)
+        let capacity = Capacity(total: try connections(options, logger))
         let servesSystem = try Exit.onFailure { () throws(Failure) in
             Privileges.isRoot ? true : try Privileges.canReadAnyFile()
         }
-        let places = Places(options, owners: owners, servesSystem: servesSystem)
-        let audit = try place { () throws(Places.Unknown) in try places.audit() }
+        let paths = Paths(options, owners: owners, servesSystem: servesSystem)
+        let audit = try path { () throws(Paths.Unknown) in try paths.audit() }
 
         let account = try account(options)
-        let listening = try Listening.begun(
-            at: { () throws(Exit) in try place { () throws(Places.Unknown) in try places.socket() } },
+        let listener = try Listener.begun(
+            at: { () throws(Exit) in try path { () throws(Paths.Unknown) in try paths.socket() } },
             mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600), owners: owners,
             group: { () throws(Exit) in try group(options) })
-        let state = "serves \(listening.description): "
+        let state = "serves \(listener.description): "
         try makeLogDirectory(audit, for: account, owners: owners)
         try Exit.onFailure { () throws(Failure) in
             if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
@@ -63,57 +64,64 @@ struct Start {
         let names = NameService.separate(
             try Exit.onFailure { () throws(Failure) in try NameServiceProcess(patience: Limits.nameMilliseconds) })
         confinement.note("name-service", "separate process")
-        let policyFiles = try place { () throws(Places.Unknown) in try places.policy(names: names) }
+        let policyFiles = try path { () throws(Paths.Unknown) in try paths.policy(names: names) }
 
-        let policy = try policy(policyFiles)
+        let policy = try policy(policyFiles, logger)
         let log: AuditLog
         do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs) } catch {
             if case .inUse = error { throw Exit(.busy, error.description) }
             throw Exit(.audit, error.description)
         }
-        if let recovery = log.recovery { Say.line("the audit log: \(recovery)") }
-        let watch = changeWatch()
+        if let recovery = log.recovery { logger.log("the audit log: \(recovery)") }
+        let watch = changeWatch(logger)
+        let folders = policy.folders(owners: owners, watchedBy: watch)
+        // The sandbox denies it from here on.
+        watch?.seal()
         // Room for all that can be ready at once: nothing waits for another turn.
-        let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: maxConnections + 8) }
-        confinement.wallIn(policy.folders(owners: owners), audit: audit, socket: listening.path)
-        let broker = Broker(policy: policy, log: log, owners: owners, watch: watch, confinement: confinement)
+        let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: capacity.total + 8) }
+        confinement.wallIn(folders, audit: audit, socket: listener.path, logger)
+        let keys = KeyStore(owners: owners, watch: watch, confinement: confinement)
+        let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
         try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
-        let server = Server(
-            listening, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
-            manager: manager, voice: voice, maxConnections: maxConnections)
-        voice.say(state + policy.summary, .information)
+        let loop = EventLoop(
+            listener, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
+            manager: manager, logger: logger, capacity: capacity)
+        logger.journal = journal
+        loop.warnOfKeysOutside()
+        logger.log(state + policy.summary, .information)
         manager.ready(state + policy.summary)
-        try Exit.onFailure { () throws(Failure) in try server.run() }
+        try Exit.onFailure { () throws(Failure) in try loop.run() }
+        logger.journal = nil
     }
 
-    private static func place<R>(_ body: () throws(Places.Unknown) -> R) throws(Exit) -> R {
+    private static func path<R>(_ body: () throws(Paths.Unknown) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(.usage, error.description) }
     }
 
     /// Nil where standard error is no journal. Its socket is made here, where that is still permitted.
-    private static func journal() -> Journal? {
+    private static func journal(_ logger: Logger) -> Journal? {
         do throws(Failure) { return try Journal.ofStandardError() } catch {
-            Say.line("the journal is told on standard error, without fields and decisions: \(error)")
+            logger.log("the journal is told on standard error, without fields and decisions: \(error)")
             return nil
         }
     }
 
     /// Nil where the kernel gives none, which costs time and no safety.
-    private static func changeWatch() -> ChangeWatch? {
+    private static func changeWatch(_ logger: Logger) -> ChangeWatch? {
         do throws(Failure) { return try ChangeWatch() } catch {
-            Say.line("changes on the ways to keys cannot be watched, so each way is walked for each grant: \(error)")
+            logger.log("changes on the ways to keys cannot be watched, so each way is walked for each grant: \(error)")
             return nil
         }
     }
 
     /// As many connections as there can be descriptors for: one each, two that are on their way, and some
     /// for the daemon itself.
-    private static func connections(_ options: Options) throws(Exit) -> Int {
+    private static func connections(_ options: Options, _ logger: Logger) throws(Exit) -> Int {
         let limit = try Exit.onFailure { () throws(Failure) in try Privileges.raiseDescriptorLimit() }
         let own = Limits.reservedDescriptors + Limits.rememberedPlaces
         let possible = max(1, (limit - own) / 3)
         if possible < options.maxConnections {
-            Say.line("at most \(possible) connections at a time, as the process may have \(limit) descriptors")
+            logger.log("at most \(possible) connections at a time, as the process may have \(limit) descriptors")
         }
         return min(possible, options.maxConnections)
     }
@@ -172,14 +180,14 @@ struct Start {
         }
     }
 
-    private static func policy(_ files: PolicyFiles) throws(Exit) -> LoadedPolicy {
+    private static func policy(_ files: PolicyFiles, _ logger: Logger) throws(Exit) -> LoadedPolicy {
         let loading = files.load()
         let lines = loading.diagnostics.flatMap(\.lines)
         guard let loaded = loading.loaded else {
             throw Exit(
                 .policy, lines: lines + ["the policy is faulty (\(loading.faults) faults), so nothing is served"])
         }
-        for line in lines { Say.line(line) }
+        for line in lines { logger.log(line) }
         return loaded
     }
 }

@@ -7,6 +7,7 @@ import Foundation
 import Kernel
 import TestSupport
 import Testing
+import Wire
 
 struct LoggedRecordTests {
     private let sandbox = Sandbox("records")
@@ -22,7 +23,7 @@ struct LoggedRecordTests {
         var record = Record(.request)
         record.verb = .get
         record.decision = .denied
-        record.reason = "no-rule"
+        record.reason = .noRule
         record.detail = text
         record.key = text
         record.peer = Peer(

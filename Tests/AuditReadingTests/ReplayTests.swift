@@ -50,11 +50,27 @@ struct ReplayTests {
         return try #require(loading.loaded, "\(loading.diagnostics)")
     }
 
-    private func peers(_ random: inout Random) -> [Peer] {
+    /// A peer as the kernel would tell of it.
+    private struct KnownPeer: PeerSource {
+        let credentials: PeerCredentials
+        let groups: [UInt32]
+        let unit: String?
+
+        func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups? {
+            let named = groups.filter(wanted.contains)
+            return PeerGroups(named: named, others: groups.count - named.count)
+        }
+
+        func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? { (nil, unit) }
+    }
+
+    private func peers(_ random: inout Random) -> [KnownPeer] {
         (0..<40).map { number in
-            Peer(
-                uid: Self.uids.randomElement(using: &random) ?? 0, gid: Self.gids.randomElement(using: &random) ?? 0,
-                groups: Self.gids.filter { _ in Bool.random(using: &random) }, pid: Int32(number + 1),
+            KnownPeer(
+                credentials: PeerCredentials(
+                    uid: Self.uids.randomElement(using: &random) ?? 0,
+                    gid: Self.gids.randomElement(using: &random) ?? 0, pid: Int32(number + 1)),
+                groups: Self.gids.filter { _ in Bool.random(using: &random) },
                 unit: Bool.random(using: &random) ? Self.units.randomElement(using: &random) : nil)
         }
     }
@@ -75,17 +91,22 @@ struct ReplayTests {
             var granted = 0
             do {
                 let broker = Broker(
-                    policy: old, log: try AuditLog(sandbox[log], syncs: false), owners: .now, watch: nil)
+                    policy: old, log: try AuditLog(sandbox[log], syncs: false),
+                    keys: KeyStore(owners: .now, watch: nil, confinement: Confinement()),
+                    capacity: Capacity(total: 1000), overflow: OverflowIDs(uid: unmapped.uid, gid: unmapped.gid))
                 for peer in peers(&random) {
-                    guard case .admitted(let client) = broker.admit(peer, total: 0, most: 10) else { continue }
+                    guard case .admitted(let client) = try broker.admit(peer.credentials, from: peer) else { continue }
+                    defer { broker.dismiss(client) }
                     for key in Self.keys {
                         let load = Load(connections: 0, mostConnections: 0, oldestWaiting: 0)
-                        let answer = broker.answer(.bytes(Array("1G\(key)".utf8)[...]), from: client, under: load)
+                        let answer = try broker.answer(
+                            .bytes(Array("1G\(key)".utf8)[...]), from: client, of: peer, under: load)
                         var isGranted = false
                         if case .granted = answer.reply { isGranted = true }
                         granted += isGranted ? 1 : 0
                         let caller = Caller(
-                            uid: peer.uid, gid: peer.gid, groups: peer.groups, unit: peer.unit, unmapped: unmapped)
+                            uid: peer.credentials.uid, gid: peer.credentials.gid, groups: peer.groups, unit: peer.unit,
+                            unmapped: unmapped)
                         let name = try #require(KeyName(key))
                         #expect(old.policy.explanation(of: name, for: caller).isPermitted == isGranted)
                     }

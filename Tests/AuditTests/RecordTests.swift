@@ -1,6 +1,7 @@
 import Foundation
 import Kernel
 import Testing
+import Wire
 
 @testable import Audit
 
@@ -36,7 +37,7 @@ struct RecordTests {
         var record = Record(.request)
         record.verb = .get
         record.decision = .granted
-        record.reason = "permitted"
+        record.reason = .permitted
         record.key = "web"
         record.peer = Peer(uid: 33, gid: 34, groups: [1, 2], pid: 4, comm: "c", unit: "u.service")
         record.user = "www-data"

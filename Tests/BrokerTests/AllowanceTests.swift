@@ -1,4 +1,5 @@
-import Audit
+// How much each uid may use up, with a clock in hand.
+
 import Kernel
 import Testing
 import Wire
@@ -10,53 +11,80 @@ struct AllowanceTests {
 
     @Test func connectionsAreCountedPerUser() {
         var allowance = Allowance()
-        #expect(allowance.admitConnection(of: 1, atMost: 2) == true)
-        #expect(allowance.admitConnection(of: 1, atMost: 2) == true)
-        #expect(allowance.admitConnection(of: 1, atMost: 2) == false)
-        #expect(allowance.admitConnection(of: 2, atMost: 2) == true)
-        allowance.endConnection(of: 1)
-        #expect(allowance.admitConnection(of: 1, atMost: 2) == true)
+        allowance.beginConnection(of: 1, .user)
+        allowance.beginConnection(of: 1, .user)
+        allowance.beginConnection(of: 2, .stranger)
+        #expect(allowance.connections(of: 1) == 2)
+        #expect(allowance.connections(of: 2) == 1)
+        allowance.endConnection(of: 1, .user)
+        #expect(allowance.connections(of: 1) == 1)
+        #expect(allowance.connections(of: 3) == 0)
+    }
+
+    @Test func placesAreKeptBackForThoseWhoAreKnown() {
+        let capacity = Capacity(total: 64)
+        var allowance = Allowance()
+        var taken = 0
+        func fill(_ standing: Standing) -> Int {
+            var count = 0
+            while allowance.hasPlace(for: standing, in: capacity) {
+                taken += 1
+                count += 1
+                allowance.beginConnection(of: UInt32(taken), standing)
+            }
+            return count
+        }
+        #expect(fill(.stranger) == 16)
+        #expect(fill(.group) == 32)
+        #expect(fill(.user) == 14)
+        #expect(fill(.administrator) == 2)
+        // Nobody finds a place then; the one that an administrator leaves is for administrators.
+        for standing in Standing.allCases { #expect(!allowance.hasPlace(for: standing, in: capacity)) }
+        allowance.endConnection(of: 64, .administrator)
+        #expect(allowance.hasPlace(for: .administrator, in: capacity))
+        #expect(!allowance.hasPlace(for: .user, in: capacity))
+        #expect(!allowance.hasPlace(for: .stranger, in: capacity))
+        // The one that a stranger leaves is for anybody.
+        allowance.endConnection(of: 1, .stranger)
+        for standing in Standing.allCases { #expect(allowance.hasPlace(for: standing, in: capacity)) }
+        // Administrators who came first take nothing away from the share of strangers.
+        var empty = Allowance()
+        for uid in 0..<10 as Range<UInt32> { empty.beginConnection(of: uid, .administrator) }
+        #expect(empty.hasPlace(for: .stranger, in: capacity))
+        // However few there are, somebody is served.
+        for standing in Standing.allCases { #expect(Allowance().hasPlace(for: standing, in: Capacity(total: 1))) }
     }
 
     @Test func aBurstOfASecondsWorthAndThenTheRate() {
         var allowance = Allowance()
         for _ in 0..<10 { #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == nil) }
         #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == 100)
-        // Being refused costs nothing.
+        // Being refused costs nothing, and neither does asking.
         #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == 100)
+        #expect(allowance.wait(of: 1, perSecond: 10, now: start) == 100)
         #expect(allowance.waitBeforeRequest(of: 2, perSecond: 10, now: start) == nil)
         let later = start.after(milliseconds: 100)
         #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == nil)
         #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == 100)
     }
 
-    @Test func refusalsAreFoldedAndSettled() {
+    @Test func manyGroupsAreReadForSoManyCallersASecond() {
         var allowance = Allowance()
-        let kind = Allowance.Kind.refusal(.denied)
-        for number in 1...UInt64(Limits.refusalRecordsPerSecond) {
-            #expect(allowance.numberToFoldInto(kind, of: 1, now: start) == nil)
-            allowance.noteRecord(kind, of: 1, number: number, now: start)
-        }
-        for _ in 0..<5 {
-            #expect(allowance.numberToFoldInto(kind, of: 1, now: start) == UInt64(Limits.refusalRecordsPerSecond))
-        }
-        // Others, and events of another kind, have records of their own.
-        #expect(allowance.numberToFoldInto(kind, of: 2, now: start) == nil)
-        #expect(allowance.numberToFoldInto(.refusal(.busy), of: 1, now: start) == nil)
-        #expect(allowance.nextSettling == start.after(milliseconds: 1000))
-        let folded = allowance.settle(now: start.after(milliseconds: 1000))
-        #expect(folded.map(\.suppressed) == [5])
-        #expect(allowance.nextSettling == nil)
+        let most = Limits.callersWithManyGroupsPerSecond
+        for _ in 0..<most { #expect(allowance.mayReadManyGroups(now: start) == true) }
+        #expect(allowance.mayReadManyGroups(now: start) == false)
+        #expect(allowance.mayReadManyGroups(now: start.after(milliseconds: 1000 / most)) == true)
     }
 
     @Test func whoIsGoneIsForgotten() {
         var allowance = Allowance()
         for uid in 0..<1000 as Range<UInt32> {
-            #expect(allowance.admitConnection(of: uid, atMost: 1) == true)
+            allowance.beginConnection(of: uid, .stranger)
             #expect(allowance.waitBeforeRequest(of: uid, perSecond: 1, now: start) == nil)
-            allowance.endConnection(of: uid)
+            allowance.endConnection(of: uid, .stranger)
         }
-        _ = allowance.settle(now: start.after(milliseconds: 1000))
-        #expect(allowance.nextSettling == nil)
+        #expect(allowance.nextForgetting == start.after(milliseconds: 1000))
+        allowance.forgetQuiet(now: start.after(milliseconds: 1000))
+        #expect(allowance.nextForgetting == nil)
     }
 }

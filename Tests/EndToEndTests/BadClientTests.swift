@@ -90,11 +90,12 @@ struct BadClientTests {
         let record = try daemon.record(reply.decision)
         #expect(record["event"] as? String == "limit")
         #expect(record["reason"] as? String == "limit-connections")
-        // Everybody together.
-        let others = try PeerProcess(daemon.socket, uid: 61003)
-        _ = try others.step("connect 15")
+        // Everybody together, but for what is kept for administrators.
+        let others = try PeerProcess(daemon.socket, uid: 61002)
+        _ = try others.step("connect 10")
         let last = PeerReplyOf(try others.step("busy"))
         #expect(try daemon.record(last.decision)["reason"] as? String == "limit-total-connections")
+        #expect(try PeerProcess(daemon.socket, uid: 0).ask("1S").status == "S")
         silent.program.signal(SIGKILL)
         try silent.program.waitForExit()
         #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")

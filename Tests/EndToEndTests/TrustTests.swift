@@ -40,12 +40,15 @@ struct HandOutTests {
             ("via", "via", "file-untrusted", "owned belongs to uid 61009"),
             ("loop", "loop", "file-untrusted", "symbolic links"),
         ]
-        let policy = cases.map { "key \($0.name) \(sandbox[$0.path])\npermit 61001 key \($0.name)\n" }.joined()
-        let device = "key device /dev/null\npermit 61001 key device\n"
+        let policy = cases.map { "key \($0.name) \(sandbox[$0.path])\npermit :61001 key \($0.name)\n" }.joined()
+        let device = "key device /dev/null\npermit :61001 key device\n"
         let daemon = try Daemon(sandbox, policy: policy + device)
-        let peer = try PeerProcess(daemon.socket, uid: 61001)
-        // Twice: the first walks, the second may go by what is remembered.
-        for (name, _, reason, detail) in cases + cases {
+        // A user for each two, as more than ten refusals of one in a second are folded. Twice: the first walks, the
+        // second may go by what is remembered.
+        let peers = try (0..<7).map { try PeerProcess(daemon.socket, uid: 61100 + $0, gid: 61001) }
+        let peer = peers[0]
+        for (index, (name, _, reason, detail)) in (cases + cases).enumerated() {
+            let peer = peers[index % cases.count / 2]
             let reply = try peer.ask("1G\(name)")
             let record = try daemon.record(reply.decision)
             if let reason {

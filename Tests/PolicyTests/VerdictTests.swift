@@ -26,7 +26,7 @@ struct VerdictTests {
     private func rule(_ name: String, _ caller: Caller) throws -> String {
         switch try policy(text).verdict(on: key(name), for: caller) {
         case .permitted(_, let rule): rule.place.description
-        case .denied(let denial): denial.rawValue
+        case .denied(let denial): denial.reason.rawValue
         }
     }
 
@@ -77,13 +77,31 @@ struct VerdictTests {
             limit :wheel connections 30
             limit www-data connections 2
             """)
-        func bounds(_ uid: UInt32, _ groups: [UInt32]) -> [Int] {
-            let (connections, requests) = policy.bounds(for: Caller(uid: uid, groups: groups, unit: nil))
-            return [connections, requests]
+        func bounds(_ uid: UInt32, _ groups: [UInt32]) -> Bounds {
+            policy.bounds(for: Caller(uid: uid, groups: groups, unit: nil))
         }
-        #expect(bounds(33, [200]) == [2, 7])
-        #expect(bounds(1, [200, 10]) == [30, 7])
-        #expect(bounds(1, []) == [5, Limits.requestsPerSecond])
+        #expect(bounds(33, [200]) == Bounds(connections: 2, requests: 7))
+        #expect(bounds(1, [200, 10]) == Bounds(connections: 30, requests: 7))
+        #expect(bounds(1, []) == Bounds(connections: 5))
+        // Before the groups are known.
+        #expect(policy.possibleConnections(ofUser: 33, otherwise: 64) == 2...2)
+        #expect(policy.possibleConnections(ofUser: 1, otherwise: 64) == 5...30)
+        #expect(policy.possibleRequests(ofUser: 1, otherwise: 100) == 7...100)
+        #expect(policy.possibleConnections(ofUser: nil, otherwise: 64) == 5...5)
+    }
+
+    @Test func whatLinesName() throws {
+        let policy = try policy(
+            """
+            key k /k
+            permit www-data key k
+            permit :tls-ops key k
+            limit :wheel connections 30
+            limit 99 requests 1
+            """)
+        #expect(policy.namedGroups == [10, 200])
+        #expect(policy.names(.user(33)) && policy.names(.user(99)) && policy.names(.group(10)))
+        #expect(!policy.names(.user(10)) && !policy.names(.group(33)))
     }
 
     @Test func severalFilesAreOnePolicy() throws {

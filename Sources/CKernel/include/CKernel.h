@@ -103,6 +103,8 @@ enum { ck_readable = 0x1, ck_writable = 0x4, ck_broken = 0x8, ck_hung_up = 0x10,
 int ck_epoll(void);
 // epoll_ctl(2): EPOLL_CTL_ADD, or EPOLL_CTL_MOD where `is_known`.
 int ck_epoll_set(int epoll, int is_known, int descriptor, uint32_t events, uint64_t token);
+// epoll_ctl(2): EPOLL_CTL_DEL.
+int ck_epoll_remove(int epoll, int descriptor);
 // epoll_wait(2).
 int ck_epoll_wait(int epoll, struct ck_event *events, int room, int milliseconds);
 
@@ -118,6 +120,11 @@ int ck_open_for_reading(int directory, const char *name);
 int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(const char *path);
+// Writes if that can be done at once: EAGAIN if it cannot. `descriptor` may be shared with other programs, so its
+// flags stay as they are: sendmsg(MSG_DONTWAIT) on a socket, write(2) on a regular file, which never waits for a
+// reader, pwritev2(RWF_NOWAIT) on anything else, or poll(2) and write(2) where the kernel cannot do that (before
+// Linux 6.4, and on terminals). `count` is at most PIPE_BUF: a pipe takes that whole or not at all.
+int ck_write_at_once(int descriptor, const void *bytes, size_t count);
 
 // ---- walls around the process ---------------------------------------------------------------
 

@@ -6,7 +6,7 @@ internal import Kernel
 internal import PolicyLoading
 
 /// The paths of one instance.
-struct Places {
+struct Paths {
     private let options: Options
     private let owners: TrustedOwners
     private let servesSystem: Bool
@@ -29,7 +29,7 @@ struct Places {
             return PolicyFiles(paths, owners: owners, names: names)
         }
         if servesSystem { return .standard(in: "/etc/keybroker", owners: owners, names: names) }
-        let config = try Self.place("XDG_CONFIG_HOME", inHome: ".config", option: "--policy")
+        let config = try Self.path("XDG_CONFIG_HOME", inHome: ".config", option: "--policy")
         return .standard(in: "\(config)/keybroker", owners: owners, names: names)
     }
 
@@ -37,20 +37,20 @@ struct Places {
     func socket() throws(Unknown) -> String {
         if let given = options.socket { return try Self.inFull(given) }
         if servesSystem { return "/run/keybroker/broker.sock" }
-        return try Self.place("XDG_RUNTIME_DIR", inHome: nil, option: "--socket") + "/keybroker/broker.sock"
+        return try Self.path("XDG_RUNTIME_DIR", inHome: nil, option: "--socket") + "/keybroker/broker.sock"
     }
 
     func audit() throws(Unknown) -> String {
         if let given = options.audit { return try Self.inFull(given) }
         if servesSystem { return "/var/log/keybroker/audit.jsonl" }
-        return try Self.place("XDG_STATE_HOME", inHome: ".local/state", option: "--audit") + "/keybroker/audit.jsonl"
+        return try Self.path("XDG_STATE_HOME", inHome: ".local/state", option: "--audit") + "/keybroker/audit.jsonl"
     }
 
     private static func inFull(_ path: String) throws(Unknown) -> String {
         do { return try absolutePath(path) } catch { throw Unknown(description: error.description) }
     }
 
-    private static func place(_ variable: String, inHome path: String?, option: String) throws(Unknown) -> String {
+    private static func path(_ variable: String, inHome path: String?, option: String) throws(Unknown) -> String {
         if let directory = environment(variable), directory.hasPrefix("/") { return directory }
         if let path, let home = environment("HOME"), home.hasPrefix("/") { return "\(home)/\(path)" }
         throw Unknown(description: "$\(variable) is not set; say where with \(option) PATH")

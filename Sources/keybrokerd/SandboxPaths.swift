@@ -10,7 +10,10 @@ extension Confinement {
     /// - Parameters:
     ///   - audit: the log, in full.
     ///   - socket: the daemon's own, in full; nil where it is the service manager's.
-    mutating func wallIn(_ folders: (policies: Set<String>, keys: Set<String>), audit: String, socket: String?) {
+    mutating func wallIn(
+        _ folders: (policies: Set<String>, keys: Set<String>), audit: String, socket: String?,
+        _ logger: Logger
+    ) {
         var permitted: [(path: String, rights: Rights)] = []
         permitted += folders.policies.map { ($0, [.read, .list]) }
         permitted += folders.keys.map { ($0, .read) }
@@ -24,7 +27,7 @@ extension Confinement {
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
         restrictCalls()
         for wall in walls where wall.state == nil {
-            Say.line("goes on without the wall \(wall.name): \(printable(wall.reason ?? ""))")
+            logger.log("goes on without the wall \(wall.name): \(printable(wall.reason ?? ""))")
         }
     }
 }

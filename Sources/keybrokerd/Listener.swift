@@ -7,7 +7,7 @@ internal import Kernel
 internal import Wire
 
 /// A listening socket and what is held for as long as it is.
-struct Listening: ~Copyable {
+struct Listener: ~Copyable {
     let socket: SeqpacketSocket
     /// Nil where the service manager made the socket.
     private let claim: LockFile?
@@ -23,11 +23,11 @@ struct Listening: ~Copyable {
     ///   - group: who may connect, asked only then; nil leaves the group as it is.
     static func begun(
         at path: () throws(Exit) -> String, mode: UInt32, owners: TrustedOwners, group: () throws(Exit) -> UInt32?
-    ) throws(Exit) -> Listening {
+    ) throws(Exit) -> Listener {
         let inherited = try Exit.onFailure { () throws(Failure) in try ServiceManager.inheritedListener() }
         if let inherited {
             _ = inherited.refuseDescriptors()
-            return Listening(socket: inherited, claim: nil, path: nil)
+            return Listener(socket: inherited, claim: nil, path: nil)
         }
         let (path, group) = (try path(), try group())
         try makeDirectory(above: path, owners: owners)
@@ -45,7 +45,7 @@ struct Listening: ~Copyable {
             _ = socket.refuseDescriptors()
             try socket.listen(backlog: Limits.backlog)
         }
-        return Listening(socket: socket, claim: claim, path: path)
+        return Listener(socket: socket, claim: claim, path: path)
     }
 
     /// Makes the directory of its own that the default socket is in; those above must be there.

@@ -1,0 +1,309 @@
+// The loop: a turn gathers the decisions of all that is ready, commits their records, then sends.
+//
+// One thread. A request goes forward through this file: accept, attend, deliver, send. Must never block on a client,
+// answer one before its record is in the log, or end because of anything that a client did.
+
+internal import Broker
+internal import Kernel
+internal import PolicyLoading
+internal import Wire
+
+final class EventLoop {
+    private let listener: Listener
+    private let signals: Signals
+    private let watch: ChangeWatch?
+    let broker: Broker
+    private let poller: Poller
+    let policyFiles: PolicyFiles
+    let manager: ServiceManager
+    let logger: Logger
+    private let capacity: Capacity
+    private let connections: ConnectionTable
+
+    private var lastNumber: UInt64 = Token.firstConnection
+    private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
+    private var isStopping = false
+    private var turnBegan = Instant.now
+    private var nextSignOfLife: Instant?
+    /// Nil while new connections are taken.
+    private var acceptAgain: Instant?
+    private var acceptTrouble: RateLimited, peerTrouble: RateLimited, sendTrouble: RateLimited
+
+    /// What the poller knows the daemon's own descriptors by.
+    private enum Token {
+        static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, firstConnection: UInt64 = 16
+    }
+
+    /// What a turn has to send, in order.
+    private typealias Turn = [(connection: Connection, answer: Answer)]
+
+    init(
+        _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, broker: Broker,
+        poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, logger: Logger, capacity: Capacity
+    ) {
+        self.listener = listener
+        self.signals = signals
+        self.watch = watch
+        self.broker = broker
+        self.poller = poller
+        self.policyFiles = policyFiles
+        self.manager = manager
+        self.logger = logger
+        self.capacity = capacity
+        connections = ConnectionTable(poller, broker)
+        (acceptTrouble, peerTrouble, sendTrouble) = (RateLimited(logger), RateLimited(logger), RateLimited(logger))
+        nextSignOfLife = manager.watchdogMilliseconds.map { Instant.now.after(milliseconds: $0) }
+    }
+
+    /// Serves until a signal ends it.
+    func run() throws(Failure) {
+        try poller.watch(listener.socket.descriptor, for: .reading, as: Token.listener)
+        try poller.watch(signals.descriptor, for: .reading, as: Token.signals)
+        if let watch { try poller.watch(watch.descriptor, for: .reading, as: Token.changes) }
+        while !isStopping { try turn(wait: untilNextChore()) }
+        manager.stopping()
+        try drain()
+        do throws(Failure) { try broker.stop() } catch {
+            logger.log("the end could not be recorded: \(error)", .failure)
+        }
+        listener.removeSocket()
+    }
+
+    /// Answers what had come in by then, and those who were let in but had no time to ask: no request is
+    /// lost. Where the socket is the service manager's, whoever comes now waits in it for the next daemon.
+    private func drain() throws(Failure) {
+        if listener.outlivesTheDaemon { pauseAccepting(until: .never) }
+        let end = Instant.now.after(milliseconds: Limits.drainMilliseconds)
+        try turn(wait: 0)
+        while connections.hasSilent, Instant.now < end {
+            try turn(wait: Instant.now.milliseconds(until: end))
+        }
+    }
+
+    // MARK: A turn
+
+    private func turn(wait: Int?) throws(Failure) {
+        let events = try poller.wait(milliseconds: wait)
+        turnBegan = .now
+        // First, so that no answer of this turn is given by what is no longer so.
+        if events.contains(where: { $0.token == Token.changes }) { broker.noteChanges() }
+
+        var turn: Turn = []
+        for event in events {
+            switch event.token {
+            case Token.listener: accept(&turn)
+            case Token.signals, Token.changes: break
+            case let number:
+                if let connection = connections[number] { attend(to: connection, event, &turn) }
+            }
+        }
+        doChores()
+        deliver(turn)
+        // Last, so that what came before a signal is answered as of before it.
+        if events.contains(where: { $0.token == Token.signals }) { obeySignals() }
+    }
+
+    // MARK: Accept
+
+    /// Takes new connections: who it is, whether there is room.
+    private func accept(_ turn: inout Turn) {
+        // A place may have become free a moment ago.
+        connections.look(turnBegan, all: true)
+        do throws(Failure) {
+            // Each turn, no more than there is room for: the others wait in the backlog.
+            for _ in 0..<max(1, capacity.total / 4) {
+                guard let socket = try listener.socket.accept() else { return }
+                admit(socket, &turn)
+            }
+        } catch {
+            guard error.isShortage else { return acceptTrouble.log("a connection could not be taken: \(error)") }
+            acceptTrouble.log("no connection can be taken for want of descriptors or memory: \(error); going on")
+            pauseAccepting(until: Instant.now.after(milliseconds: Limits.busyMilliseconds))
+        }
+    }
+
+    private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) {
+        lastNumber += 1
+        let admission: Admission
+        do throws(Failure) { admission = try broker.admit(try socket.peerCredentials(), from: socket) } catch {
+            // Nothing is known of it, so it gets nothing.
+            return peerTrouble.log("a caller's identity could not be read: \(error)")
+        }
+        switch admission {
+        case .admitted(let client):
+            connections.add(Connection(number: lastNumber, socket: socket, client: client))
+        case .turnedAway(let client, let answer):
+            turn.append((Connection(number: lastNumber, socket: socket, client: client), answer))
+        }
+    }
+
+    // MARK: Attend
+
+    /// Answers what a connection sent, or does what else its state asks for.
+    private func attend(to connection: Connection, _ ready: Poller.Event, _ turn: inout Turn) {
+        do throws(Failure) {
+            guard ready.isReadable, connection.state == .open else {
+                let event: ConnectionEvent = ready.isWritable ? .room : .hangUp
+                return try perform(connection.state.step(on: event), on: connection)
+            }
+            connections.noteIfRead(connection)
+            switch try connection.packet(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {
+            case .packet(let packet):
+                guard connection.state.step(on: .packet) == .answer else { return }
+                answer(packet, on: connection, &turn)
+            // Where it only said that it will send no more, it may still have to read.
+            case .end:
+                try perform(connection.state.step(on: ready.isHungUp ? .hangUp : .endOfRequests), on: connection)
+            case .none: return
+            }
+        } catch {
+            // It reset the connection, or the like: its own affair.
+            connections.leave(connection)
+        }
+    }
+
+    private func answer(_ packet: Packet, on connection: Connection, _ turn: inout Turn) {
+        connections.lookAtUnread(of: connection.client)
+        do throws(Failure) {
+            let answer = try broker.answer(packet, from: connection.client, of: connection.socket, under: load)
+            turn.append((connection, answer))
+        } catch {
+            peerTrouble.log("a caller's identity could not be read: \(error)")
+            connections.leave(connection)
+        }
+    }
+
+    private func perform(_ step: ConnectionStep, on connection: Connection) throws(Failure) {
+        switch step {
+        case .sendNames: try connections.setListing(try !connection.sendNames(), connection)
+        case .leave: connections.leave(connection)
+        case .finish:
+            connection.socket.takeNoMore()
+            connections.leave(connection)
+        case .answer, .look, .nothing: return
+        }
+    }
+
+    /// How busy it is, for a status: a request waits from the turn that found it until it is answered.
+    private var load: Load {
+        let oldest = connections.listsSince.map { min($0, turnBegan) } ?? turnBegan
+        return Load(
+            connections: connections.count, mostConnections: capacity.total,
+            oldestWaiting: oldest.milliseconds(until: .now))
+    }
+
+    // MARK: Deliver
+
+    /// Commits the records of a turn and then sends its answers.
+    private func deliver(_ turn: Turn) {
+        var recorded = commit(turn)
+        let again = send(turn)
+        // Corrections, and what clients are told that are still there; to those that have gone there is no answer.
+        recorded += commit(again)
+        _ = send(again)
+        // Log after replying, so that no client waits for the journal.
+        logger.log(recorded)
+    }
+
+    /// Returns what is in the log now.
+    private func commit(_ turn: Turn) -> [Recorded] {
+        switch broker.commit(turn.map(\.answer)) {
+        case .written(let recorded): return recorded
+        case .failedAgain: return []
+        case .failed(let failure):
+            logger.log("the audit log cannot be written: \(failure); nothing is granted until it can", .failure)
+            return []
+        case .recovered(let recorded, let withdrawn):
+            logger.log(
+                "the audit log is written again; \(withdrawn) requests were answered as unavailable meanwhile")
+            return recorded
+        }
+    }
+
+    /// Sends the answers. Returns those that take the place of grants that could not be sent.
+    private func send(_ turn: Turn) -> Turn {
+        var again: Turn = []
+        for (connection, answer) in turn {
+            do throws(Failure) {
+                try send(answer, to: connection)
+                if answer.isLast { try perform(connection.state.step(on: .lastAnswer), on: connection) }
+            } catch {
+                // A client that has gone is no trouble; what it was granted is recorded as not delivered.
+                if error.code != Failure.brokenPipe, error.code != Failure.connectionReset {
+                    sendTrouble.log("a reply to uid \(connection.client.uid) could not be sent: \(error)")
+                }
+                if let instead = broker.undelivered(answer, to: connection.client, error) {
+                    again.append((connection, instead))
+                } else {
+                    connections.leave(connection)
+                }
+            }
+        }
+        return again
+    }
+
+    private func send(_ answer: Answer, to connection: Connection) throws(Failure) {
+        if case .names = answer.reply {
+            connection.begin(answer.names)
+            return try connections.setListing(try !connection.sendNames(), connection)
+        }
+        try connection.send(answer)
+        if answer.carriesDescriptors { connections.noteUnread(connection) }
+    }
+
+    // MARK: What is due
+
+    /// How long nothing has to be done, in milliseconds; nil: for ever.
+    private func untilNextChore() -> Int? {
+        let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife].compactMap(\.self)
+        guard let next = dues.min(), next != .never else { return nil }
+        return Instant.now.milliseconds(until: next)
+    }
+
+    private func doChores() {
+        let now = Instant.now
+        broker.settle()
+        for connection in connections.idle(now) {
+            do throws(Failure) { try perform(connection.state.step(on: .idle), on: connection) } catch {
+                connections.leave(connection)
+            }
+        }
+        connections.look(now)
+        if let again = acceptAgain, again <= now { resumeAccepting() }
+        if let due = nextSignOfLife, due <= now {
+            manager.isAlive()
+            nextSignOfLife = manager.watchdogMilliseconds.map { now.after(milliseconds: $0) }
+        }
+    }
+
+    private func pauseAccepting(until instant: Instant) {
+        acceptAgain = instant
+        setAccepting(.hangUp)
+    }
+
+    private func resumeAccepting() {
+        acceptAgain = nil
+        setAccepting(.reading)
+    }
+
+    private func setAccepting(_ interest: Poller.Interest) {
+        do throws(Failure) {
+            try poller.change(listener.socket.descriptor, to: interest, as: Token.listener)
+        } catch { acceptTrouble.log("the socket could not be watched: \(error)") }
+    }
+
+    // MARK: Signals
+
+    private func obeySignals() {
+        while let signal = signals.next() {
+            switch signal {
+            case .stop: isStopping = true
+            case .reload(let uid, let pid):
+                reload(askedBy: uid, pid: pid)
+            }
+        }
+    }
+
+    /// Commits what is no answer to anybody.
+    func commitEvents() -> [Recorded] { commit([]) }
+}

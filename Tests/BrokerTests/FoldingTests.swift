@@ -1,0 +1,125 @@
+// What is recorded, and what is only counted, with a clock in hand.
+
+import Audit
+import Kernel
+import Testing
+import Wire
+
+@testable import Broker
+
+struct FoldingTests {
+    private let start = Instant(nanoseconds: 1_000_000_000_000)
+
+    /// Adds events of one uid; returns how many got a record of their own.
+    private func add(
+        _ count: Int, _ kind: Folding.Kind, of uid: UInt32 = 1, to folding: inout Folding, isNamed: Bool = true,
+        at now: Instant, number: inout UInt64
+    ) -> Int {
+        var records = 0
+        for _ in 0..<count {
+            switch folding.add(kind, of: uid, isNamed: isNamed, now: now) {
+            case .folded: break
+            case .ownRecord:
+                (number, records) = (number + 1, records + 1)
+                folding.recorded(kind, of: uid, number: number)
+            case .beginsToFoldStrangers:
+                (number, records) = (number + 1, records + 1)
+                folding.strangersFoldInto(number)
+            }
+        }
+        return records
+    }
+
+    @Test func refusalsOfAKindAreFoldedAndCollected() {
+        var folding = Folding()
+        var number: UInt64 = 0
+        let records = add(15, .denied, to: &folding, at: start, number: &number)
+        #expect(records == 10)
+        #expect(folding.add(.denied, of: 1, isNamed: true, now: start) == .folded(into: 10))
+        // Others, and events of another kind, have records of their own.
+        #expect(folding.add(.denied, of: 2, isNamed: true, now: start) == .ownRecord)
+        #expect(folding.add(.busy, of: 1, isNamed: true, now: start) == .ownRecord)
+        #expect(folding.nextCollection == start.after(milliseconds: 1000))
+        #expect(folding.collect(now: start.after(milliseconds: 999)).isEmpty)
+        let folded = folding.collect(now: start.after(milliseconds: 1000))
+        #expect(folded == [Folding.Folded(uid: 1, kind: .denied, count: 6)])
+        #expect(folding.nextCollection == nil)
+    }
+
+    /// As issue 8 found it: between the end of a window and its collection nothing was folded.
+    @Test func aWindowThatIsOverIsFollowedByANewOne() {
+        var folding = Folding()
+        var number: UInt64 = 0
+        for second in 0..<5 {
+            let now = start.after(milliseconds: 1000 * second + 1)
+            let records = add(1000, .busy, to: &folding, at: now, number: &number)
+            #expect(records == 10)
+        }
+        let counts = folding.collect(now: start.after(milliseconds: 10_000)).map(\.count)
+        #expect(counts.reduce(0, +) == 4950)
+    }
+
+    @Test func oneUserNeverHasMoreThanTwentyInASecond() {
+        var folding = Folding()
+        var number: UInt64 = 0
+        var records = 0
+        for kind in Folding.Kind.allCases { records += add(100, kind, to: &folding, at: start, number: &number) }
+        // Of a kind that had none, the number is that of the last record.
+        #expect(folding.add(.status, of: 1, isNamed: true, now: start) == .folded(into: number))
+        records += folding.collect(now: start.after(milliseconds: 1000)).count
+        #expect(records <= 20)
+    }
+
+    @Test func strangersTogetherAreBounded() {
+        var folding = Folding()
+        var number: UInt64 = 0
+        var records = 0
+        for uid in 100..<1100 as Range<UInt32> {
+            records += add(20, .denied, of: uid, to: &folding, isNamed: false, at: start, number: &number)
+        }
+        // And one that says from where on they are counted.
+        #expect(records == Limits.strangersRecordsAtOnce + 1)
+        #expect(folding.add(.denied, of: 5000, isNamed: false, now: start) == .folded(into: number))
+        // Whom a line names is not one of them.
+        #expect(folding.add(.denied, of: 5001, isNamed: true, now: start) == .ownRecord)
+        let folded = folding.collect(now: start.after(milliseconds: Limits.strangersFoldingMilliseconds))
+        let ofStrangers = folded.filter { $0.uid == nil }.map(\.count).reduce(0, +)
+        #expect(ofStrangers == 20 * 980 + 1)
+        // Every event is in a record or in a count.
+        let counted = folded.map(\.count).reduce(0, +)
+        #expect(counted + Limits.strangersRecordsAtOnce == 20_001)
+        // In an hour of it.
+        records = 0
+        for second in 61..<3661 {
+            let now = start.after(milliseconds: 1000 * second)
+            for uid in 0..<10 as Range<UInt32> {
+                let user = UInt32(second) * 10 + uid
+                records += add(1, .denied, of: user, to: &folding, isNamed: false, at: now, number: &number)
+            }
+            records += folding.collect(now: now).count
+        }
+        let bound = Limits.strangersRecordsAtOnce + 3600 * Limits.strangersRecordsPerSecond + 2 * 60
+        #expect(records <= bound)
+    }
+
+    @Test func whatWasNotWrittenIsUndone() {
+        var folding = Folding()
+        var number: UInt64 = 0
+        _ = add(15, .denied, to: &folding, at: start, number: &number)
+        folding.commit()
+        // A turn whose records the log does not take.
+        _ = add(20, .denied, to: &folding, at: start, number: &number)
+        _ = add(3, .denied, of: 2, to: &folding, at: start, number: &number)
+        folding.undo()
+        #expect(folding.add(.denied, of: 1, isNamed: true, now: start) == .folded(into: 10))
+        folding.undo()
+        // What was counted before is not lost with it, and what was collected in vain is collected again.
+        let over = start.after(milliseconds: 1000)
+        #expect(folding.collect(now: over) == [Folding.Folded(uid: 1, kind: .denied, count: 5)])
+        folding.undo()
+        #expect(folding.nextCollection == over)
+        #expect(folding.collect(now: over) == [Folding.Folded(uid: 1, kind: .denied, count: 5)])
+        folding.commit()
+        #expect(folding.collect(now: over).isEmpty)
+    }
+}
