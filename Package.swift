@@ -81,6 +81,7 @@ let package = Package(
             name: "AuditReadingTests",
             dependencies: [
                 "AuditReading", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel", "TestSupport",
+                "keybroker",
             ],
             swiftSettings: strict),
         .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
@@ -94,7 +95,10 @@ let package = Package(
             dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], exclude: ["Peers"],
             swiftSettings: strict),
         .testTarget(
-            name: "FuzzTests", dependencies: ["Wire", "Policy", "Audit", "Kernel", "keybroker-tls-demo"],
+            name: "FuzzTests",
+            dependencies: [
+                "Wire", "Policy", "Audit", "AuditReading", "Kernel", "TestSupport", "keybroker", "keybroker-tls-demo",
+            ],
             swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["TestSupport"], swiftSettings: strict),
         .testTarget(

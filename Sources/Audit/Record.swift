@@ -39,6 +39,8 @@ package struct Record: Sendable {
     package var certificate: HandedOver?
     /// How many like events this record stands for.
     package var suppressed: Int?
+    /// The number of the grant that never reached its caller, where the record says that.
+    package var of: UInt64?
 
     package init(_ event: Event) { self.event = event }
 }
@@ -89,6 +91,7 @@ extension Record {
         if let file { line.add("file") { file.add(to: &$0) } }
         if let certificate { line.add("certificate") { certificate.add(to: &$0) } }
         if let suppressed { line.add("suppressed", suppressed) }
+        if let of { line.add("of", of) }
         if let previous { line.add(plain: "previous", String(decoding: previous, as: UTF8.self)) }
         return line.bytes
     }
