@@ -82,6 +82,7 @@ let package = Package(
             name: "AuditReadingTests",
             dependencies: [
                 "AuditReading", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel", "TestSupport",
+                "keybroker",
             ],
             swiftSettings: strict),
         .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
@@ -98,7 +99,10 @@ let package = Package(
             dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], exclude: ["Peers"],
             swiftSettings: strict),
         .testTarget(
-            name: "FuzzTests", dependencies: ["Wire", "Policy", "Audit", "Kernel", "keybroker-tls-demo"],
+            name: "FuzzTests",
+            dependencies: [
+                "Wire", "Policy", "Audit", "AuditReading", "Kernel", "TestSupport", "keybroker", "keybroker-tls-demo",
+            ],
             swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["Wire", "TestSupport"], swiftSettings: strict),
         .testTarget(

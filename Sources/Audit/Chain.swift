@@ -29,6 +29,10 @@ package struct Link: Equatable, Sendable {
     private static let beforePrevious = Array(#","previous":""#.utf8)
     private static let firstField = Array(#"{"seq":"#.utf8)
 
+    /// No log comes to a larger number. What claims one is no record, so that whoever reads or continues a log
+    /// can count on from any number that is taken, without an end of the numbers.
+    package static let largestNumber = UInt64(Int64.max)
+
     /// A line of a log taken apart: nil where it has not the form of a record.
     package struct Taken {
         package let number: UInt64
@@ -48,8 +52,12 @@ package struct Link: Equatable, Sendable {
         guard tail.starts(with: opening), tail.suffix(2).elementsEqual("\"}".utf8),
             let link = Link(tail.dropFirst(opening.count).dropLast(2))
         else { return nil }
-        let digits = record.dropFirst(firstField.count).prefix { (0x30...0x39).contains($0) }
-        guard let number = UInt64(String(decoding: digits, as: UTF8.self)) else { return nil }
+        let rest = record.dropFirst(firstField.count)
+        let digits = rest.prefix { (0x30...0x39).contains($0) }
+        let after = rest.dropFirst(digits.count).first
+        guard let number = UInt64(String(decoding: digits, as: UTF8.self)), (1...largestNumber).contains(number),
+            digits.first != UInt8(ascii: "0"), after == nil || after == UInt8(ascii: ",")
+        else { return nil }
         // `previous` is the last field where there is one, and no text can hold a quote that is not escaped.
         let end = record.suffix(beforePrevious.count + SHA256.hexLength + 1)
         let previous =

@@ -39,7 +39,7 @@ package struct Record: Sendable {
     package var certificate: HandedOver?
     /// How many like events this record stands for.
     package var suppressed: Int?
-    /// The number of the record that this one corrects.
+    /// The number of the grant that never reached its caller, where the record says that.
     package var of: UInt64?
 
     package init(_ event: Event) { self.event = event }

@@ -32,13 +32,19 @@ package struct LogFiles {
             guard try statusFollowing(candidate)?.kind == .regular else { continue }
             var reader = LineReader(try LogBytes.opened(candidate), longest: Record.longest)
             // One that is no log, such as a lock or an editor's copy, is passed over.
-            if case .whole(let line)? = try reader.next(), let record = Link.taken(from: line[...]) {
+            guard case .whole(let line)? = try reader.next() else { continue }
+            if let record = Link.taken(from: line[...]) {
                 found.append((record.number, candidate))
+            } else if line.starts(with: Self.recordBegin) {
+                // A damaged record does not hide the file that it begins: it comes first, to be found out.
+                found.append((0, candidate))
             }
         }
         files = found.sorted { $0.first < $1.first } + [(.max, absolute)]
         self.unreadable = unreadable
     }
+
+    private static let recordBegin = Array(#"{"seq":"#.utf8)
 
     /// Files that somebody named, oldest first, in whatever order they were named: a shell's `audit.jsonl*`
     /// has the newest in front.

@@ -1,6 +1,6 @@
 // Reading a log from its first file to its last, each record verified as it comes.
 //
-// Must never hand out a record that does not verify without having said so.
+// Must never hand out a record that does not verify without having said so, nor pass over a line in silence.
 
 internal import Audit
 internal import Kernel
@@ -32,18 +32,19 @@ package struct LogReader: ~Copyable {
         followed = follows ? files.last : nil
     }
 
-    /// The next record's line; nil at the end, for now where the log is followed.
-    package mutating func next() throws(Unverified) -> [UInt8]? {
+    /// The next record; nil at the end, for now where the log is followed. A line that is none is noted, and
+    /// passed over where the reader goes on.
+    package mutating func next() throws(Unverified) -> LoggedRecord? {
         while true {
             if isOpen {
-                if let line = try nextLine() { return line }
+                if let record = try nextOfFile() { return record }
                 guard let followed, files.isEmpty else {
                     close()
                     continue
                 }
                 guard isRotated(followed) else { return nil }
                 // What came between the last look and the change.
-                if let line = try nextLine() { return line }
+                if let record = try nextOfFile() { return record }
                 guard try turn(to: followed) else { return nil }
             }
             guard let path = files.popFirst() else { return nil }
@@ -66,32 +67,43 @@ package struct LogReader: ~Copyable {
         isOpen = false
     }
 
-    private mutating func nextLine() throws(Unverified) -> [UInt8]? {
+    private mutating func nextOfFile() throws(Unverified) -> LoggedRecord? {
         let isLast = followed != nil && files.isEmpty
-        let next: LineReader<LogBytes>.Line?
-        do throws(Failure) { next = try current?.next(mayGrow: isLast) } catch {
-            try note(Unverified(kind: .unreadable, description: error.description))
-            return nil
-        }
-        guard let next else { return nil }
-        line += 1
-        switch next {
-        case .whole(let bytes):
-            if fault == nil {
-                // Copied, as the verifier is changed meanwhile.
-                let (path, line) = (path, line)
-                do throws(Unverified) {
-                    try verifier.verify(bytes[...], isFirst: line == 1, "\(path):\(line)")
-                } catch {
-                    try note(error)
-                }
+        while true {
+            let next: LineReader<LogBytes>.Line?
+            do throws(Failure) { next = try current?.next(mayGrow: isLast) } catch {
+                try note(Unverified(kind: .unreadable, description: error.description))
+                return nil
             }
-            return bytes
-        case .unfinished:
-            try note(Unverified(kind: .cut, description: "\(place): the last line is cut off at its end"))
-        case .tooLong:
-            try note(Unverified(kind: .notARecord, description: "\(place): not a record: it is too long"))
+            guard let next else { return nil }
+            line += 1
+            switch next {
+            case .whole(let bytes): if let record = try verified(bytes) { return record }
+            case .unfinished:
+                try note(Unverified(kind: .cut, description: "\(place): the last line is cut off at its end"))
+                return nil
+            case .tooLong:
+                try note(Unverified(kind: .notARecord, description: "\(place): not a record: it is too long"))
+                return nil
+            }
         }
+    }
+
+    private mutating func verified(_ bytes: [UInt8]) throws(Unverified) -> LoggedRecord? {
+        if fault == nil {
+            // Copied, as the verifier is changed meanwhile.
+            let (path, line) = (path, line)
+            do throws(Unverified) {
+                try verifier.verify(bytes[...], isFirst: line == 1, "\(path):\(line)")
+            } catch {
+                try note(error)
+            }
+        }
+        if let record = LoggedRecord(bytes) { return record }
+        // Whoever can make the chain anew can put anything in it.
+        try note(
+            Unverified(
+                kind: .notARecord, description: "\(place): not a record: it is not written as the broker writes one"))
         return nil
     }
 

@@ -1,7 +1,7 @@
 // What really happened, decided anew: which requests of the log would come out otherwise under another
 // policy, and which lines of a policy nobody used.
 //
-// Must never decide by itself: it asks the policy what the broker asks it.
+// Must never decide by itself: it asks the policy what the broker asks it. Nor say what the log does not tell.
 
 package import Policy
 internal import Wire
@@ -19,31 +19,72 @@ package struct Change: Sendable {
 }
 
 extension Requests {
+    /// What another policy does to a question.
+    private enum Effect {
+        case permitted(Rule)
+        case denied
+        /// Denied, unless the caller was in a group that the log does not name.
+        case untold
+    }
+
     /// The questions whose answers would be others under `policy`: permitted ones that would be denied, and
-    /// denied ones that would be permitted. What was busy was not decided.
-    package func changes(under policy: Policy, unmapped: (uid: UInt32, gid: UInt32)) -> [Change] {
+    /// denied ones that would be permitted. What was busy was not decided; what cannot be told is left out.
+    /// - Parameter digest: the policy's, where it is known.
+    package func changes(
+        under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
+    ) -> [Change] {
         all.compactMap { question, outcome in
-            guard let key = question.key.flatMap({ KeyName($0) }), question.isGet,
-                let caller = question.caller(unmapped: unmapped)
-            else { return nil }
-            let permitted = outcome.granted + outcome.unavailable
-            switch policy.verdict(on: key, for: caller) {
-            case .permitted(_, let rule):
+            switch effect(of: policy, digest, on: question, outcome, unmapped) {
+            case .permitted(let rule):
                 guard outcome.denied > 0 else { return nil }
                 return Change(question: question, outcome: outcome, rule: rule, requests: outcome.denied)
             case .denied:
-                guard permitted > 0 else { return nil }
-                return Change(question: question, outcome: outcome, rule: nil, requests: permitted)
+                guard outcome.permitted > 0 else { return nil }
+                return Change(question: question, outcome: outcome, rule: nil, requests: outcome.permitted)
+            case .untold, nil: return nil
             }
         }
     }
 
+    /// The questions that `policy` may permit or deny, by a group of which the log does not tell whether the
+    /// caller was in it; and how many requests each was.
+    package func untold(
+        under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
+    ) -> [(question: Question, requests: Int)] {
+        all.compactMap { question, outcome in
+            let requests = outcome.permitted.plus(outcome.denied)
+            guard requests > 0, case .untold? = effect(of: policy, digest, on: question, outcome, unmapped) else {
+                return nil
+            }
+            return (question, requests)
+        }
+    }
+
+    /// Nil where the question is none for a policy.
+    private func effect(
+        of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
+        _ unmapped: (uid: UInt32, gid: UInt32)
+    ) -> Effect? {
+        guard let key = question.key.flatMap({ KeyName($0) }), question.isGet,
+            let caller = question.caller(unmapped: unmapped)
+        else { return nil }
+        if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) { return .permitted(rule) }
+        // The policy that was in force names no group that its records leave out.
+        let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
+        guard question.hasOtherGroups, !namesAll else { return .denied }
+        let mayPermit = (policy.rules[key] ?? []).contains { rule in
+            guard case .group(let group) = rule.identity else { return false }
+            return question.caller(with: [group], unmapped: unmapped).map(rule.permits) == true
+        }
+        return mayPermit ? .untold : .denied
+    }
+
     /// The keys of `policy` that nobody got, and the rules by which nobody got one. Where two rules permit the
-    /// same, both count as used.
+    /// same, both count as used; a grant that was not delivered does not.
     package func unused(of policy: Policy, unmapped: (uid: UInt32, gid: UInt32)) -> (keys: [Key], rules: [Rule]) {
         var usedKeys: Set<KeyName> = []
         var usedOf: [KeyName: Set<Place>] = [:]
-        for (question, outcome) in all where outcome.granted + outcome.unavailable > 0 {
+        for (question, outcome) in all where outcome.used > 0 {
             guard let key = question.key.flatMap({ KeyName($0) }), question.isGet,
                 let caller = question.caller(unmapped: unmapped)
             else { continue }

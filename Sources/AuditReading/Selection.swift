@@ -40,14 +40,11 @@ package struct Selection {
         self.numbers = numbers
     }
 
-    /// The last field that is asked for: a record is included or not by those up to there.
-    package static let lastField = LoggedRecord.Field.unit
-
     package func includes(_ record: LoggedRecord) -> Bool {
         if let key, !record.says(.key, key) { return false }
         if let decision, !record.says(.decision, decision) { return false }
         if since != nil || until != nil {
-            guard let time = record[.time]?.dropFirst().dropLast() else { return false }
+            guard let time = record.bytes(.time) else { return false }
             if let since, time.lexicographicallyPrecedes(since) { return false }
             if let until, !time.lexicographicallyPrecedes(until) { return false }
         }

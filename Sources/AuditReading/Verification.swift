@@ -51,20 +51,29 @@ package struct Verifier {
         _ bytes: ArraySlice<UInt8>, isFirst: Bool, _ place: @autoclosure () -> String
     ) throws(Unverified) {
         guard let record = Link.taken(from: bytes) else {
-            throw Unverified(kind: .notARecord, description: "\(place()): not a record of this log")
+            throw Unverified(
+                kind: .notARecord,
+                description:
+                    "\(place()): not a record of this log, or one whose number is not from 1 to \(Link.largestNumber)")
         }
         let number = record.number
         if records == 0 {
             // A log may be given from the middle on: what was before it is then only named.
-            beginsAfterAnother = record.previous != nil
+            beginsAfterAnother = record.previous != nil && number > 1
             link = record.previous ?? .beginning
-            lastNumber = beginsAfterAnother ? number &- 1 : 0
+            lastNumber = beginsAfterAnother ? number - 1 : 0
+            guard beginsAfterAnother || link == .beginning else {
+                throw Unverified(
+                    kind: .inserted,
+                    description: "\(place()): record 1 names a record before it: it was put in")
+            }
             firstNumber = number
         } else if isFirst, let previous = record.previous, previous != link {
             throw Unverified(
                 kind: .missing,
                 description: "\(place()): does not go on where the file before it ended: a file is missing")
         }
+        // Neither sum overflows: no number that is taken is larger than `Link.largestNumber`.
         if number > lastNumber + 1 {
             let gap =
                 number == lastNumber + 2

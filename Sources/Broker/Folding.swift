@@ -76,7 +76,7 @@ struct Folding {
         let end: Instant
         var recorded = 0
         var lastNumber: UInt64 = 0
-        var counters = [Counter](repeating: Counter(), count: Kind.allCases.count)
+        var counters = InlineArray<7, Counter>(repeating: Counter())
 
         func folded(of uid: UInt32?) -> [Folded] {
             Kind.allCases.compactMap { kind in
@@ -196,13 +196,12 @@ struct Folding {
     // MARK: A turn
 
     private mutating func remember(_ uid: UInt32?) {
-        var before =
-            before
-            ?? Before(
+        if before == nil {
+            before = Before(
                 strangers: state.strangers, strangersPace: state.strangersPace, ended: state.ended,
                 nextCollection: state.nextCollection)
-        if let uid, before.windows[uid] == nil { before.windows[uid] = .some(state.windows[uid]) }
-        self.before = before
+        }
+        if let uid, before?.windows[uid] == nil { before?.windows[uid] = .some(state.windows[uid]) }
     }
 
     /// What was counted and recorded since the last commit stays.

@@ -69,6 +69,8 @@ package enum Limits {
 
     /// How many names of keys that there are not a summary tells apart.
     package static let unknownKeys = 10_000
+    /// How many grants of one caller and key can still turn out not to have been delivered.
+    package static let rememberedGrants = 64
 
     // MARK: The client
 

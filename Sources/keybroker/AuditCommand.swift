@@ -73,20 +73,15 @@ struct PeriodOptions: ParsableArguments {
 extension LogReader {
     /// Every record of the log. What is wrong with it is told once, at its place; what follows is read all the
     /// same, and the caller ends with `endOfLog`.
-    ///
-    /// - Parameter last: the last field that is wanted of it.
-    mutating func nextRecord(upTo last: LoggedRecord.Field = .chain) throws(ExitCode) -> LoggedRecord? {
-        while true {
-            let hadFault = fault != nil
-            let line: [UInt8]?
-            do throws(Unverified) { line = try next() } catch { throw fail(printable(error.description), status: 74) }
-            if !hadFault, let fault {
-                StandardStream.error.writeLine(
-                    "keybroker: \(printable(fault.description)); from here on nothing is verified")
-            }
-            guard let line else { return nil }
-            if let record = LoggedRecord(line, upTo: last) { return record }
+    mutating func nextRecord() throws(ExitCode) -> LoggedRecord? {
+        let hadFault = fault != nil
+        let record: LoggedRecord?
+        do throws(Unverified) { record = try next() } catch { throw fail(printable(error.description), status: 74) }
+        if !hadFault, let fault {
+            StandardStream.error.writeLine(
+                "keybroker: \(printable(fault.description)); from here on nothing is verified")
         }
+        return record
     }
 
     /// Ends the program where the log is not as it was written.

@@ -62,9 +62,8 @@ struct AuditShow: ParsableCommand {
     }
 
     private func show(_ reader: inout LogReader, _ selection: Selection, _ rows: inout RecordRows) throws(ExitCode) {
-        while let record = try reader.nextRecord(upTo: Selection.lastField) {
-            // The whole of it is looked at only where it is wanted.
-            if selection.includes(record), let whole = LoggedRecord(record.line) { try rows.add(whole) }
+        while let record = try reader.nextRecord() {
+            if selection.includes(record) { try rows.add(record) }
         }
         try rows.flush()
     }

@@ -51,7 +51,9 @@ struct AuditVerify: ParsableCommand {
         if verifier.beginsAfterAnother {
             try output(line: "begins after record \(first - 1), of a file that was not given")
         }
-        if let since { try output(line: "the expected head is in it, with \(counted(Int(since), "record")) after it") }
+        if let since {
+            try output(line: "the expected head is in it, with \(counted(Int(clamping: since), "record")) after it")
+        }
         try output(line: "head \(verifier.head)")
     }
 }

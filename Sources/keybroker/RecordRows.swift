@@ -20,15 +20,35 @@ struct RecordRows {
     private static let heading = ["seq", "time", "event", "decision", "key", "user", "unit", "why"]
     private static let decisionColumn = 3
     private static let most = 64 * 1024
+    /// No text makes a column wider than this for all rows after it.
+    private static let widest = 64
 
-    init(_ format: TableFormat) {
+    /// - Parameter colours: nil where it is for the terminal and its user to say.
+    init(_ format: TableFormat, colours: Bool? = nil) {
         self.format = format
         isColoured =
-            format == .text && StandardStream.output.isTerminal && (environment("NO_COLOR") ?? "").isEmpty
-            && environment("TERM") != "dumb"
+            colours
+            ?? (format == .text && StandardStream.output.isTerminal && (environment("NO_COLOR") ?? "").isEmpty
+                && environment("TERM") != "dumb")
     }
 
     mutating func add(_ record: LoggedRecord) throws(ExitCode) {
+        append(record)
+        if waiting.count > Self.most { try flush() }
+    }
+
+    mutating func flush() throws(ExitCode) {
+        let bytes = taken()
+        try output { () throws(Failure) in try StandardStream.output.writeAll(bytes) }
+    }
+
+    /// What waits to be written, and does no more.
+    mutating func taken() -> [UInt8] {
+        defer { waiting.removeAll(keepingCapacity: true) }
+        return waiting
+    }
+
+    mutating func append(_ record: LoggedRecord) {
         switch format {
         case .json: waiting.append(contentsOf: record.line)
         case .text:
@@ -37,13 +57,6 @@ struct RecordRows {
             append(columns(of: record), colour: record.text(.decision).flatMap(Self.colour))
         }
         if format == .json { waiting.append(UInt8(ascii: "\n")) }
-        if waiting.count > Self.most { try flush() }
-    }
-
-    mutating func flush() throws(ExitCode) {
-        let bytes = waiting
-        try output { () throws(Failure) in try StandardStream.output.writeAll(bytes) }
-        waiting.removeAll(keepingCapacity: true)
     }
 
     // MARK: For people
@@ -80,8 +93,9 @@ struct RecordRows {
             waiting.append(contentsOf: text.utf8)
             if isColoured, colour != nil { waiting.append(contentsOf: Self.plain.utf8) }
             guard column < texts.count - 1 else { break }
-            widths[column] = max(widths[column], text.utf8.count)
-            waiting.append(contentsOf: repeatElement(UInt8(ascii: " "), count: widths[column] - text.utf8.count))
+            widths[column] = max(widths[column], min(text.utf8.count, Self.widest))
+            let padding = max(widths[column] - text.utf8.count, 0)
+            waiting.append(contentsOf: repeatElement(UInt8(ascii: " "), count: padding))
         }
         waiting.append(UInt8(ascii: "\n"))
     }

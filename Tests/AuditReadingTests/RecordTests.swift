@@ -55,13 +55,42 @@ struct LoggedRecordTests {
         }
     }
 
-    /// Only as far as it is asked for.
-    @Test func whatComesLaterIsNotLookedAt() throws {
-        let line = Array(#"{"seq":7,"time":"t","key":"k","uid":5,"nonsense"#.utf8) + [UInt8(ascii: "}")]
-        #expect(LoggedRecord(line) == nil)
-        let record = try #require(LoggedRecord(line, upTo: .key))
+    /// Fields of later brokers are passed over, at any place.
+    @Test func fieldsThatAreNotKnown() throws {
+        let line = #"{"seq":7,"later":{"a":[-1,"x",{}]},"key":"k","later":[],"uid":5}"#
+        let record = try #require(LoggedRecord(Array(line.utf8)))
         #expect(record.text(.key) == "k")
-        #expect(record[.uid] == nil)
+        #expect(record.number(.uid) == 5)
+    }
+
+    /// A field at another place than the broker's is not hidden by that.
+    @Test func fieldsInAnyOrder() throws {
+        let record = try #require(LoggedRecord(Array(#"{"uid":5,"key":"k","chain":"c","seq":1,"decision":"d"}"#.utf8)))
+        #expect(record.says(.decision, Array("d".utf8)))
+        #expect((record.number(.seq), record.number(.uid), record.text(.key)) == (1, 5, "k"))
+    }
+
+    /// What another reader could understand differently is no record: jq takes the last of two fields.
+    @Test(arguments: [
+        #"{"seq":1,"key":"a","key":"b"}"#, #"{"key":"a","seq":1,"key":"b"}"#, #"{"seq":1,"seq":2}"#,
+        #"{"seq":1,"k\u0065y":"b"}"#, #"{"seq":"1"}"#, #"{"seq":01}"#, #"{"seq":1.0}"#, #"{"seq":1e3}"#,
+        #"{"seq":18446744073709551616}"#, #"{"key":5}"#, #"{"uid":4294967296}"#, #"{"uid":-1}"#, #"{"groups":5}"#,
+        #"{"groups":[4294967296]}"#, #"{"groups":["1"]}"#, #"{"groups":[1,[2]]}"#, #"{"file":"x"}"#, #"{"file":{"a"}}"#,
+        #"{"file":{"a":1]}"#, #"{"file":[{"a":1}]}"#, #"{"a":true}"#, #"{"a":tru\u0065}"#, #"{"a":-}"#, #"{"a":[1,]}"#,
+        #"{"a":[[[[[[[[[[1]]]]]]]]]]}"#, #"{"other-groups":[1]}"#, #"{"of":-2}"#,
+    ])
+    func whatIsAmbiguous(_ text: String) { #expect(LoggedRecord(Array(text.utf8)) == nil) }
+
+    @Test func everyFieldAtItsPlace() throws {
+        let line =
+            #"{"seq":1,"time":"t","groups":[],"other-groups":3,"pid":7,"suppressed":2,"of":9,"previous":"p","chain":"c"}"#
+        let record = try #require(LoggedRecord(Array(line.utf8)))
+        let numbers: [(LoggedRecord.Field, UInt64)] = [
+            (.seq, 1), (.otherGroups, 3), (.pid, 7), (.suppressed, 2), (.of, 9),
+        ]
+        for (field, number) in numbers { #expect(record.number(field) == number) }
+        #expect(record.text(.chain) == "c")
+        #expect(record.numbers(.groups).isEmpty)
     }
 
     @Test(arguments: [
@@ -71,12 +100,27 @@ struct LoggedRecordTests {
     ])
     func whatIsNoRecord(_ text: String) { #expect(LoggedRecord(Array(text.utf8)) == nil) }
 
-    @Test func escapesThatAreNone() throws {
-        let record = try #require(
-            LoggedRecord(Array(#"{"key":"a\u00zz\q\u12","user":"\ud800x","seq":99999999999999999999}"#.utf8)))
-        #expect(record.text(.key) == "au00zzqu12")
-        #expect(record.text(.user)?.hasSuffix("x") == true)
-        #expect(record.number(.seq) == nil)
+    /// RFC 8259, section 7; and half a character is none.
+    @Test(arguments: [
+        "\\\u{1B}[2J", "\\\u{7}", "\\\u{0}", "\\\u{7F}", "\\q", "\\U0041", "\\x41", "\\u", "\\u12", "\\u00zz",
+        "\\u+041",
+        "\\", "\u{9}", "\u{7F}", "\u{9B}", "\\ud800", "\\ud800x", "\\udc00", "\\ud800\\u0041", "\\ud800\\ud800",
+        "\\ud800\\n",
+        "\\ud83d\\udd1", "\\ud83d\\\u{1B}",
+    ])
+    func escapesThatAreNone(_ text: String) {
+        for line in ["{\"key\":\"\(text)\"}", "{\"a\":[\"\(text)\"]}", "{\"file\":{\"\(text)\":1}}", "{\"\(text)\":1}"]
+        {
+            #expect(LoggedRecord(Array(line.utf8)) == nil, "\(line)")
+        }
+    }
+
+    @Test func escapesThatAre() throws {
+        let line = #"{"reason":"\u0064enied","key":"\"\\\/\b\f\n\r\t\u0041\uD83D\udD11\u0000"}"#
+        let record = try #require(LoggedRecord(Array(line.utf8)))
+        #expect(record.text(.key) == "\"\\/\u{8}\u{c}\n\r\tA🔑\0")
+        // One that needs no escape hides nothing from a filter.
+        #expect(record.says(.reason, Array("denied".utf8)))
     }
 
     /// Every short line of the characters that mean something: none crashes, and none is long enough.

@@ -78,7 +78,7 @@ struct ReplayTests {
     private func requests(_ name: String) throws -> Requests {
         var requests = Requests()
         var reader = LogReader([sandbox[name]])
-        while let line = try reader.next() { requests.add(try #require(LoggedRecord(line))) }
+        while let record = try reader.next() { requests.add(record) }
         return requests
     }
 
@@ -117,11 +117,20 @@ struct ReplayTests {
             #expect(requests.all.reduce(0) { $0 + $1.outcome.granted } == granted)
             // Under the policy that decided it, nothing changes.
             #expect(requests.changes(under: old.policy, unmapped: unmapped).isEmpty)
-            // Under another one, just that changes which it decides otherwise.
+            // Under another one, just that changes which it decides otherwise; but where that hangs on a group that the
+            // old one does not name, the log cannot tell.
+            let untold = requests.untold(under: new.policy, unmapped: unmapped).map(\.question)
+            func isUntold(_ question: Requests.Question) -> Bool {
+                untold.contains {
+                    ($0.key, $0.uid, $0.gid, $0.unit) == (question.key, question.uid, question.gid, question.unit)
+                        && ($0.groups, $0.hasOtherGroups) == (question.groups, question.hasOtherGroups)
+                }
+            }
             let changes = requests.changes(under: new.policy, unmapped: unmapped)
             var expected = 0
-            for (question, outcome) in requests.all {
-                let name = try #require(question.key.flatMap { KeyName($0) })
+            for (question, outcome) in requests.all where !isUntold(question) {
+                // What was folded is of no key.
+                guard let name = question.key.flatMap({ KeyName($0) }) else { continue }
                 let caller = try #require(question.caller(unmapped: unmapped))
                 let isPermitted = new.policy.explanation(of: name, for: caller).isPermitted
                 expected += isPermitted ? outcome.denied : outcome.granted

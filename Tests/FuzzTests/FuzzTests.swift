@@ -13,7 +13,7 @@ import Wire
 @testable import keybroker_tls_demo
 
 /// SplitMix64.
-private struct Seeded: RandomNumberGenerator {
+struct Seeded: RandomNumberGenerator {
     var state: UInt64
 
     mutating func next() -> UInt64 {
@@ -25,7 +25,7 @@ private struct Seeded: RandomNumberGenerator {
     }
 }
 
-private let rounds = ProcessInfo.processInfo.environment["KEYBROKER_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 4_000
+let rounds = ProcessInfo.processInfo.environment["KEYBROKER_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 4_000
 
 /// Calls `body` with good inputs, each changed in some places.
 private func fuzz(_ good: [String], _ body: ([UInt8]) throws -> Void) rethrows {

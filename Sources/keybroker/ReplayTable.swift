@@ -1,0 +1,64 @@
+// What another policy would change, as keybroker policy replay prints it.
+//
+// Must never print a byte of a record that is not printable ASCII, nor leave out what the log does not tell.
+
+internal import AuditReading
+internal import Kernel
+internal import Policy
+internal import Wire
+
+/// The changes as a table, and what cannot be told behind it.
+struct ReplayTable {
+    private var table = Table(
+        columns: ["change", "key", "user", "unit", "requests", "last", "line"], numbers: ["requests"])
+    private let untold: [(key: String, user: UInt32, requests: Int)]
+
+    /// - Parameter digest: of the policy.
+    init(_ requests: Requests, under policy: Policy, digest: String?, unmapped: (uid: UInt32, gid: UInt32)) {
+        let names = Names()
+        let rows = requests.changes(under: policy, digest: digest, unmapped: unmapped).map { change in
+            (
+                change,
+                [
+                    change.isGain ? "gains" : "loses", change.question.key,
+                    names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
+                    String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
+                    change.rule?.place.description ?? change.outcome.rule,
+                ]
+            )
+        }
+        // What is lost comes first: it is what breaks a service.
+        let sorted = rows.sorted { left, right in
+            let order = (left.0.isGain ? 1 : 0, right.0.isGain ? 1 : 0)
+            return order.0 != order.1
+                ? order.0 < order.1
+                : left.1.map { $0 ?? "" }.lexicographicallyPrecedes(right.1.map { $0 ?? "" })
+        }
+        for row in sorted { table.add(row.1) }
+        var sums: [String: [UInt32: Int]] = [:]
+        for (question, count) in requests.untold(under: policy, digest: digest, unmapped: unmapped) {
+            let key = question.key ?? ""
+            sums[key, default: [:]][question.uid] = (sums[key]?[question.uid] ?? 0).plus(count)
+        }
+        untold = sums.flatMap { key, users in users.map { (key, $0.key, $0.value) } }
+            .sorted { ($0.key, $0.user) < ($1.key, $1.user) }
+    }
+
+    /// For programs: one object a line.
+    var objects: [String] {
+        var rest = Table(columns: ["change", "key", "uid", "requests"], numbers: ["uid", "requests"])
+        for (key, user, requests) in untold { rest.add(["untold", key, String(user), String(requests)]) }
+        return table.objects + rest.objects
+    }
+
+    /// For people.
+    var lines: [String] {
+        guard !untold.isEmpty else { return table.lines }
+        let count = untold.reduce(0) { $0.plus($1.requests) }
+        let who = untold.map { "\(printable($0.key)) by uid \($0.user)" }.joined(separator: ", ")
+        return table.lines + [
+            "\(counted(count, "request")) cannot be told: the log has only the groups that the policy of that time "
+                + "named: \(who)"
+        ]
+    }
+}

@@ -1,0 +1,112 @@
+// An access review, as keybroker audit summary prints it: who used which key, who was denied, what nobody
+// needs.
+//
+// Must never print a byte of a record that is not printable ASCII, nor overflow by what a log counts.
+
+internal import AuditReading
+internal import Kernel
+internal import Policy
+internal import Wire
+
+/// The requests of a log as tables.
+struct Review {
+    typealias Unused = (keys: [Key], rules: [Rule])
+
+    private let requests: Requests
+    private let unused: Unused?
+    private var uses = Table(
+        columns: ["key", "user", "unit", "granted", "denied", "unavailable", "busy", "last-grant"],
+        numbers: ["granted", "denied", "unavailable", "busy"])
+    private var denials = Table(columns: ["user", "unit", "key", "denied", "last", "reason"], numbers: ["denied"])
+
+    /// A row: requests that differ in nothing that a reader of the table is told.
+    private struct Row: Hashable {
+        let key: String?
+        let user: String
+        let unit: String?
+    }
+
+    private struct Counts {
+        var granted = 0, denied = 0, unavailable = 0, busy = 0
+        var last = "", lastGrant = "", denial: String?
+    }
+
+    /// - Parameter unused: what nobody used; nil where there is no policy to tell it of.
+    init(_ requests: Requests, _ unused: Unused?) {
+        (self.requests, self.unused) = (requests, unused)
+        let names = Names()
+        var rows: [Row: Counts] = [:]
+        for (question, outcome) in requests.all {
+            let row = Row(
+                key: question.key, user: names.user(question.uid, logged: outcome.user), unit: question.unit)
+            var counts = rows[row] ?? Counts()
+            counts.granted = counts.granted.plus(outcome.granted)
+            counts.denied = counts.denied.plus(outcome.denied)
+            counts.unavailable = counts.unavailable.plus(outcome.unavailable)
+            counts.busy = counts.busy.plus(outcome.busy)
+            counts.last = max(counts.last, outcome.last)
+            counts.lastGrant = max(counts.lastGrant, outcome.lastGrant ?? "")
+            counts.denial = outcome.denial ?? counts.denial
+            rows[row] = counts
+        }
+        func local(_ time: String) -> String? { time.isEmpty ? nil : WallTime(rfc3339: time)?.local ?? time }
+        let sorted = rows.sorted {
+            ($0.key.key ?? "", $0.key.user, $0.key.unit ?? "") < ($1.key.key ?? "", $1.key.user, $1.key.unit ?? "")
+        }
+        // Names of keys that there are not stand among the denials alone.
+        func isOfAKey(_ counts: Counts) -> Bool {
+            counts.denial != "unknown-key" || [counts.granted, counts.unavailable, counts.busy].contains { $0 > 0 }
+        }
+        for (row, counts) in sorted where row.key != nil && isOfAKey(counts) {
+            let numbers = [counts.granted, counts.denied, counts.unavailable, counts.busy].map(String.init)
+            uses.add([row.key, row.user, row.unit] + numbers + [local(counts.lastGrant)])
+        }
+        let refused = sorted.filter { $0.value.denied > 0 }.sorted { $0.key.user < $1.key.user }
+        for (row, counts) in refused {
+            denials.add([row.user, row.unit, row.key, String(counts.denied), local(counts.last), counts.denial])
+        }
+    }
+
+    /// For programs: one object a line.
+    var objects: [String] {
+        var lines = uses.objects(kind: "use") + denials.objects(kind: "denial")
+        if let unused {
+            lines += Self.table(unused.keys).objects(kind: "unused-key")
+            lines += Self.table(unused.rules).objects(kind: "unused-permit")
+        }
+        return lines
+    }
+
+    /// For people.
+    var text: [String] {
+        guard let first = requests.first, let last = requests.last else { return ["no records in that period"] }
+        func local(_ time: String) -> String { WallTime(rfc3339: time)?.local ?? printable(time) }
+        var lines = ["\(counted(requests.count, "request")), records from \(local(first)) to \(local(last))"]
+        func add(_ heading: String, _ table: Table, ifEmpty: String) {
+            lines += ["", table.isEmpty ? ifEmpty : heading] + (table.isEmpty ? [] : table.lines)
+        }
+        add("Keys, by who asked for them:", uses, ifEmpty: "Nobody asked for a key.")
+        add("Denials, by caller:", denials, ifEmpty: "Nobody was denied.")
+        if let unused {
+            add("Keys that nobody got:", Self.table(unused.keys), ifEmpty: "Every key was used.")
+            add("Permissions that nobody used:", Self.table(unused.rules), ifEmpty: "Every permission was used.")
+        }
+        return lines
+    }
+
+    private static func table(_ keys: [Key]) -> Table {
+        var table = Table(columns: ["key", "file", "line"])
+        for key in keys { table.add([key.name.description, key.source.description, key.place.description]) }
+        return table
+    }
+
+    private static func table(_ rules: [Rule]) -> Table {
+        var table = Table(columns: ["key", "permitted", "unit", "line"])
+        for rule in rules {
+            table.add([
+                rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.place.description,
+            ])
+        }
+        return table
+    }
+}

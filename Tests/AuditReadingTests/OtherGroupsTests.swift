@@ -1,0 +1,93 @@
+// A record that does not name all groups of its caller: a replay says where that leaves the answer open.
+
+import AuditReading
+import Foundation
+import Kernel
+import Policy
+import PolicyLoading
+import TestSupport
+import Testing
+
+struct OtherGroupsTests {
+    private let sandbox = Sandbox("othergroups")
+    private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
+
+    private static func record(
+        _ seq: Int, _ decision: String = "granted", groups: String, unit: String = "a.service", policy: String = "old"
+    ) -> String {
+        #""seq":\#(seq),"time":"2026-11-23T13:00:05Z","event":"request","verb":"get","decision":"\#(decision)","#
+            + #""reason":"permitted","key":"k","uid":5,"gid":50,"groups":\#(groups),"unit":"\#(unit)","#
+            + #""policy":"\#(policy)""#
+    }
+
+    private func requests(_ records: [String]) throws -> Requests {
+        try sandbox.write("log", chainedText(records))
+        var requests = Requests()
+        var reader = LogReader([sandbox["log"]])
+        while let record = try reader.next() { requests.add(record) }
+        return requests
+    }
+
+    private func policy(_ line: String) throws -> Policy {
+        try sandbox.write("file", "KEY", mode: 0o600)
+        try sandbox.write("p.policy", "key k \(sandbox["file"])\n\(line)\n")
+        return try #require(PolicyFiles([sandbox["p.policy"]], owners: .now).load(warns: false).loaded).policy
+    }
+
+    /// How many requests change, and of how many it cannot be told.
+    private func replay(_ records: [String], _ line: String, digest: String? = nil) throws -> [Int] {
+        let (requests, policy) = (try requests(records), try policy(line))
+        return [
+            requests.changes(under: policy, digest: digest, unmapped: unmapped).reduce(0) { $0 + $1.requests },
+            requests.untold(under: policy, digest: digest, unmapped: unmapped).reduce(0) { $0 + $1.requests },
+        ]
+    }
+
+    @Test func aGroupThatTheLogDoesNotNameIsNotGuessed() throws {
+        let some = [Self.record(1, groups: #"[7],"other-groups":2"#)]
+        #expect(try replay(some, "permit :7 key k") == [0, 0])
+        #expect(try replay(some, "permit :50 key k") == [0, 0])
+        #expect(try replay(some, "permit 6 key k") == [1, 0])
+        #expect(try replay(some, "permit :8 key k") == [0, 1])
+        #expect(try replay(some, "permit :8 unit a.service key k") == [0, 1])
+        // Whatever its groups are, its unit is another one.
+        #expect(try replay(some, "permit :8 unit b.service key k") == [1, 0])
+        // Where all groups are named, as in older logs, it can be told.
+        #expect(try replay([Self.record(1, groups: "[7]")], "permit :8 key k") == [1, 0])
+        #expect(try replay([Self.record(1, groups: #"[7],"other-groups":0"#)], "permit :8 key k") == [1, 0])
+        // A denial may turn into a grant as well.
+        let denied = [Self.record(1, "denied", groups: #"[],"other-groups":2"#)]
+        #expect(try replay(denied, "permit :8 key k") == [0, 1])
+        #expect(try replay(denied, "permit 5 key k") == [1, 0])
+        #expect(try replay(denied, "permit 6 key k") == [0, 0])
+    }
+
+    /// The policy that was in force named every group that it asks for.
+    @Test func thePolicyOfThatTimeAsksForNoOtherGroup() throws {
+        let records = [1, 2].map { Self.record($0, "denied", groups: #"[],"other-groups":2"#) }
+        #expect(try replay(records, "permit :8 key k", digest: "old") == [0, 0])
+        #expect(try replay(records, "permit :8 key k", digest: "new") == [0, 2])
+        let mixed = records + [Self.record(3, "denied", groups: #"[],"other-groups":2"#, policy: "older")]
+        #expect(try replay(mixed, "permit :8 key k", digest: "old") == [0, 3])
+        #expect(try replay(mixed, "permit :8 key k", digest: "older") == [0, 3])
+    }
+
+    @Test func theReplaySaysSoInALineOfItsOwn() throws {
+        _ = try policy("permit :8 key k")
+        try sandbox.write(
+            "log", chainedText([1, 2].map { Self.record($0, groups: #"[7],"other-groups":1"#) }))
+        func replay(_ format: String) throws -> [String] {
+            let (status, output, errors) = try Program.run(
+                Program.built("keybroker"),
+                ["policy", "replay", "--policy", sandbox["p.policy"], "--audit", sandbox["log"], "--format", format])
+            #expect(status == 0, "\(errors)")
+            return output.split(separator: "\n").map(String.init)
+        }
+        let text = try replay("text")
+        #expect(text.count == 2)
+        #expect(
+            text.last == "2 requests cannot be told: the log has only the groups that the policy of that time named: "
+                + "k by uid 5")
+        #expect(try replay("json") == [#"{"change":"untold","key":"k","uid":5,"requests":2}"#])
+    }
+}
