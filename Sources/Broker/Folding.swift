@@ -66,42 +66,56 @@ struct Folding {
     }
 
     private struct Counter {
-        var recorded = 0
         var folded = 0
         var lastNumber: UInt64 = 0
     }
 
-    /// The events of one uid within a second.
-    private struct Window {
-        let end: Instant
-        var recorded = 0
+    /// The events of one uid, or of all strangers.
+    private struct Account {
+        /// When what was counted so far is recorded.
+        var end: Instant
+        /// When the records so far would have come in at the permitted rate (the generic cell rate algorithm).
+        var pace = Instant(nanoseconds: 0)
+        /// The same of those that are about no key: a flood of them does not hide which keys somebody was refused.
+        var paceWithoutKey = Instant(nanoseconds: 0)
         var lastNumber: UInt64 = 0
         var counters = InlineArray<7, Counter>(repeating: Counter())
 
-        func folded(of uid: UInt32?) -> [Folded] {
+        /// Takes what was counted.
+        mutating func collect(of uid: UInt32?) -> [Folded] {
             Kind.allCases.compactMap { kind in
                 let count = counters[kind.rawValue].folded
+                counters[kind.rawValue].folded = 0
                 return count > 0 ? Folded(uid: uid, kind: kind, count: count) : nil
             }
+        }
+
+        mutating func noteRecord(_ kind: Kind, _ number: UInt64) {
+            lastNumber = number
+            counters[kind.rawValue].lastNumber = number
+        }
+
+        /// Counts the event; the number that it is known under.
+        mutating func fold(_ kind: Kind) -> UInt64 {
+            counters[kind.rawValue].folded += 1
+            let ofKind = counters[kind.rawValue].lastNumber
+            return ofKind > 0 ? ofKind : lastNumber
         }
     }
 
     private struct State {
-        var windows: [UInt32: Window] = [:]
+        var accounts: [UInt32: Account] = [:]
         /// Of strangers; nil while they have records of their own.
-        var strangers: Window?
-        /// When the records that strangers had would have come in at the permitted rate (GCRA).
+        var strangers: Account?
         var strangersPace = Instant(nanoseconds: 0)
-        /// Of windows that were over before they were collected.
-        var ended: [Folded] = []
         var nextCollection: Instant?
     }
     private var state = State()
 
     /// How it was before this turn: of the uids of the turn alone, so that a turn costs what it did.
     private struct Before {
-        var windows: [UInt32: Window?] = [:]
-        let strangers: Window?, strangersPace: Instant, ended: [Folded], nextCollection: Instant?
+        var accounts: [UInt32: Account?] = [:]
+        let strangers: Account?, strangersPace: Instant, nextCollection: Instant?
     }
     private var before: Before?
 
@@ -113,59 +127,54 @@ struct Folding {
     /// - Parameter isNamed: a line of the policy names the uid, or it is an administrator's.
     mutating func add(_ kind: Kind, of uid: UInt32, isNamed: Bool, now: Instant) -> Outcome {
         remember(uid)
-        var window = currentWindow(of: uid, now)
-        defer { state.windows[uid] = window }
-        let counter = window.counters[kind.rawValue]
-        if window.recorded >= Limits.recordsPerUser || counter.recorded >= Limits.recordsPerUserAndKind {
-            window.counters[kind.rawValue].folded += 1
-            return .folded(into: counter.lastNumber > 0 ? counter.lastNumber : window.lastNumber)
+        expectCollection(now.after(milliseconds: Limits.foldingMilliseconds))
+        var account = state.accounts[uid] ?? Account(end: now.after(milliseconds: Limits.foldingMilliseconds))
+        defer { state.accounts[uid] = account }
+        let second = 1000
+        guard let pace = Self.pace(account.pace, every: second, atOnce: Limits.recordsAtOnce, now) else {
+            return .folded(into: account.fold(kind))
         }
-        guard isNamed || mayRecordStranger(now) else { return foldStranger(kind, now) }
+        var paceWithoutKey = account.paceWithoutKey
+        if !kind.isAboutKey {
+            let next = Self.pace(paceWithoutKey, every: 2 * second, atOnce: Limits.recordsWithoutKeyAtOnce, now)
+            guard let next else { return .folded(into: account.fold(kind)) }
+            paceWithoutKey = next
+        }
+        if !isNamed {
+            let next = Self.pace(
+                state.strangersPace, every: second / Limits.strangersRecordsPerSecond,
+                atOnce: Limits.strangersRecordsAtOnce, now)
+            guard let next else { return foldStranger(kind, now) }
+            state.strangersPace = next
+        }
+        account.pace = pace
+        account.paceWithoutKey = paceWithoutKey
         return .ownRecord
     }
 
     /// An event got a record of its own.
     mutating func recorded(_ kind: Kind, of uid: UInt32, number: UInt64) {
-        state.windows[uid]?.recorded += 1
-        state.windows[uid]?.lastNumber = number
-        state.windows[uid]?.counters[kind.rawValue].recorded += 1
-        state.windows[uid]?.counters[kind.rawValue].lastNumber = number
+        state.accounts[uid]?.noteRecord(kind, number)
     }
 
     /// The record that says so has that number.
     mutating func strangersFoldInto(_ number: UInt64) { state.strangers?.lastNumber = number }
 
-    private mutating func currentWindow(of uid: UInt32, _ now: Instant) -> Window {
-        if let window = state.windows[uid] {
-            if now < window.end { return window }
-            state.ended += window.folded(of: uid)
-        }
-        let window = Window(end: now.after(milliseconds: 1000))
-        expectCollection(window.end)
-        return window
-    }
-
-    private mutating func mayRecordStranger(_ now: Instant) -> Bool {
-        let interval = 1_000_000_000 / UInt64(Limits.strangersRecordsPerSecond)
-        let pace = max(state.strangersPace, now).nanoseconds + interval
-        guard pace - now.nanoseconds <= interval * UInt64(Limits.strangersRecordsAtOnce) else { return false }
-        state.strangersPace = Instant(nanoseconds: pace)
-        return true
-    }
-
     private mutating func foldStranger(_ kind: Kind, _ now: Instant) -> Outcome {
-        if let window = state.strangers, now >= window.end {
-            state.ended += window.folded(of: nil)
-            state.strangers = nil
-        }
-        let begins = state.strangers == nil
-        if begins {
+        if state.strangers == nil {
             let end = now.after(milliseconds: Limits.strangersFoldingMilliseconds)
-            state.strangers = Window(end: end)
+            state.strangers = Account(end: end)
+            _ = state.strangers?.fold(kind)
             expectCollection(end)
+            return .beginsToFoldStrangers
         }
-        state.strangers?.counters[kind.rawValue].folded += 1
-        return begins ? .beginsToFoldStrangers : .folded(into: state.strangers?.lastNumber ?? 0)
+        return .folded(into: state.strangers?.fold(kind) ?? 0)
+    }
+
+    /// The pace with one more record, if there may be one now: so many at once, and one in so many milliseconds.
+    private static func pace(_ pace: Instant, every milliseconds: Int, atOnce: Int, _ now: Instant) -> Instant? {
+        let next = max(pace, now).after(milliseconds: milliseconds)
+        return next <= now.after(milliseconds: milliseconds * atOnce) ? next : nil
     }
 
     private mutating func expectCollection(_ instant: Instant) {
@@ -174,22 +183,32 @@ struct Folding {
 
     // MARK: What was counted
 
-    /// Takes what was counted in the windows that are over; of all with `all`. Forgets uids that are quiet.
+    /// Takes what was counted long enough ago; all with `all`. Forgets uids that are quiet.
     mutating func collect(now: Instant, all: Bool = false) -> [Folded] {
-        var folded = state.ended
-        for (uid, window) in state.windows where all || window.end <= now {
-            remember(uid)
-            folded += window.folded(of: uid)
-            state.windows[uid] = nil
+        var folded: [Folded] = []
+        var next: Instant?
+        for (uid, account) in state.accounts {
+            var account = account
+            if all || account.end <= now {
+                remember(uid)
+                folded += account.collect(of: uid)
+                account.end = now.after(milliseconds: Limits.foldingMilliseconds)
+                let isQuiet = account.pace <= now && account.paceWithoutKey <= now
+                state.accounts[uid] = isQuiet ? nil : account
+                if isQuiet { continue }
+            }
+            next = min(next ?? account.end, account.end)
         }
-        if let window = state.strangers, all || window.end <= now {
-            remember(nil)
-            folded += window.folded(of: nil)
-            state.strangers = nil
+        if var strangers = state.strangers {
+            if all || strangers.end <= now {
+                remember(nil)
+                folded += strangers.collect(of: nil)
+                state.strangers = nil
+            } else {
+                next = min(next ?? strangers.end, strangers.end)
+            }
         }
-        if !folded.isEmpty { remember(nil) }
-        state.ended = []
-        state.nextCollection = (state.windows.values.map(\.end) + [state.strangers?.end].compactMap(\.self)).min()
+        state.nextCollection = next
         return folded
     }
 
@@ -198,10 +217,9 @@ struct Folding {
     private mutating func remember(_ uid: UInt32?) {
         if before == nil {
             before = Before(
-                strangers: state.strangers, strangersPace: state.strangersPace, ended: state.ended,
-                nextCollection: state.nextCollection)
+                strangers: state.strangers, strangersPace: state.strangersPace, nextCollection: state.nextCollection)
         }
-        if let uid, before?.windows[uid] == nil { before?.windows[uid] = .some(state.windows[uid]) }
+        if let uid, before?.accounts[uid] == nil { before?.accounts[uid] = .some(state.accounts[uid]) }
     }
 
     /// What was counted and recorded since the last commit stays.
@@ -210,11 +228,19 @@ struct Folding {
     /// None of it was recorded, and none of its numbers is true.
     mutating func undo() {
         guard let before else { return }
-        for (uid, window) in before.windows { state.windows[uid] = window }
+        for (uid, account) in before.accounts { state.accounts[uid] = account }
         state.strangers = before.strangers
         state.strangersPace = before.strangersPace
-        state.ended = before.ended
         state.nextCollection = before.nextCollection
         self.before = nil
+    }
+}
+
+extension Folding.Kind {
+    fileprivate var isAboutKey: Bool {
+        switch self {
+        case .denied, .unavailable: true
+        case .busy, .malformed, .list, .version, .status: false
+        }
     }
 }

@@ -106,8 +106,8 @@ final class Ledger {
             record.uid = folded.uid
             record.policy = digest
             record.detail =
-                folded.uid.map { "as many more from uid \($0) within the second before" }
-                ?? "as many from users that no line names, within the minute before"
+                folded.uid.map { "as many more from uid \($0), within a second" }
+                ?? "as many from users that no line names, within a minute"
             _ = log.stage(record)
         }
     }

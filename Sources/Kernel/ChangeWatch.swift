@@ -12,12 +12,14 @@ internal import Glibc
 package final class ChangeWatch {
     package let descriptor: Descriptor
 
-    /// What the kernel knows a watched directory by.
     private struct Watched {
         let identity: Identity
+        /// Whether it is told of entries that come and go.
+        var tellsOfEntries = false
         /// The symbolic links in it that a way leads over.
         var links: Set<String> = []
     }
+    /// By what the kernel knows a watched directory by.
     private var watched: [Int32: Watched] = [:]
     private var numbers: [Identity: Int32] = [:]
     private var isSealed = false
@@ -33,30 +35,36 @@ package final class ChangeWatch {
     /// From now on no directory is added.
     package func seal() { isSealed = true }
 
-    /// Whether the directory is watched; before ``seal()`` it is added. Calls `inotify_add_watch(2)` on
-    /// `/proc/self/fd/N`, which leads to just that inode.
+    /// Whether the directory is watched; before ``seal()`` it is added.
     func covers(_ directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
         let identity = Identity(status)
         if numbers[identity] != nil { return true }
-        if isSealed { return false }
-        // What others make in a directory that they may write to would wake the daemon as often as they like: of
-        // such a directory only itself is watched.
-        let itself = IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF
-        let entries = status.isWritableByOthers ? 0 : IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let number = unsafe inotify_add_watch(
-            descriptor.number, "/proc/self/fd/\(directory.number)", UInt32(itself | entries))
-        guard number >= 0 else { return false }
+        guard let number = watch(directory, for: IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) else { return false }
         watched[number] = Watched(identity: identity)
         numbers[identity] = number
         return true
     }
 
-    /// Whether it will be told if the symbolic link of that name in the directory is replaced.
-    func covers(linkNamed name: String, in directory: FileStatus) -> Bool {
-        guard !directory.isWritableByOthers, let number = numbers[Identity(directory)] else { return false }
+    /// Whether it will be told if the symbolic link of that name in the directory is replaced. Never in a directory
+    /// that others may write to: what they make there would wake the daemon as often as they like.
+    func covers(linkNamed name: String, in directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
+        guard !status.isWritableByOthers, let number = numbers[Identity(status)] else { return false }
+        if watched[number]?.tellsOfEntries == false {
+            let entries = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MASK_ADD
+            guard watch(directory, for: Int(entries)) != nil else { return false }
+            watched[number]?.tellsOfEntries = true
+        }
         watched[number]?.links.insert(name)
         return true
+    }
+
+    /// Calls `inotify_add_watch(2)` on `/proc/self/fd/N`, which leads to just that inode.
+    private func watch(_ directory: borrowing Descriptor, for events: some BinaryInteger) -> Int32? {
+        if isSealed { return nil }
+        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+        let number = unsafe inotify_add_watch(
+            descriptor.number, "/proc/self/fd/\(directory.number)", UInt32(events))
+        return number >= 0 ? number : nil
     }
 
     /// Whether anything changed since the last call, which empties the queue.

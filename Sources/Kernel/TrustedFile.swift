@@ -337,7 +337,7 @@ private final class Walk {
         }
         switch status.kind {
         case .symbolicLink:
-            isWatched = watch?.covers(linkNamed: name, in: parent.status) == true && isWatched
+            isWatched = watch?.covers(linkNamed: name, in: parent.handle, parent.status) == true && isWatched
             try owners.checkLink(status, in: parent.status, path)
             return try examining(path) { () throws(Failure) in try handle.linkTarget() }
         case .directory:

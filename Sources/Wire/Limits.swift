@@ -44,12 +44,16 @@ package enum Limits {
 
     // MARK: Records of what was refused or only asked; more are counted and folded
 
-    /// Records of one uid in a second, of all kinds together and of one kind. With those that say what was folded, one
-    /// for each of seven kinds, a uid never has more than 20 in a second, grants left aside.
-    package static let recordsPerUser = 13, recordsPerUserAndKind = 10
+    /// Records of one uid: so many at once, and one a second from then on. With those that say what was folded, one
+    /// for each of seven kinds, a uid never has more than 20 in a second, grants and corrections left aside.
+    package static let recordsAtOnce = 12
+    /// Of these, records that are about no key: so many at once, and one in two seconds from then on.
+    package static let recordsWithoutKeyAtOnce = 6
+    /// For how long they are counted before a record says how many they were, in milliseconds.
+    package static let foldingMilliseconds = 1000
     /// Records of all uids together that no line names: so many at once, and so many a second from then on.
     package static let strangersRecordsAtOnce = 200, strangersRecordsPerSecond = 2
-    /// For how long they are counted before a record says how many they were, in milliseconds.
+    /// For how long these are counted, in milliseconds.
     package static let strangersFoldingMilliseconds = 60_000
 
     // MARK: The policy

@@ -34,23 +34,21 @@ final class Connection {
     }
 
     enum Incoming {
-        case packet(Packet)
+        /// So many bytes; or why they cannot be a request.
+        case packet(length: Int, Request.Malformed?)
         case none
         case end
     }
 
-    /// The packet that waits, as far as it can be one.
+    /// The packet that waits.
     /// - Parameter mayBeEnd: the peer will send no more, so that nothing is the end, not an empty packet.
-    func packet(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
+    func receive(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
         switch try socket.receive(into: &buffer) {
         case .wouldBlock: return .none
-        case .nothing: return mayBeEnd ? .end : .packet(.malformed(.empty))
+        case .nothing: return mayBeEnd ? .end : .packet(length: 0, .empty)
         case .packet(let length, let isCut, let broughtDescriptors):
             hasAsked = true
-            if owesReading { return .packet(.malformed(.replyUnread)) }
-            if broughtDescriptors { return .packet(.malformed(.broughtDescriptors)) }
-            if isCut { return .packet(.malformed(.tooLong)) }
-            return .packet(.bytes(buffer[..<length]))
+            return .packet(length: length, broughtDescriptors ? .broughtDescriptors : isCut ? .tooLong : nil)
         }
     }
 

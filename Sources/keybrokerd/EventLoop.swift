@@ -146,11 +146,12 @@ final class EventLoop {
                 let event: ConnectionEvent = ready.isWritable ? .room : .hangUp
                 return try perform(connection.state.step(on: event), on: connection)
             }
-            connections.noteIfRead(connection)
-            switch try connection.packet(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {
-            case .packet(let packet):
+            switch try connection.receive(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {
+            case .packet(let length, let malformed):
                 guard connection.state.step(on: .packet) == .answer else { return }
-                answer(packet, on: connection, &turn)
+                connections.noteIfRead(connection)
+                let fault = connection.owesReading ? .replyUnread : malformed
+                answer(fault.map { .malformed($0) } ?? .bytes(buffer[..<length]), on: connection, &turn)
             // Where it only said that it will send no more, it may still have to read.
             case .end:
                 try perform(connection.state.step(on: ready.isHungUp ? .hangUp : .endOfRequests), on: connection)

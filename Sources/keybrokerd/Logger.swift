@@ -18,7 +18,7 @@ final class Logger {
 
     /// An entry of the journal; a line on standard error where there is none, or where it takes no entry now.
     func log(_ text: String, _ priority: Priority = .warning, _ fields: [Journal.Field] = []) {
-        if lost > 0, offer("\(lost) lines could not be written, as nobody read them", .warning, []) { lost = 0 }
+        if lost > 0, offer("\(lost) lines could not be said, as nobody read them", .warning, []) { lost = 0 }
         if !offer(text, priority, fields) { lost += 1 }
     }
 

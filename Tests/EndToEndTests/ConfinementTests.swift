@@ -83,7 +83,8 @@ struct ConfinementTests {
             ("mode", "chmod \"\(daemon.audit)\" 0o777"), ("owner", "chown \"\(daemon.audit)\" 0 0"),
             ("truncate", "truncate \"\(daemon.audit)\" 0"),
             ("device", "mknodat -100 \"\(sandbox["open/n"])\" 0o10666 0"),
-            ("terminal", "ioctl 0 0x5412 0"),
+            ("terminal", "ioctl 0 0x5412 0"), ("watch", "inotify_add_watch 5 \"/home\" 2"),
+            ("watches", "inotify_init1 0"), ("file-events", "fanotify_init 0 0"),
         ]
         let outcomes = try outcomes(in: daemon.pid, possible + files + calls)
         #expect(outcomes.count == possible.count + files.count + calls.count)

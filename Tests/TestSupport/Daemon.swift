@@ -6,16 +6,19 @@ package final class Daemon {
     package let sandbox: Sandbox
     package private(set) var program: Program
     private let arguments: [String]
+    private let executable: String
     private let environment: [String: String]
 
     /// The account that the daemon becomes when the tests run as root; it needs no entry anywhere.
     package static let uid: UInt32 = 61_000
 
     /// Starts it and waits until it serves.
-    /// - Parameter policyPath: where the policy is already; else `policy` is written to a file of the sandbox.
+    /// - Parameters:
+    ///   - policyPath: where the policy is already; else `policy` is written to a file of the sandbox.
+    ///   - descriptors: how many it may have (RLIMIT_NOFILE).
     package init(
         _ sandbox: Sandbox, policy: String, options: [String] = [], environment: [String: String] = [:],
-        policyPath: String? = nil
+        policyPath: String? = nil, descriptors: Int? = nil
     ) throws {
         self.sandbox = sandbox
         if policyPath == nil { try sandbox.write("policy", policy) }
@@ -27,8 +30,16 @@ package final class Daemon {
             if !options.contains("--user") { arguments += ["--user", String(Self.uid)] }
             if !options.contains("--socket-group") { arguments += ["--socket-group", "0"] }
         }
-        self.arguments = arguments + options
-        program = try Program(Program.built("keybrokerd"), self.arguments, environment: environment)
+        if let descriptors {
+            executable = "/bin/sh"
+            self.arguments =
+                ["-c", "ulimit -n \(descriptors); exec \"$0\" \"$@\"", Program.built("keybrokerd")] + arguments
+                + options
+        } else {
+            executable = Program.built("keybrokerd")
+            self.arguments = arguments + options
+        }
+        program = try Program(executable, self.arguments, environment: environment)
         try waitUntilServing()
     }
 
@@ -42,7 +53,7 @@ package final class Daemon {
 
     /// Starts it again, after it was stopped or killed.
     package func restart() throws {
-        program = try Program(Program.built("keybrokerd"), arguments, environment: environment)
+        program = try Program(executable, arguments, environment: environment)
         try waitUntilServing()
     }
 

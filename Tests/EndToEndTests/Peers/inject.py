@@ -11,7 +11,7 @@ NUMBERS = dict(
     rename=82, mkdir=83, link=86, unlink=87, symlink=88, chmod=90, chown=92, ptrace=101, setuid=105, capset=126, prctl=157,
     chroot=161, mount=165, reboot=169, init_module=175, unshare=272, openat=257, mknodat=259, add_key=248, setns=308,
     process_vm_readv=310, getpid=39, open_by_handle_at=304, bpf=321, memfd_create=319, userfaultfd=323, execveat=322,
-    clone3=435, io_uring_setup=425, perf_event_open=298, pidfd_send_signal=424, tgkill=234, setresuid=117, truncate=76)
+    clone3=435, io_uring_setup=425, inotify_add_watch=254, inotify_init1=294, fanotify_init=300, perf_event_open=298, pidfd_send_signal=424, tgkill=234, setresuid=117, truncate=76)
 
 
 class Registers(ctypes.Structure):

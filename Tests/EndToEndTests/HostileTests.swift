@@ -1,0 +1,300 @@
+// What a hostile account may do, with real accounts: a second uid measures what it costs.
+//
+// Each of these took keys from others, or filled the log, before it was a test.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
+struct HostileTests {
+    private let sandbox = Sandbox("hostile")
+    private let attacker: UInt32 = 61001, victim: UInt32 = 61002, stranger: UInt32 = 61003
+
+    /// - Parameter descriptors: how many the daemon may have.
+    private func daemon(_ more: String = "", descriptors: Int? = nil, options: [String] = []) throws -> Daemon {
+        try sandbox.write("key", "KEY", mode: 0o600)
+        try sandbox.write("crt", "CRT")
+        let policy =
+            "key k \(sandbox["key"]) certificate \(sandbox["crt"])\npermit 61001 key k\npermit 61002 key k\n"
+            + "limit 61002 requests 10000\n"
+        return try Daemon(sandbox, policy: policy + more, options: options, descriptors: descriptors)
+    }
+
+    private func hostile(_ daemon: Daemon, _ account: String, _ arguments: [String]) throws -> Program {
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/hostile.py").path
+        return try Program(installed("python3") ?? "python3", [script, daemon.socket, account] + arguments)
+    }
+
+    private func waitUntilReady(_ program: Program) throws {
+        try program.wait(for: "readiness") { $0.contains("ready") ? true : nil }
+    }
+
+    /// Forty requests of another uid, on a connection each.
+    private func expectVictimIsServed(_ daemon: Daemon, _ comment: Comment? = nil) throws {
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/ask.py").path
+        let asked = try Program.run(
+            installed("python3") ?? "python3", [script, daemon.socket, String(victim), "1Gk", "40"])
+        #expect(asked.output == String(repeating: "K", count: 40), comment)
+    }
+
+    /// The daemon has as many descriptors as at first, once it has noticed that its clients are gone.
+    private func expectNoLeak(_ daemon: Daemon, _ before: Int, _ comment: Comment? = nil) throws {
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while try daemon.openDescriptors() > before, Date() < deadline { usleep(10_000) }
+        #expect(try daemon.openDescriptors() <= before, comment)
+    }
+
+    // MARK: Descriptors in flight
+
+    @Test(arguments: ["both", "read-and-ask", "write-then-read", "ask-twice", "flood-and-shut", "leave"])
+    func hoardedDescriptorsCostTheHoarderAlone(_ order: String) throws {
+        let daemon = try daemon("limit 61001 requests 100000 connections 60\n", descriptors: 600)
+        try expectVictimIsServed(daemon)
+        let before = try daemon.openDescriptors()
+        let hoarder = try hostile(daemon, "\(attacker)", ["hoard", "k", order, "700"])
+        try waitUntilReady(hoarder)
+        try expectVictimIsServed(daemon, "\(order), while it stays")
+        hoarder.signal(SIGKILL)
+        try hoarder.waitForExit()
+        try expectVictimIsServed(daemon, "\(order), when it is gone")
+        try expectNoLeak(daemon, before, "\(order)")
+        #expect(try daemon.stop() == 0)
+    }
+
+    @Test func whateverAClientDoesItKeepsNothing() throws {
+        let daemon = try daemon("limit 61001 requests 100000 connections 60\n", descriptors: 600)
+        try expectVictimIsServed(daemon)
+        let before = try daemon.openDescriptors()
+        for round in 0..<4 {
+            let seed =
+                ProcessInfo.processInfo.environment["KEYBROKER_SEED"] ?? String(UInt32.random(in: 1...UInt32.max))
+            let comment: Comment = "KEYBROKER_SEED=\(seed), round \(round)"
+            let wanderer = try hostile(daemon, "\(attacker)", ["wander", "k", seed, "1500"])
+            try waitUntilReady(wanderer)
+            try expectVictimIsServed(daemon, comment)
+            wanderer.signal(SIGKILL)
+            try wanderer.waitForExit()
+            try expectVictimIsServed(daemon, comment)
+            try expectNoLeak(daemon, before, comment)
+        }
+        #expect(try daemon.stop() == 0)
+        let verified = try Program.run(Program.built("keybroker"), ["audit", "verify", daemon.audit])
+        #expect(verified.status == 0, "\(verified.errors)")
+    }
+
+    @Test func unreadRepliesAreABoundOfTheirOwn() throws {
+        // Connections enough for all, and more than replies may stay unread.
+        let daemon = try daemon(
+            "limit 61001 requests 100000 connections 100\n", options: ["--max-connections", "160"])
+        let hoarder = try hostile(daemon, "\(attacker)", ["hoard", "k", "leave", "60"])
+        try waitUntilReady(hoarder)
+        // A quarter of all connections.
+        let reply = try PeerProcess(daemon.socket, uid: attacker).ask("1Gk")
+        #expect(reply.status == "B")
+        #expect(try daemon.record(reply.decision)["reason"] as? String == "limit-unread-replies")
+        #expect(try daemon.records().filter { $0["decision"] as? String == "granted" }.count == 40)
+        hoarder.signal(SIGKILL)
+        try hoarder.waitForExit()
+        // Whoever reads its replies is never counted.
+        let peers = try (0..<3).map { _ in try PeerProcess(daemon.socket, uid: attacker) }
+        for _ in 0..<30 { for peer in peers { #expect(try peer.ask("1Gk").status == "K") } }
+    }
+
+    // MARK: Groups, places, connections
+
+    @Test func manyGroupsCostTheOthersNothing() throws {
+        let daemon = try daemon("permit :61077 key k\n")
+        func resident() throws -> Int {
+            let status = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
+            return status.split(separator: "\n").first { $0.hasPrefix("VmHWM:") }
+                .flatMap { Int($0.filter(\.isNumber)) } ?? 0
+        }
+        try expectVictimIsServed(daemon)
+        let before = try resident()
+        // Known by a group among very many, and a stranger; they connect and close, and ask.
+        let attackers = try [
+            hostile(daemon, "61004,65536", ["loop", "2"]), hostile(daemon, "61005,61000", ["loop", "2"]),
+            hostile(daemon, "61006,65536", ["flood", "1Gk", "2"]),
+            hostile(daemon, "61007,65536", ["flood", "1Gk", "2"]),
+        ]
+        try expectVictimIsServed(daemon)
+        for attacker in attackers { try attacker.waitForExit() }
+        try expectVictimIsServed(daemon)
+        #expect(try resident() - before < 8 * 1024, "KiB")
+        // It has the key by its group, of which the record names that one alone.
+        let records = try daemon.records().filter { $0["decision"] as? String == "granted" }
+        let granted = try #require(records.first { $0["uid"] as? Int == 61006 })
+        #expect(granted["groups"] as? [Int] == [61077])
+        #expect(granted["other-groups"] as? Int == 65_535)
+    }
+
+    @Test func manyUsersLeavePlacesForTheKnown() throws {
+        let daemon = try daemon("permit :61099 key k\n", options: ["--max-connections", "64"])
+        let crowd = try hostile(daemon, "0", ["users", "62000", "40", "2"])
+        try waitUntilReady(crowd)
+        try expectVictimIsServed(daemon)
+        // By a group of its, too, and root's status.
+        #expect(try PeerProcess(daemon.socket, uid: 61010, groups: [61099]).ask("1Gk").status == "K")
+        let status = try Program.run(
+            Program.built("keybroker"), ["status", "--format", "json", "--socket", daemon.socket])
+        try #require(status.status == 0, "\(status.errors)")
+        // One more of them finds no place, however few connections it has.
+        let reply = try PeerProcess(daemon.socket, uid: stranger).receive()
+        #expect(reply.status == "B")
+        #expect(try daemon.record(reply.decision)["reason"] as? String == "limit-total-connections")
+        crowd.closeInput()
+        crowd.signal(SIGKILL)
+        try crowd.waitForExit()
+        let again = try PeerProcess(daemon.socket, uid: stranger)
+        #expect(try again.ask("1V").status == "V")
+        // One connection is what it needs; what is kept of it names no group that nobody asked for.
+        _ = try again.step("connect 1")
+        #expect((try again.step("busy")["packet"] as? String)?.hasPrefix("1B") == true)
+    }
+
+    @Test func whoIsOverTheBoundIsTurnedAwayForItsUidAlone() throws {
+        let daemon = try daemon("limit 61001 connections 1\n")
+        let peer = try PeerProcess(daemon.socket, uid: attacker)
+        #expect(try peer.ask("1Gk").status == "K")
+        let calls = try Trace.of(daemon.pid) {
+            _ = try peer.step("connect 1")
+            #expect((try peer.step("busy")["packet"] as? String)?.hasPrefix("1B") == true)
+        }
+        #expect(calls.count { $0 == "getsockopt" } == 1)
+        #expect(!calls.contains("openat"))
+    }
+
+    // MARK: The log
+
+    @Test func nobodyFillsTheLog() throws {
+        let daemon = try daemon("limit each-user requests 1000000\n")
+        let before = try daemon.records().count
+        let began = Date()
+        let requests = ["1Gnone", "1L", "1X", "1V", "1S"]
+        let flooders = try requests.map { try hostile(daemon, "\(attacker)", ["flood", $0, "3"]) }
+        for flooder in flooders { try flooder.waitForExit() }
+        let seconds = Int(Date().timeIntervalSince(began)) + 1
+        #expect(flooders.compactMap { Int($0.text().split(separator: "\n").last ?? "") }.reduce(0, +) > 1000)
+        try daemon.stop()
+        let records = try daemon.records().dropFirst(before)
+        #expect(records.count <= 20 * (seconds + 1), "in \(seconds) s")
+        // In no second more than twenty, whatever the clock says when it begins.
+        let times = records.compactMap { ($0["time"] as? String).flatMap(Self.seconds) }
+        for time in times { #expect(times.count { (time..<time + 1).contains($0) } <= 20) }
+    }
+
+    private static func seconds(_ time: String) -> Double? {
+        let parts = time.dropFirst(11).dropLast().split(separator: ":").compactMap { Double($0) }
+        return parts.count == 3 ? parts[0] * 3600 + parts[1] * 60 + parts[2] : nil
+    }
+
+    @Test func manyUsersTogetherDoNotFillTheLog() throws {
+        let daemon = try daemon()
+        let crowd = try hostile(daemon, "0", ["users", "62000", "600", "2"])
+        try waitUntilReady(crowd)
+        crowd.signal(SIGKILL)
+        try crowd.waitForExit()
+        // What a stranger is told is in the log, and soon says that more were counted.
+        let peer = try PeerProcess(daemon.socket, uid: stranger)
+        let reasons = try (0..<6).map { _ in try daemon.record(peer.ask("1Gk").decision)["reason"] as? String }
+        #expect(reasons.contains("folded"))
+        // Whom a line names has records of its own all the same.
+        let named = try PeerProcess(daemon.socket, uid: victim).ask("1Gnone")
+        #expect(try daemon.record(named.decision)["uid"] as? Int == Int(victim))
+        try daemon.stop()
+        let records = try daemon.records().filter { ($0["uid"] as? Int ?? 0) >= 62000 }
+        #expect(records.count < 230)
+        let suppressed = try daemon.records().compactMap { $0["suppressed"] as? Int }.reduce(0, +)
+        #expect(records.count + suppressed > 1000)
+    }
+
+    @Test func aGrantThatNobodyGotIsCorrected() throws {
+        let daemon = try daemon("limit 61001 requests 100000\n")
+        // Stopped, so that the client has gone when it is answered.
+        let count = 40
+        daemon.program.signal(SIGSTOP)
+        let hasty = try hostile(daemon, "\(attacker)", ["hasty", "k", String(count)])
+        try hasty.waitForExit()
+        daemon.program.signal(SIGCONT)
+        try expectVictimIsServed(daemon)
+        let records = try daemon.records()
+        let corrections = records.filter { $0["reason"] as? String == "not-delivered" }
+        #expect(corrections.count == count)
+        let granted = Set(
+            records.filter { $0["decision"] as? String == "granted" && $0["uid"] as? Int == Int(attacker) }
+                .compactMap { $0["seq"] as? Int })
+        #expect(Set(corrections.compactMap { $0["of"] as? Int }) == granted)
+        #expect(corrections.allSatisfy { $0["suppressed"] == nil && $0["key"] as? String == "k" })
+        // Nobody counts them as grants.
+        let status = try PeerProcess(daemon.socket, uid: 0).ask("1S")
+        #expect(status.packet.contains("\nrequests get granted permitted 40\n"))
+        #expect(status.packet.contains("\nrequests get unavailable not-delivered \(count)\n"))
+        #expect(status.packet.contains("\nkey k granted 40 denied 0 unavailable \(count) busy 0"))
+        let summary = try Program.run(
+            Program.built("keybroker"), ["audit", "summary", "--format", "json", "--audit", daemon.audit])
+        try #require(summary.status == 0, "\(summary.errors)")
+        #expect(!summary.output.contains("\"uid\":\(attacker),\"granted\":\(count)"), "\(summary.output)")
+    }
+
+    // MARK: Lines that nobody reads, logs that two would write
+
+    @Test func aFullStandardErrorStopsNobody() throws {
+        try sandbox.write("key", "KEY", mode: 0o600)
+        let missing = (0..<300).map { "key m\($0) \(sandbox["none\($0)"])\n" }.joined()
+        try sandbox.write("policy", missing + "key k \(sandbox["key"])\npermit 61002 key k\n")
+        try sandbox.shell("mkfifo said")
+        // Opened for both, the FIFO is read by nobody and never has an end.
+        let daemon = try Program(
+            "/bin/sh",
+            [
+                "-c", "exec 2<>\(sandbox["said"]); exec \"$0\" \"$@\"", Program.built("keybrokerd"), "--policy",
+                sandbox["policy"], "--socket", sandbox["run/broker.sock"], "--socket-mode", "0666", "--socket-group",
+                "0", "--audit", sandbox["log/audit.jsonl"], "--user", String(Daemon.uid),
+            ])
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while !FileManager.default.fileExists(atPath: sandbox["log/audit.jsonl"]), Date() < deadline { usleep(10_000) }
+        let peer = try PeerProcess(sandbox["run/broker.sock"], uid: victim)
+        #expect(try peer.ask("1Gk").status == "K")
+        for _ in 0..<4 {
+            daemon.signal(SIGHUP)
+            #expect(try peer.ask("1Gk").status == "K")
+        }
+        // Whoever reads again is told how much was lost.
+        let reader = try Program("/bin/cat", [sandbox["said"]])
+        try reader.wait(for: "the first lines") { $0.count > 10_000 ? true : nil }
+        daemon.signal(SIGHUP)
+        try reader.wait(for: "the number of lost lines") {
+            $0.contains("lines could not be said, as nobody read them") ? true : nil
+        }
+        daemon.signal(SIGTERM)
+        #expect(try daemon.waitForExit() == 0)
+        reader.signal(SIGKILL)
+        try reader.waitForExit()
+    }
+
+    @Test func twoDaemonsNeverWriteOneLog() throws {
+        let daemon = try daemon()
+        let arguments = [
+            "--policy", sandbox["policy"], "--socket", sandbox["run/second.sock"], "--socket-group", "0", "--audit",
+            daemon.audit, "--user", String(Daemon.uid),
+        ]
+        func second() throws -> (status: Int32, output: String, errors: String) {
+            try Program.run(Program.built("keybrokerd"), arguments)
+        }
+        #expect(try second().status == 75)
+        // Between a rotation's rename and its SIGHUP.
+        try FileManager.default.moveItem(atPath: daemon.audit, toPath: daemon.audit + ".1")
+        let refused = try second()
+        #expect(refused.status == 75)
+        #expect(refused.errors.contains("is in use by another keybrokerd"))
+        #expect(!FileManager.default.fileExists(atPath: daemon.audit))
+        _ = try daemon.reload()
+        #expect(try second().status == 75)
+        try expectVictimIsServed(daemon)
+        try daemon.stop()
+        let verified = try Program.run(
+            Program.built("keybroker"), ["audit", "verify", daemon.audit, daemon.audit + ".1"])
+        #expect(verified.status == 0, "\(verified.errors)")
+    }
+}
