@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 //
 // The house, as the compiler enforces it: the arrows below are the only imports that build
 // (make test passes --explicit-target-dependency-import-check error).
@@ -27,7 +27,7 @@ let package = Package(
         .executable(name: "keybroker-tls-demo", targets: ["keybroker-tls-demo"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+        .package(url: "https://github.com/apple/swift-argument-parser", .upToNextMinor(from: "1.8.2"))
     ],
     targets: [
         // C, and the libraries of others.
