@@ -7,6 +7,7 @@ SWIFT ?= swift
 BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev \
 	/usr/include/zlib.h:zlib1g-dev
 DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdextrautils ps:procps
+# A user's systemd does not start without pam_systemd, which brings a bus.
 TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace script:bsdutils git:git \
 	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
 	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
