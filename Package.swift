@@ -66,8 +66,13 @@ let package = Package(
             ],
             swiftSettings: strict),
         .target(name: "TLS", dependencies: ["COpenSSL", "Kernel"], swiftSettings: strict),
+        .target(name: "Streams", dependencies: ["Kernel"], swiftSettings: strict),
         .executableTarget(
-            name: "keybroker-tls-demo", dependencies: ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
+            name: "keybroker-tls-demo",
+            dependencies: [
+                "KeyBrokerClient", "TLS", "Streams", "Kernel", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
 
         // Tests: pure parts by themselves, the rest as real processes under real uids.
@@ -91,8 +96,11 @@ let package = Package(
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
             name: "TLSTests",
-            dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], exclude: ["Peers"],
-            swiftSettings: strict),
+            dependencies: [
+                "TLS", "Streams", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            exclude: ["Peers"], swiftSettings: strict),
         .testTarget(
             name: "FuzzTests", dependencies: ["Wire", "Policy", "Audit", "Kernel", "keybroker-tls-demo"],
             swiftSettings: strict),

@@ -24,8 +24,8 @@ struct HouseTests {
         return String(withoutTexts.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false)[0])
     }
 
-    /// The targets that wrap C: Kernel for the daemon, TLS and Gzip for those who are no part of it.
-    private static let wrappers = ["Kernel/", "TLS/", "Gzip/"]
+    /// The targets that wrap C: Kernel for the daemon, the others for those who are no part of it.
+    private static let wrappers = ["Kernel/", "TLS/", "Streams/", "Gzip/"]
 
     @Test func unsafeStandsWhereCIsWrapped() throws {
         let files = try swiftFiles(Self.sources)
@@ -77,7 +77,8 @@ struct HouseTests {
         "keybroker": [
             "KeyBrokerClient", "AuditReading", "PolicyLoading", "Policy", "Wire", "Kernel", "ArgumentParser",
         ],
-        "TLS": ["COpenSSL", "Kernel", "Glibc"], "keybroker-tls-demo": ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
+        "TLS": ["COpenSSL", "Kernel", "Glibc"], "Streams": ["Kernel", "Glibc"],
+        "keybroker-tls-demo": ["KeyBrokerClient", "TLS", "Streams", "Kernel", "Wire", "ArgumentParser"],
     ]
 
     @Test func arrowsPointDown() throws {
