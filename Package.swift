@@ -53,15 +53,17 @@ let package = Package(
 
         // Those who read what it wrote.
         .target(name: "Gzip", dependencies: ["CZlib", "Kernel"], swiftSettings: strict),
+        .target(name: "LocalTime", dependencies: ["Kernel"], swiftSettings: strict),
         .target(
-            name: "AuditReading", dependencies: ["Audit", "Gzip", "Policy", "Wire", "Kernel"], swiftSettings: strict),
+            name: "AuditReading", dependencies: ["Audit", "Gzip", "LocalTime", "Policy", "Wire", "Kernel"],
+            swiftSettings: strict),
 
         // Those who ask.
         .target(name: "KeyBrokerClient", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "AuditReading", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "KeyBrokerClient", "AuditReading", "LocalTime", "PolicyLoading", "Policy", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -85,7 +87,8 @@ let package = Package(
         .testTarget(
             name: "AuditReadingTests",
             dependencies: [
-                "AuditReading", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel", "TestSupport",
+                "AuditReading", "LocalTime", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "TestSupport",
             ],
             swiftSettings: strict),
         .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
