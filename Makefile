@@ -7,10 +7,12 @@ SWIFT ?= swift
 BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev \
 	/usr/include/zlib.h:zlib1g-dev
 DEMO_PACKAGES := openssl:openssl curl:curl jq:jq setpriv:util-linux column:bsdextrautils ps:procps
+# A user's systemd does not start without pam_systemd, which brings a bus.
 TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:util-linux strace:strace script:bsdutils git:git \
 	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
 	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
-	systemd-analyze:systemd lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db
+	systemd-analyze:systemd /usr/lib/*/security/pam_systemd.so:libpam-systemd pgrep:procps \
+	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db
 # What a package is made with besides.
 DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 
@@ -23,16 +25,20 @@ STRICT := --explicit-target-dependency-import-check error
 # What the tool is measured beside.
 BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils
 
+# What a bare Debian is made with.
+FRESH_PACKAGES := mmdebstrap:mmdebstrap git:git setpriv:util-linux
+
 # Where `make install` puts it all.
 export DESTDIR ?=
 export PREFIX ?= /usr
 
-.PHONY: help build demo demo-serve install uninstall deb test bench lint format clean
+.PHONY: help build demo demo-serve install uninstall deb test fresh bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
 	@echo 'make demo-serve   the same, and leaves it running'
 	@echo 'make test         runs all tests (as root for those under real uids)'
+	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
 	@echo 'make build        builds the programs into $(BINARIES)'
 	@echo 'make install      puts them, with units and manual pages, below $$DESTDIR$$PREFIX; make uninstall'
@@ -65,6 +71,10 @@ test: lint deb
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
 	$(SWIFT) test --skip-build
+
+fresh:
+	@.ci/install-packages $(FRESH_PACKAGES)
+	@Tests/Fresh/fresh-debian sh -c 'make demo && make test'
 
 bench: build
 	@.ci/install-packages $(BENCH_PACKAGES)

@@ -1,4 +1,4 @@
-// swift-tools-version: 6.2
+// swift-tools-version: 6.3
 //
 // The house, as the compiler enforces it: the arrows below are the only imports that build
 // (make test passes --explicit-target-dependency-import-check error).
@@ -27,7 +27,7 @@ let package = Package(
         .executable(name: "keybroker-tls-demo", targets: ["keybroker-tls-demo"]),
     ],
     dependencies: [
-        .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2")
+        .package(url: "https://github.com/apple/swift-argument-parser", .upToNextMinor(from: "1.8.2"))
     ],
     targets: [
         // C, and the libraries of others.
@@ -53,21 +53,28 @@ let package = Package(
 
         // Those who read what it wrote.
         .target(name: "Gzip", dependencies: ["CZlib", "Kernel"], swiftSettings: strict),
+        .target(name: "LocalTime", dependencies: ["Kernel"], swiftSettings: strict),
         .target(
-            name: "AuditReading", dependencies: ["Audit", "Gzip", "Policy", "Wire", "Kernel"], swiftSettings: strict),
+            name: "AuditReading", dependencies: ["Audit", "Gzip", "LocalTime", "Policy", "Wire", "Kernel"],
+            swiftSettings: strict),
 
         // Those who ask.
         .target(name: "KeyBrokerClient", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "AuditReading", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "KeyBrokerClient", "AuditReading", "LocalTime", "PolicyLoading", "Policy", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
         .target(name: "TLS", dependencies: ["COpenSSL", "Kernel"], swiftSettings: strict),
+        .target(name: "Streams", dependencies: ["Kernel"], swiftSettings: strict),
         .executableTarget(
-            name: "keybroker-tls-demo", dependencies: ["KeyBrokerClient", "TLS", "Kernel", "Wire"],
+            name: "keybroker-tls-demo",
+            dependencies: [
+                "KeyBrokerClient", "TLS", "Streams", "Kernel", "Wire",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
             swiftSettings: strict),
 
         // Tests: pure parts by themselves, the rest as real processes under real uids.
@@ -81,8 +88,8 @@ let package = Package(
         .testTarget(
             name: "AuditReadingTests",
             dependencies: [
-                "AuditReading", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel", "TestSupport",
-                "keybroker",
+                "AuditReading", "LocalTime", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "TestSupport", "keybroker",
             ],
             swiftSettings: strict),
         .testTarget(name: "KernelTests", dependencies: ["Kernel", "TestSupport"], swiftSettings: strict),
@@ -96,8 +103,11 @@ let package = Package(
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
             name: "TLSTests",
-            dependencies: ["TLS", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo"], exclude: ["Peers"],
-            swiftSettings: strict),
+            dependencies: [
+                "TLS", "Streams", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo",
+                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+            ],
+            exclude: ["Peers"], swiftSettings: strict),
         .testTarget(
             name: "FuzzTests",
             dependencies: [

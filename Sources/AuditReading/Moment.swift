@@ -3,6 +3,7 @@
 // Must never guess: what is not one of the forms is an error that names them.
 
 package import Kernel
+internal import LocalTime
 
 /// A moment, or a day, that somebody named.
 package struct Moment: Equatable, Sendable {

@@ -20,7 +20,6 @@
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <sys/un.h>
-#include <time.h>
 #include <unistd.h>
 
 // Younger than Debian 12's headers.
@@ -281,45 +280,6 @@ int ck_write_at_once(int descriptor, const void *bytes, size_t count) {
     if (ready < 0) return -errno;
     if (!(room.revents & POLLOUT)) return -EAGAIN;
     return outcome(write(descriptor, bytes, count));
-}
-
-// ---- local time -----------------------------------------------------------------------------
-
-static void set_time(struct ck_local_time *time, const struct tm *from) {
-    *time = (struct ck_local_time){
-        .year = from->tm_year + 1900,
-        .month = from->tm_mon + 1,
-        .day = from->tm_mday,
-        .hour = from->tm_hour,
-        .minute = from->tm_min,
-        .second = from->tm_sec,
-        .offset = (int)from->tm_gmtoff,
-    };
-}
-
-int ck_local_time(int64_t seconds, struct ck_local_time *time) {
-    time_t moment = (time_t)seconds;
-    struct tm local;
-    if (!localtime_r(&moment, &local)) return -errno;
-    set_time(time, &local);
-    return 0;
-}
-
-int ck_moment(struct ck_local_time *time, int64_t *seconds) {
-    struct tm local = {
-        .tm_year = time->year - 1900,
-        .tm_mon = time->month - 1,
-        .tm_mday = time->day,
-        .tm_hour = time->hour,
-        .tm_min = time->minute,
-        .tm_sec = time->second,
-        .tm_isdst = -1,
-    };
-    time_t moment = mktime(&local);
-    if (moment == -1) return -EOVERFLOW;
-    set_time(time, &local);
-    *seconds = moment;
-    return 0;
 }
 
 // ---- the process ----------------------------------------------------------------------------

@@ -9,7 +9,7 @@ struct Exit: Error {
     let status: Int32
     let description: String
 
-    static let usage: Int32 = 64, system: Int32 = 71, notPermitted: Int32 = 77, unusable: Int32 = 78
+    static let system: Int32 = 71, notPermitted: Int32 = 77, unusable: Int32 = 78
 
     /// What the calls return, or the end with a system error.
     static func onFailure<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Exit) -> R {

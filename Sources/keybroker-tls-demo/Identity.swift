@@ -4,6 +4,7 @@
 
 internal import Kernel
 internal import KeyBrokerClient
+internal import Streams
 internal import TLS
 
 /// A key that was handed over and belongs to its certificate.

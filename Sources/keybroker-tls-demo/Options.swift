@@ -2,94 +2,69 @@
 //
 // Must never guess: what is not known ends the program before it asked for a key.
 
-internal import TLS
-internal import Wire
+internal import ArgumentParser
+internal import Streams
 
 /// What the server was told to do.
-struct Options {
-    var key = ""
-    var addresses: [Address] = []
+struct Options: ParsableArguments {
+    @Option(help: ArgumentHelp("The key to ask for.", valueName: "name"), transform: text)
+    var key: String
+
+    @Option(
+        name: .customLong("listen"),
+        help: ArgumentHelp(
+            "127.0.0.1:8443, [::1]:8443 or unix:/PATH; may be repeated; port 0 is any free one.", valueName: "address"),
+        transform: { try Address($0) })
+    var addresses: [Address]
+
+    @Option(
+        help: ArgumentHelp("The certificate and its chain, if the broker hands none over.", valueName: "path"),
+        transform: text)
     var certificate: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "The broker's socket (default: $KEYBROKER_SOCKET, else /run/keybroker/broker.sock).", valueName: "path"),
+        transform: text)
     var brokerSocket: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "How long to wait for a broker that is starting or busy (default: 0).", valueName: "seconds"),
+        transform: number(in: 0...86_400))
     var wait = 0
+
+    @Option(
+        help: ArgumentHelp(
+            "A path of the key, to show on the page that this account cannot open it.", valueName: "path"),
+        transform: text)
     var keyPath: String?
+
+    @Option(
+        name: .customLong("idle-timeout"),
+        help: ArgumentHelp(
+            "How long a client may take for a handshake, a request, a response (default: 10).", valueName: "seconds"),
+        transform: number(in: 1...3_600))
     var idleSeconds = 10
+
+    @Option(
+        help: ArgumentHelp("How many connections at a time (default: 512).", valueName: "number"),
+        transform: number(in: 1...16_384))
     var maxConnections = 512
+}
 
-    enum Request {
-        case serve(Options)
-        case help
-        case version
+/// What is wrong with a value.
+private struct Fault: Error, CustomStringConvertible { let description: String }
+
+@Sendable private func text(_ value: String) throws -> String {
+    guard !value.isEmpty else { throw Fault(description: "it needs a value") }
+    return value
+}
+
+private func number(in range: ClosedRange<Int>) -> @Sendable (String) throws -> Int {
+    { value in
+        guard value.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(value), range.contains(number)
+        else { throw Fault(description: "it is a number from \(range.lowerBound) to \(range.upperBound)") }
+        return number
     }
-
-    /// One line: what is wrong with the command line.
-    struct Fault: Error { let description: String }
-
-    static func request(_ arguments: [String]) throws(Fault) -> Request {
-        var options = Options()
-        var rest = arguments[...]
-        while let name = rest.popFirst() {
-            func value() throws(Fault) -> String {
-                guard let value = rest.popFirst(), !value.isEmpty else {
-                    throw Fault(description: "\(name) needs a value")
-                }
-                return value
-            }
-            func number(_ range: ClosedRange<Int>) throws(Fault) -> Int {
-                let text = try value()
-                guard text.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(text),
-                    range.contains(number)
-                else {
-                    throw Fault(
-                        description:
-                            "\(name) is a number from \(range.lowerBound) to \(range.upperBound), not '\(text)'")
-                }
-                return number
-            }
-            switch name {
-            case "--help", "-h": return .help
-            case "--version": return .version
-            case "--key": options.key = try value()
-            case "--listen":
-                let text = try value()
-                do throws(Address.Malformed) { options.addresses.append(try Address(text)) } catch {
-                    throw Fault(description: error.description)
-                }
-            case "--certificate": options.certificate = try value()
-            case "--broker-socket": options.brokerSocket = try value()
-            case "--wait": options.wait = try number(0...86_400)
-            case "--key-path": options.keyPath = try value()
-            case "--idle-timeout": options.idleSeconds = try number(1...3_600)
-            case "--max-connections": options.maxConnections = try number(1...16_384)
-            default: throw Fault(description: "unknown argument '\(name)'")
-            }
-        }
-        guard !options.key.isEmpty else { throw Fault(description: "--key NAME is missing") }
-        guard !options.addresses.isEmpty else { throw Fault(description: "--listen ADDRESS is missing") }
-        return .serve(options)
-    }
-
-    static let help = """
-        USAGE: keybroker-tls-demo --key NAME --listen ADDRESS [OPTION]...
-
-        A small HTTPS server that gets its private key from the key broker, as an open descriptor.
-
-          --key NAME             the key to ask for
-          --listen ADDRESS       127.0.0.1:8443, [::1]:8443 or unix:/PATH; may be repeated; port 0 is any free one
-          --certificate PATH     the certificate and its chain, where the broker hands none over
-          --broker-socket PATH   the broker's socket ($KEYBROKER_SOCKET, else /run/keybroker/broker.sock)
-          --wait SECONDS         how long to wait for a broker that is starting or busy (0)
-          --key-path PATH        a path of the key, to show on the page that this account cannot open it
-          --idle-timeout SECONDS how long a client may take for a handshake, a request, a response (10)
-          --max-connections N    at a time (512)
-          --version              print the version
-          --help                 print this
-
-        The page shows SHA-256 of the public key, as this computes it of the certificate:
-          openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum
-
-        SIGHUP asks the broker again and serves new connections with what it hands over; SIGTERM and SIGINT
-        finish the responses in hand and end. Exit status: 0 done, 64 usage, 69 the broker cannot be reached,
-        71 system error, 75 try again, 77 not permitted, 78 the key or certificate cannot be used.
-        """
 }

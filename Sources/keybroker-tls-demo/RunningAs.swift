@@ -3,7 +3,7 @@
 // Must never be asked while a request is answered: a name may take as long to find as a directory likes.
 
 internal import Kernel
-internal import TLS
+internal import Streams
 
 /// Who the process is, as the kernel sees it.
 struct RunningAs {

@@ -3,6 +3,7 @@
 // Must never wait for one client while another could be served, nor end for what a client did.
 
 internal import Kernel
+internal import Streams
 internal import TLS
 
 final class Server {

@@ -2,31 +2,36 @@
 //
 // Must never listen before it has a key that it can serve with.
 
+internal import ArgumentParser
 internal import Kernel
 internal import Wire
 
 @main
-struct Start {
-    static func main() {
-        do throws(Exit) {
-            switch try request() {
-            case .help: StandardStream.output.writeLine(Options.help)
-            case .version: StandardStream.output.writeLine("keybroker-tls-demo \(version)")
-            case .serve(let options): try serve(options)
-            }
-        } catch {
+struct Start: ParsableCommand {
+    static let configuration = CommandConfiguration(
+        commandName: "keybroker-tls-demo",
+        abstract: "A small HTTPS server that gets its private key from the key broker, as an open descriptor.",
+        discussion: """
+            The page shows SHA-256 of the public key, as this computes it of the certificate:
+              openssl x509 -in CERTIFICATE -noout -pubkey |
+                openssl pkey -pubin -outform DER | sha256sum
+
+            SIGHUP asks the broker again and serves new connections with what it hands over; SIGTERM and SIGINT \
+            finish the responses in hand and end. Exit status: 0 done, 64 usage, 69 the broker cannot be reached, \
+            71 system error, 75 try again, 77 not permitted, 78 the key or certificate cannot be used.
+            """,
+        version: "keybroker-tls-demo \(version)")
+
+    @OptionGroup var options: Options
+
+    func run() throws {
+        do throws(Exit) { try serve() } catch {
             complain(error.description)
-            exitProcess(error.status)
+            throw ExitCode(error.status)
         }
     }
 
-    private static func request() throws(Exit) -> Options.Request {
-        do throws(Options.Fault) { return try Options.request(Array(CommandLine.arguments.dropFirst())) } catch {
-            throw Exit(status: Exit.usage, description: "\(error.description); see keybroker-tls-demo --help")
-        }
-    }
-
-    private static func serve(_ options: Options) throws(Exit) {
+    private func serve() throws(Exit) {
         if Privileges.isRoot { complain("runs as root; a service that gets its key from the broker need not") }
         let runningAs = try Exit.onFailure { () throws(Failure) in try RunningAs.now() }
         let identity = try Identity(options, waitingUpTo: options.wait)

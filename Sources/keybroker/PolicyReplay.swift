@@ -3,6 +3,7 @@
 internal import ArgumentParser
 internal import AuditReading
 internal import Kernel
+internal import LocalTime
 internal import PolicyLoading
 
 struct PolicyReplay: ParsableCommand {

@@ -5,6 +5,7 @@
 internal import ArgumentParser
 internal import AuditReading
 internal import Kernel
+internal import LocalTime
 internal import Wire
 
 /// Writes records, some at a time.

@@ -4,6 +4,7 @@
 
 internal import AuditReading
 internal import Kernel
+internal import LocalTime
 internal import Policy
 internal import Wire
 

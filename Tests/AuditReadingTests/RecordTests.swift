@@ -5,6 +5,7 @@ import Audit
 import AuditReading
 import Foundation
 import Kernel
+import LocalTime
 import TestSupport
 import Testing
 import Wire

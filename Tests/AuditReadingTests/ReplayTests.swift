@@ -5,6 +5,7 @@ import AuditReading
 import Broker
 import Foundation
 import Kernel
+import LocalTime
 import Policy
 import PolicyLoading
 import TestSupport

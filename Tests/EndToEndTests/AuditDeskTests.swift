@@ -77,6 +77,8 @@ struct AuditDeskTests {
         #expect(try !shown(["TERM": "dumb"]).contains("\u{1B}["))
         // The zone is the reader's.
         #expect(try shown(["TZ": "Asia/Kolkata"]).contains("+05:30"))
+        // A zone that is told by rules, not by name.
+        #expect(try shown(["TZ": "XST-5:45"]).contains("+05:45"))
     }
 
     @Test func filtersAreAllToMatch() throws {

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernel
+import Streams
 import TestSupport
 import Testing
 

@@ -136,6 +136,50 @@ import Testing
         #expect(try fingerprint() == second)
     }
 
+    @Test(arguments: [
+        ([], "--key <name>"), (["--key", "web"], "--listen <address>"),
+        (["--key", "", "--listen", "127.0.0.1:0"], "for '--key <name>': it needs a value"),
+        (
+            ["--key", "web", "--listen", "127.0.0.1:0", "--certificate", ""],
+            "for '--certificate <path>': it needs a value"
+        ),
+        (["--key", "web", "--listen", "nowhere"], "'nowhere' has no port; write 127.0.0.1:8443"),
+        (["--key", "web", "--listen", "127.0.0.1:0", "--wait", "-1"], "--wait"),
+        (
+            ["--key", "web", "--listen", "127.0.0.1:0", "--wait", "+1"],
+            "'+1' is invalid for '--wait <seconds>': it is a number from 0 to 86400"
+        ),
+        (
+            ["--key", "web", "--listen", "127.0.0.1:0", "--idle-timeout", "3601"],
+            "'--idle-timeout <seconds>': it is a number from 1 to 3600"
+        ),
+        (["--key", "web", "--listen", "127.0.0.1:0", "--max-connections", "0"], "from 1 to 16384"),
+        (["--key", "web", "--listen", "127.0.0.1:0", "rest"], "'rest'"),
+        (["--key", "web", "--listen", "127.0.0.1:0", "--none"], "'--none'"),
+    ])
+    func faultyCommandLines(_ arguments: [String], _ message: String) throws {
+        let (status, output, errors) = try Program.run(Program.built("keybroker-tls-demo"), arguments)
+        #expect(status == 64)
+        #expect(output.isEmpty)
+        #expect(errors.contains(message), "\(errors)")
+    }
+
+    @Test func helpAndVersion() throws {
+        let program = Program.built("keybroker-tls-demo")
+        for option in ["--help", "-h"] {
+            let (status, output, errors) = try Program.run(program, [option])
+            #expect(status == 0)
+            #expect(errors.isEmpty)
+            for name in [
+                "key", "listen", "certificate", "broker-socket", "wait", "key-path", "idle-timeout", "max-connections",
+            ] { #expect(output.contains("--\(name) <")) }
+            #expect(output.contains("openssl pkey -pubin -outform DER | sha256sum\n"))
+        }
+        let version = try Program.run(program, ["--version"])
+        #expect(version.status == 0)
+        #expect(version.output.contains(#/^keybroker-tls-demo \d+\.\d+\.\d+\n$/#))
+    }
+
     @Test func whatItCannotServeWith() throws {
         let server = try DemoServer(sandbox)
         let program = Program.built("keybroker-tls-demo")
@@ -144,8 +188,6 @@ import Testing
             return (status, errors)
         }
         let broker = ["--broker-socket", server.daemon.socket, "--listen", "127.0.0.1:0"]
-        #expect(try refused(["--key", "web", "--listen", "nowhere"]).0 == 64)
-        #expect(try refused(["--listen", "127.0.0.1:0"]).1.contains("--key NAME is missing"))
         #expect(try refused(["--key", "web", "--broker-socket", sandbox["none"], "--listen", "127.0.0.1:0"]).0 == 69)
         #expect(try refused(["--key", "other"] + broker).0 == 77)
         // For whoever runs the tests there is no line yet.

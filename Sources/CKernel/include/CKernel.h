@@ -152,17 +152,6 @@ int ck_execute_again(const char *argument);
 // prctl(PR_SET_NAME): what ps(1) calls the process, at most 15 bytes.
 int ck_name_process(const char *name);
 
-// ---- local time -----------------------------------------------------------------------------
-
-struct ck_local_time {
-    int year, month, day, hour, minute, second;
-    int offset;  // seconds east of UTC
-};
-// localtime_r(3).
-int ck_local_time(int64_t seconds, struct ck_local_time *time);
-// mktime(3): the moment, in *seconds, and the date made a true one; the zone's rules say what the offset is.
-int ck_moment(struct ck_local_time *time, int64_t *seconds);
-
 // ---- the process ----------------------------------------------------------------------------
 
 enum { ck_cap_dac_read_search = 2 };

@@ -1,8 +1,10 @@
 // The time of day as it is where the program runs, and as RFC 3339 writes it: for people.
 //
-// Must never be used in a record: those are in UTC.
+// Must never be used in a record: those are in UTC. The zone is the C library's, so that TZ means what it means to
+// date(1).
 
-internal import CKernel
+internal import Glibc
+package import Kernel
 
 /// A day of the local calendar.
 package struct LocalDay: Equatable, Sendable {
@@ -10,7 +12,7 @@ package struct LocalDay: Equatable, Sendable {
     package let month: Int
     package let day: Int
 
-    /// Nil where there is no such day.
+    /// Nil if there is no such day.
     package init?(year: Int, month: Int, day: Int) {
         let isLeap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0)
         let lengths = [31, isLeap ? 29 : 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31]
@@ -20,9 +22,7 @@ package struct LocalDay: Equatable, Sendable {
         (self.year, self.month, self.day) = (year, month, day)
     }
 
-    private init(_ time: ck_local_time) {
-        (year, month, day) = (Int(time.year), Int(time.month), Int(time.day))
-    }
+    private init(year: Int, month: Int, dayOfMonth: Int) { (self.year, self.month, day) = (year, month, dayOfMonth) }
 
     /// Its first moment.
     package var begin: WallTime? { moment(hour: 0, minute: 0, second: 0) }
@@ -31,37 +31,47 @@ package struct LocalDay: Equatable, Sendable {
     package var previous: LocalDay { shifted(by: -1) }
 
     /// Noon is on the same day whatever the clocks do at night.
-    private func shifted(by days: Int32) -> LocalDay {
-        var time = ck_local_time()
-        (time.year, time.month, time.day, time.hour) = (Int32(year), Int32(month), Int32(day) + days, 12)
-        var seconds: Int64 = 0
-        // Safety: the call changes the struct and the number that it is given.
-        return unsafe ck_moment(&time, &seconds) < 0 ? self : LocalDay(time)
-    }
+    private func shifted(by days: Int) -> LocalDay { made(daysLater: days, hour: 12)?.day ?? self }
 
-    /// A time of that day; nil where it cannot be told. Calls `mktime(3)`.
+    /// A time of that day; nil if it cannot be told.
     package func moment(hour: Int, minute: Int, second: Int) -> WallTime? {
-        var time = ck_local_time()
-        (time.year, time.month, time.day) = (Int32(year), Int32(month), Int32(day))
-        (time.hour, time.minute, time.second) = (Int32(hour), Int32(minute), Int32(second))
-        var seconds: Int64 = 0
-        // Safety: the call changes the struct and the number that it is given.
-        guard unsafe ck_moment(&time, &seconds) >= 0 else { return nil }
-        return WallTime(seconds: Int(seconds), nanoseconds: 0)
+        made(hour: hour, minute: minute, second: second).map { WallTime(seconds: $0.seconds, nanoseconds: 0) }
     }
 
+    /// The moment, and the day that it is on. Calls `mktime(3)`; whether summer time is in force is for the zone to say.
+    private func made(
+        daysLater: Int = 0, hour: Int, minute: Int = 0, second: Int = 0
+    ) -> (seconds: Int, day: LocalDay)? {
+        // Safety: the call changes the one struct it is given; nobody follows that struct's pointer to a zone's name.
+        var time = unsafe tm()
+        unsafe (time.tm_year, time.tm_mon, time.tm_mday) = (
+            Int32(year) - 1900, Int32(month) - 1, Int32(day + daysLater)
+        )
+        unsafe (time.tm_hour, time.tm_min, time.tm_sec) = (Int32(hour), Int32(minute), Int32(second))
+        unsafe time.tm_isdst = -1
+        let seconds = unsafe mktime(&time)
+        return seconds == -1 ? nil : unsafe (seconds, Self.read(time))
+    }
+
+    /// Calls `localtime_r(3)`.
     fileprivate static func of(_ moment: WallTime) -> (day: LocalDay, offset: Int) {
-        var time = ck_local_time()
-        // Safety: the call fills the one struct it is given; it fails only for years that no clock shows.
-        unsafe _ = ck_local_time(Int64(moment.seconds), &time)
-        return (LocalDay(time), Int(time.offset))
+        var seconds = time_t(moment.seconds)
+        // Safety: the call reads the number and fills the struct; it fails only for years that no clock shows.
+        var time = unsafe tm()
+        unsafe _ = localtime_r(&seconds, &time)
+        return unsafe (read(time), time.tm_gmtoff)
+    }
+
+    // Safety: only numbers are read.
+    private static func read(_ time: tm) -> LocalDay {
+        unsafe LocalDay(year: Int(time.tm_year) + 1900, month: Int(time.tm_mon) + 1, dayOfMonth: Int(time.tm_mday))
     }
 }
 
 extension WallTime {
     package var localDay: LocalDay { LocalDay.of(self).day }
 
-    /// RFC 3339 in local time, to the second: `2026-11-23T14:28:00+01:00`, or with `Z` where that is UTC.
+    /// RFC 3339 in local time, to the second: `2026-11-23T14:28:00+01:00`, or with `Z` if that is UTC.
     package var local: String {
         let east = LocalDay.of(self).offset
         let offset = east / 60
@@ -71,7 +81,7 @@ extension WallTime {
         return "\(shifted)\(offset < 0 ? "-" : "+")\(two(abs(offset) / 60)):\(two(abs(offset) % 60))"
     }
 
-    /// Nil where `text` is not a moment as RFC 3339, section 5.6, writes it, from 1970 on; a blank may stand
+    /// Nil if `text` is not a moment as RFC 3339, section 5.6, writes it, from 1970 on; a blank may stand
     /// for the `T`.
     package init?(rfc3339 text: String) {
         let bytes = Array(text.utf8)
