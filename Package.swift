@@ -39,40 +39,49 @@ let package = Package(
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
 
         // The daemon, from the system calls up.
-        .target(name: "Kernel", dependencies: ["CKernel", "CCrypto"], swiftSettings: strict),
+        .target(name: "Kernel", dependencies: ["CKernel"], swiftSettings: strict),
+        .target(name: "Digest", dependencies: ["CCrypto"], swiftSettings: strict),
+        .target(name: "NameLookup", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
         .target(name: "Wire", swiftSettings: strict),
         .target(name: "Policy", dependencies: ["Wire"], swiftSettings: strict),
-        .target(name: "PolicyLoading", dependencies: ["Policy", "Kernel", "Wire"], swiftSettings: strict),
-        .target(name: "Audit", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
+        .target(
+            name: "PolicyLoading", dependencies: ["Policy", "NameLookup", "Digest", "Wire", "Kernel"],
+            swiftSettings: strict),
+        .target(name: "Audit", dependencies: ["Digest", "Wire", "Kernel"], swiftSettings: strict),
         .target(
             name: "Broker", dependencies: ["PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
             swiftSettings: strict),
         .executableTarget(
-            name: "keybrokerd", dependencies: ["Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+            name: "keybrokerd",
+            dependencies: ["Broker", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
             swiftSettings: strict),
 
         // Those who read what it wrote.
-        .target(name: "Gzip", dependencies: ["CZlib", "Kernel"], swiftSettings: strict),
+        .target(name: "FileReading", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
+        .target(name: "Gzip", dependencies: ["CZlib", "FileReading", "Kernel"], swiftSettings: strict),
         .target(name: "LocalTime", dependencies: ["Kernel"], swiftSettings: strict),
         .target(
-            name: "AuditReading", dependencies: ["Audit", "Gzip", "LocalTime", "Policy", "Wire", "Kernel"],
+            name: "AuditReading",
+            dependencies: ["Audit", "Gzip", "FileReading", "LocalTime", "Policy", "Wire", "Kernel"],
             swiftSettings: strict),
 
-        // Those who ask.
-        .target(name: "KeyBrokerClient", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
+        // Those who ask. What they link holds no libcrypto.
+        .target(name: "ClientKernel", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
+        .target(name: "KeyBrokerClient", dependencies: ["ClientKernel", "Wire", "Kernel"], swiftSettings: strict),
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "AuditReading", "LocalTime", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "KeyBrokerClient", "AuditReading", "FileReading", "LocalTime", "PolicyLoading", "Policy",
+                "NameLookup", "Digest", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
-        .target(name: "TLS", dependencies: ["COpenSSL", "Kernel"], swiftSettings: strict),
+        .target(name: "TLS", dependencies: ["COpenSSL", "ClientKernel", "Digest", "Kernel"], swiftSettings: strict),
         .target(name: "Streams", dependencies: ["Kernel"], swiftSettings: strict),
         .executableTarget(
             name: "keybroker-tls-demo",
             dependencies: [
-                "KeyBrokerClient", "TLS", "Streams", "Kernel", "Wire",
+                "KeyBrokerClient", "TLS", "Streams", "NameLookup", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -88,7 +97,7 @@ let package = Package(
         .testTarget(
             name: "AuditReadingTests",
             dependencies: [
-                "AuditReading", "LocalTime", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "AuditReading", "LocalTime", "Digest", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel",
                 "TestSupport", "keybroker",
             ],
             swiftSettings: strict),

@@ -4,6 +4,7 @@
 // keybroker-audit(5) describes it exactly enough to be verified by a program that never saw this one.
 
 internal import Kernel
+internal import Digest
 
 /// The hash that a record ends with: 64 lower-case hexadecimal digits, as ASCII.
 package struct Link: Equatable, Sendable {

@@ -5,6 +5,7 @@
 internal import Audit
 internal import Gzip
 package import Kernel
+internal import FileReading
 
 /// The files of the log at a path, oldest first.
 package struct LogFiles {

@@ -4,6 +4,7 @@
 
 internal import Audit
 internal import Kernel
+internal import FileReading
 
 /// The records of a log, oldest first.
 package struct LogReader: ~Copyable {

@@ -5,6 +5,7 @@
 
 #define _GNU_SOURCE
 #include "CKernel.h"
+#include "Outcome.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -24,8 +25,6 @@
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-static int outcome(long result) { return result < 0 ? -errno : (int)result; }
 
 // ---- Landlock -------------------------------------------------------------------------------
 

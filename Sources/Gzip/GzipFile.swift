@@ -5,6 +5,7 @@
 
 internal import CZlib
 package import Kernel
+internal import FileReading
 
 /// Reads the decompressed bytes of a gzip file from its start. Calls `gzread`.
 @safe package struct GzipFile: ~Copyable, ByteSource {

@@ -4,6 +4,7 @@
 
 internal import Kernel
 package import Wire
+internal import ClientKernel
 
 extension KeyBroker {
     /// What the broker says of itself. Told to root, and to the account that the broker runs as.

@@ -5,6 +5,7 @@
 
 internal import Kernel
 internal import Wire
+internal import ClientKernel
 
 /// An open private key, and perhaps its certificate, with one owner; the end of its life closes both.
 ///

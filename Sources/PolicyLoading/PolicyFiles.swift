@@ -7,6 +7,8 @@
 package import Kernel
 package import Policy
 package import Wire
+internal import Digest
+package import NameLookup
 
 /// A policy with what the log says about it.
 package struct LoadedPolicy: Sendable {

@@ -3,6 +3,7 @@
 // Must never ask for a passphrase, nor give the key's bytes back out: only its public half has a face.
 
 internal import COpenSSL
+internal import Digest
 internal import Kernel
 
 /// A private key, owned (`EVP_PKEY`).

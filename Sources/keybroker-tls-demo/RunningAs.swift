@@ -4,6 +4,7 @@
 
 internal import Kernel
 internal import Streams
+internal import NameLookup
 
 /// Who the process is, as the kernel sees it.
 struct RunningAs {

@@ -7,6 +7,7 @@ internal import AuditReading
 internal import Kernel
 internal import Policy
 internal import Wire
+internal import NameLookup
 
 struct AuditCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

@@ -5,6 +5,8 @@ internal import AuditReading
 internal import Kernel
 internal import Policy
 internal import Wire
+internal import FileReading
+internal import NameLookup
 
 struct AuditShow: ParsableCommand {
     static let configuration = CommandConfiguration(

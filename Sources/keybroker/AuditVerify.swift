@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import AuditReading
+internal import Digest
 internal import Kernel
 internal import Wire
 

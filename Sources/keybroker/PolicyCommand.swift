@@ -6,6 +6,7 @@ internal import ArgumentParser
 internal import Kernel
 internal import Policy
 internal import PolicyLoading
+internal import NameLookup
 
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(

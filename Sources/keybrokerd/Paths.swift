@@ -4,6 +4,7 @@
 
 internal import Kernel
 internal import PolicyLoading
+internal import NameLookup
 
 /// The paths of one instance.
 struct Paths {

@@ -10,6 +10,7 @@ internal import Kernel
 internal import Policy
 internal import PolicyLoading
 internal import Wire
+internal import NameLookup
 
 @main
 struct Start {

@@ -1,6 +1,7 @@
 // Logs as somebody makes them who can make the chain anew: each of their records verifies.
 
 import Kernel
+import Digest
 
 /// Lines of a log whose records hold these fields, each without its braces and its chain.
 func chained(_ records: [String], after link: String = String(repeating: "0", count: 64)) -> [String] {

@@ -6,6 +6,7 @@ import Foundation
 import Kernel
 import TestSupport
 import Testing
+import Digest
 
 struct VerificationTests {
     private let sandbox = Sandbox("verify")

@@ -4,6 +4,7 @@ import TestSupport
 import Testing
 
 @testable import Audit
+import Digest
 
 struct LogTests {
     private let sandbox = Sandbox("log")

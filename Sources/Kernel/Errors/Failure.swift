@@ -65,13 +65,13 @@ extension Failure {
 }
 
 /// The result of a C function that returns its negative errno, or the failure it stands for.
-func succeed(_ result: Int32, _ call: String, on subject: String? = nil) throws(Failure) -> Int32 {
+package func succeed(_ result: Int32, _ call: String, on subject: String? = nil) throws(Failure) -> Int32 {
     guard result >= 0 else { throw Failure(call, code: -result, on: subject) }
     return result
 }
 
 /// The result of a function of the C library that sets errno, called again where a signal interrupted it.
-func retrying<T: SignedInteger>(
+package func retrying<T: SignedInteger>(
     _ call: String, on subject: String? = nil, _ body: () -> T
 ) throws(Failure) -> T {
     while true {

@@ -3,6 +3,7 @@
 
 internal import CKernel
 internal import Glibc
+package import Kernel
 
 /// An inotify instance on one directory.
 package struct FolderWatch: ~Copyable {
@@ -12,7 +13,7 @@ package struct FolderWatch: ~Copyable {
     package init(_ folder: String) throws(Failure) {
         let watch = Descriptor(
             taking: try retrying("inotify_init1") { inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK)) })
-        let number = watch.number
+        let number = watch.withNumber { $0 }
         let events = UInt32(IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
         // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
         _ = try retrying("inotify_add_watch", on: folder) { unsafe inotify_add_watch(number, folder, events) }
@@ -24,7 +25,7 @@ package struct FolderWatch: ~Copyable {
         let forEver = Instant(nanoseconds: UInt64(Int64.max))
         _ = try waitUntilReadable(descriptor, until: forEver)
         var buffer = [UInt8](repeating: 0, count: 4096)
-        let number = descriptor.number
+        let number = descriptor.withNumber { $0 }
         // Safety: read writes at most as many bytes as the array holds.
         while unsafe buffer.withUnsafeMutableBytes({ unsafe read(number, $0.baseAddress, $0.count) }) > 0 {}
     }

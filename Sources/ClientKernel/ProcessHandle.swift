@@ -2,6 +2,7 @@
 
 internal import CKernel
 internal import Glibc
+package import Kernel
 
 /// A process by its pidfd.
 package struct ProcessHandle: ~Copyable {
@@ -14,6 +15,6 @@ package struct ProcessHandle: ~Copyable {
 
     /// Asks it to read its configuration anew (`SIGHUP`). Calls `pidfd_send_signal(2)`.
     package borrowing func hangUp() throws(Failure) {
-        _ = try succeed(ck_signal_process(descriptor.number, SIGHUP), "pidfd_send_signal")
+        _ = try succeed(ck_signal_process(descriptor.withNumber { $0 }, SIGHUP), "pidfd_send_signal")
     }
 }

@@ -6,6 +6,7 @@
 
 internal import CKernel
 internal import Glibc
+package import Kernel
 internal import Synchronization
 
 /// Where names are looked up.
@@ -52,7 +53,7 @@ package final class NameServiceProcess: Sendable {
         var end: Int32 = -1
         // Safety: the call fills the one number it is given.
         let child = try unsafe succeed(ck_child(&end), "fork")
-        socket = SeqpacketSocket(Descriptor(taking: end))
+        socket = SeqpacketSocket(connected: Descriptor(taking: end))
         if child == 0 { Self.begin() }
     }
 
@@ -126,7 +127,7 @@ package final class NameServiceProcess: Sendable {
         unsafe _ = ck_name_process("keybrokerd-name")
         guard Privileges.giveUpCapabilities() else { _exit(1) }
         Confinement.restrictToReading()
-        let socket = SeqpacketSocket(Descriptor(taking: end))
+        let socket = SeqpacketSocket(connected: Descriptor(taking: end))
         while true {
             do throws(Failure) {
                 let forEver = Instant(nanoseconds: UInt64(Int64.max))

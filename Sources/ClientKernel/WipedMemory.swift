@@ -5,6 +5,7 @@
 
 internal import CKernel
 internal import Glibc
+package import Kernel
 
 /// A block of pages that holds a secret (`mmap(2)`, `mlock(2)`, `MADV_DONTDUMP`, `MADV_WIPEONFORK`).
 @safe package struct WipedMemory: ~Copyable, @unchecked Sendable {

@@ -21,7 +21,7 @@ package enum Privileges {
     }
 
     /// Gives up every capability, for good. False where one is left. Calls `capset(2)`.
-    static func giveUpCapabilities() -> Bool {
+    package static func giveUpCapabilities() -> Bool {
         _ = ck_keep_capabilities(0)
         var set: UInt64 = 0
         // Safety: the call fills the one number it is given.

@@ -109,7 +109,7 @@ package struct Confinement: Sendable {
     }
 
     /// For a helper that only reads: nothing is written or executed.
-    static func restrictToReading() {
+    package static func restrictToReading() {
         let version = ck_landlock_version()
         guard version > 0 else { return }
         do throws(Failure) {

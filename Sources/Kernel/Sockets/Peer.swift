@@ -52,19 +52,6 @@ package struct Peer: Equatable, Sendable {
     }
 }
 
-/// The supplementary groups of a peer (`SO_PEERGROUPS`): those that somebody wants to know of.
-package struct PeerGroups: Equatable, Sendable {
-    /// Sorted.
-    package let named: [UInt32]
-    /// How many more there are.
-    package let others: Int
-
-    package init(named: [UInt32], others: Int) {
-        self.named = named
-        self.others = others
-    }
-}
-
 /// Asks the kernel for what the credentials leave out.
 package protocol PeerSource: ~Copyable {
     /// Those of the peer's supplementary groups that are in `wanted`, which is sorted; nil if it has more than `limit`.
@@ -141,70 +128,5 @@ extension SeqpacketSocket {
         var bytes = [UInt8](repeating: 0, count: 4096)
         guard let count = try? file.read(into: &bytes, at: 0) else { return nil }
         return Array(bytes[..<count])
-    }
-}
-
-extension PeerGroups {
-    /// Looks for each of the shorter list in the longer one. The kernel sorts groups, but by its own numbers: a
-    /// user namespace may show them in another order, which sorting here finds out in one pass.
-    init(among wanted: [UInt32], of groups: [UInt32]) {
-        let sorted = groups.sorted()
-        let (few, many) = wanted.count < sorted.count ? (wanted, sorted) : (sorted, wanted)
-        let named = few.filter { many.containsSorted($0) }
-        self.init(named: named, others: groups.count - named.count)
-    }
-}
-
-extension [UInt32] {
-    /// A binary search in a sorted list.
-    package func containsSorted(_ number: UInt32) -> Bool {
-        var (low, high) = (0, count)
-        while low < high {
-            let middle = (low + high) / 2
-            if self[middle] < number { low = middle + 1 } else { high = middle }
-        }
-        return low < count && self[low] == number
-    }
-}
-
-/// The system unit that a `/proc/PID/cgroup` names: the first component of the cgroup2 path that is not
-/// a slice. What a user's own service manager, or a container, made below that counts for nothing: the
-/// unit is then `user@1000.service`, or the container's scope.
-package func unitName(inCgroups file: [UInt8]) -> String? {
-    for line in file.split(separator: UInt8(ascii: "\n")) where line.starts(with: "0::/".utf8) {
-        for component in line.dropFirst(4).split(separator: UInt8(ascii: "/")) {
-            // systemd puts an underscore before a name that would read as something of the kernel's.
-            let name = component.first == UInt8(ascii: "_") ? component.dropFirst() : component
-            if name.hasSuffix(".slice") { continue }
-            let isUnit = name.hasSuffix(".service") || name.hasSuffix(".scope")
-            return isUnit ? String(decoding: name, as: UTF8.self) : nil
-        }
-    }
-    return nil
-}
-
-extension ArraySlice<UInt8> {
-    fileprivate func hasSuffix(_ suffix: String) -> Bool {
-        count > suffix.utf8.count && self.suffix(suffix.utf8.count).elementsEqual(suffix.utf8)
-    }
-}
-
-/// The uid and gid that the kernel shows for accounts it cannot express here: another user namespace's.
-package struct OverflowIDs: Equatable, Sendable {
-    package let uid: UInt32
-    package let gid: UInt32
-
-    package init(uid: UInt32, gid: UInt32) {
-        self.uid = uid
-        self.gid = gid
-    }
-
-    /// As `/proc/sys/kernel/overflowuid` and `overflowgid` say, or 65534, the kernel's default.
-    package static func ofThisKernel() -> OverflowIDs {
-        func number(_ name: String) -> UInt32 {
-            guard let bytes = try? readSmallFile("/proc/sys/kernel/\(name)", limit: 32) else { return 65534 }
-            return UInt32(String(decoding: bytes.prefix { $0 != 10 }, as: UTF8.self)) ?? 65534
-        }
-        return OverflowIDs(uid: number("overflowuid"), gid: number("overflowgid"))
     }
 }

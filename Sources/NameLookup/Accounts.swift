@@ -5,6 +5,7 @@
 
 internal import CKernel
 internal import Glibc
+package import Kernel
 
 /// An account of the name service.
 package struct Account: Equatable, Sendable {

@@ -12,6 +12,10 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
 
     init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
+    /// Takes over an end of a pair (`socketpair(2)`), which must be non-blocking in effect: it is only received from
+    /// when something is there.
+    package init(connected descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
     /// The longest path of a socket, in bytes.
     package static let longestPath = Int(ck_longest_socket_path)
 

@@ -4,6 +4,7 @@
 
 internal import CKernel
 internal import Glibc
+package import Kernel
 
 /// Bytes that are read from their start to their end.
 package protocol ByteSource: ~Copyable {

@@ -33,7 +33,7 @@ package struct Descriptor: ~Copyable, Sendable {
     }
 
     /// The result of a C function on a new descriptor, owned. `call` names the system call behind it.
-    static func opened(
+    package static func opened(
         _ result: Int32, by call: String, on subject: String? = nil
     ) throws(Failure) -> Descriptor {
         Descriptor(taking: try succeed(result, call, on: subject))
@@ -99,53 +99,5 @@ package struct Descriptor: ~Copyable, Sendable {
         // Safety: fstat fills the one struct it is given.
         _ = try retrying("fstat") { unsafe fstat(number, &raw) }
         return FileStatus(raw)
-    }
-}
-
-/// What the program wants to know of a file, as `fstat(2)` tells.
-package struct FileStatus: Equatable, Sendable {
-    package enum Kind: Equatable, Sendable { case regular, directory, symbolicLink, socket, other(String) }
-
-    package let kind: Kind
-    package let device: UInt64
-    package let inode: UInt64
-    package let owner: UInt32
-    package let group: UInt32
-    /// The permission bits alone, sticky bit included: `0o1777`.
-    package let mode: UInt32
-    /// In bytes.
-    package let size: Int
-    package let links: UInt64
-    package let modified: WallTime
-
-    init(_ raw: stat) {
-        kind =
-            switch raw.st_mode & S_IFMT {
-            case S_IFREG: .regular
-            case S_IFDIR: .directory
-            case S_IFLNK: .symbolicLink
-            case S_IFSOCK: .socket
-            case S_IFIFO: .other("a FIFO")
-            case S_IFCHR: .other("a character device")
-            case S_IFBLK: .other("a block device")
-            default: .other("no regular file")
-            }
-        device = UInt64(raw.st_dev)
-        inode = UInt64(raw.st_ino)
-        owner = raw.st_uid
-        group = raw.st_gid
-        mode = raw.st_mode & 0o7777
-        size = Int(raw.st_size)
-        links = UInt64(raw.st_nlink)
-        modified = WallTime(seconds: Int(raw.st_mtim.tv_sec), nanoseconds: Int(raw.st_mtim.tv_nsec))
-    }
-
-    /// Whether the group or everybody may write to it.
-    package var isWritableByOthers: Bool { mode & 0o022 != 0 }
-    package var isSticky: Bool { mode & 0o1000 != 0 }
-    /// The mode as `ls` users know it: "0640".
-    package var octalMode: String {
-        let digits = String(mode, radix: 8)
-        return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }

@@ -1,0 +1,45 @@
+// Files: how they are opened, and a write that does not wait.
+
+#define _GNU_SOURCE
+#include "CKernel.h"
+#include "Outcome.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/stat.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+int ck_open_handle(int directory, const char *name) {
+    return outcome(openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
+}
+
+int ck_open_target(const char *path) { return outcome(open(path, O_PATH | O_CLOEXEC)); }
+
+int ck_open_for_reading(int directory, const char *name) {
+    return outcome(openat(directory, name, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+int ck_open_for_appending(const char *path, uint32_t mode) {
+    return outcome(open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode));
+}
+
+int ck_open_directory(const char *path) {
+    return outcome(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+int ck_write_at_once(int descriptor, const void *bytes, size_t count) {
+    struct stat status;
+    if (fstat(descriptor, &status) < 0) return -errno;
+    if (S_ISSOCK(status.st_mode)) return ck_send(descriptor, bytes, count, NULL, 0);
+    if (S_ISREG(status.st_mode)) return outcome(write(descriptor, bytes, count));
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
+    long written = pwritev2(descriptor, &part, 1, -1, RWF_NOWAIT);
+    if (written >= 0 || (errno != EOPNOTSUPP && errno != ENOSYS)) return outcome(written);
+    struct pollfd room = {.fd = descriptor, .events = POLLOUT};
+    int ready = poll(&room, 1, 0);
+    if (ready < 0) return -errno;
+    if (!(room.revents & POLLOUT)) return -EAGAIN;
+    return outcome(write(descriptor, bytes, count));
+}

@@ -1,0 +1,178 @@
+// Unix sockets: connections, packets with descriptors, and datagrams.
+
+#define _GNU_SOURCE
+#include "CKernel.h"
+#include "Outcome.h"
+
+#include <errno.h>
+#include <linux/sockios.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+// Younger than Debian 12's headers.
+#ifndef SO_PASSRIGHTS
+#define SO_PASSRIGHTS 83
+#endif
+
+_Static_assert(sizeof(((struct sockaddr_un *)0)->sun_path) == ck_longest_socket_path + 1, "sun_path");
+
+int ck_seqpacket_socket(void) {
+    return outcome(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+static int address_of(const char *path, struct sockaddr_un *address) {
+    size_t length = strlen(path);
+    if (length == 0) return -EINVAL;
+    if (length > ck_longest_socket_path) return -ENAMETOOLONG;
+    memset(address, 0, sizeof *address);
+    address->sun_family = AF_UNIX;
+    memcpy(address->sun_path, path, length);
+    return 0;
+}
+
+int ck_bind(int socket, const char *path) {
+    struct sockaddr_un address;
+    int result = address_of(path, &address);
+    return result < 0 ? result : outcome(bind(socket, (struct sockaddr *)&address, sizeof address));
+}
+
+int ck_connect(int socket, const char *path) {
+    struct sockaddr_un address;
+    int result = address_of(path, &address);
+    return result < 0 ? result : outcome(connect(socket, (struct sockaddr *)&address, sizeof address));
+}
+
+int ck_accept(int socket) {
+    return outcome(accept4(socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
+}
+
+int ck_is_seqpacket_listener(int descriptor) {
+    int value = 0;
+    socklen_t size = sizeof value;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &value, &size) < 0 || value != AF_UNIX) return 0;
+    size = sizeof value;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &value, &size) < 0 || value != SOCK_SEQPACKET) return 0;
+    size = sizeof value;
+    return getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value == 1;
+}
+
+int ck_refuse_descriptors(int socket) {
+    int off = 0;
+    return outcome(setsockopt(socket, SOL_SOCKET, SO_PASSRIGHTS, &off, sizeof off));
+}
+
+int ck_unread_by_peer(int socket) {
+    int unread = 0;
+    return ioctl(socket, SIOCOUTQ, &unread) < 0 ? -errno : unread;
+}
+
+enum { most_sent = 2, most_received = 4 };
+
+int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count) {
+    if (descriptor_count > most_sent) return -EINVAL;
+    struct iovec part = {.iov_base = (void *)bytes, .iov_len = count};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(most_sent * sizeof(int))];
+    } control;
+    memset(&control, 0, sizeof control);
+    if (descriptor_count > 0) {
+        message.msg_control = control.room;
+        message.msg_controllen = CMSG_SPACE(descriptor_count * sizeof(int));
+        struct cmsghdr *header = CMSG_FIRSTHDR(&message);
+        header->cmsg_level = SOL_SOCKET;
+        header->cmsg_type = SCM_RIGHTS;
+        header->cmsg_len = CMSG_LEN(descriptor_count * sizeof(int));
+        memcpy(CMSG_DATA(header), descriptors, descriptor_count * sizeof(int));
+    }
+    long result;
+    do result = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    while (result < 0 && errno == EINTR);
+    return outcome(result);
+}
+
+int ck_datagram_socket(void) { return outcome(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)); }
+
+int ck_send_to(int socket, const char *path, const void *bytes, size_t count) {
+    struct sockaddr_un address;
+    int result = address_of(path, &address);
+    if (result < 0) return result;
+    long sent;
+    do sent = sendto(socket, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&address, sizeof address);
+    while (sent < 0 && errno == EINTR);
+    return outcome(sent);
+}
+
+int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t descriptor_room,
+               struct ck_received *received) {
+    memset(received, 0, sizeof *received);
+    if (descriptor_room > most_received) return -EINVAL;
+    struct iovec part = {.iov_base = bytes, .iov_len = room};
+    struct msghdr message = {.msg_iov = &part, .msg_iovlen = 1};
+    union {
+        struct cmsghdr align;
+        char room[CMSG_SPACE(most_received * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    memset(&control, 0, sizeof control);
+    if (descriptor_room > 0) {
+        message.msg_control = control.room;
+        message.msg_controllen = sizeof control.room;
+    }
+    long result;
+    // MSG_TRUNC makes the result the length that was sent, so that a cut packet shows.
+    do result = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_TRUNC);
+    while (result < 0 && errno == EINTR);
+    if (result < 0) return -errno;
+
+    // Room for one int holds two descriptors on 64-bit machines, and a peer may send several
+    // headers: whatever came is ours to keep or to close, or it would stay open for good.
+    if (descriptor_room > 0) {
+        for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
+            if (header->cmsg_level != SOL_SOCKET) continue;
+            if (header->cmsg_type == SCM_CREDENTIALS) {
+                struct ucred sender;
+                memcpy(&sender, CMSG_DATA(header), sizeof sender);
+                received->sender = sender.pid;
+            }
+            if (header->cmsg_type != SCM_RIGHTS) continue;
+            size_t came = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
+            for (size_t i = 0; i < came; i++) {
+                int descriptor;
+                memcpy(&descriptor, CMSG_DATA(header) + i * sizeof(int), sizeof descriptor);
+                if (received->descriptor_count < descriptor_room) {
+                    descriptors[received->descriptor_count++] = descriptor;
+                } else {
+                    close(descriptor);
+                    received->excess_descriptors++;
+                }
+            }
+        }
+    }
+    received->length = (size_t)result;
+    received->bytes_cut = (message.msg_flags & MSG_TRUNC) != 0;
+    received->descriptors_cut = (message.msg_flags & MSG_CTRUNC) != 0;
+    return 0;
+}
+
+int ck_want_senders(int socket) {
+    int on = 1;
+    return outcome(setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
+}
+
+int ck_notify(const char *address, const void *bytes, size_t count) {
+    struct sockaddr_un manager;
+    int result = address_of(address, &manager);
+    if (result < 0) return result;
+    if (address[0] == '@') manager.sun_path[0] = 0;
+    socklen_t size = offsetof(struct sockaddr_un, sun_path) + strlen(address);
+    int socket_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (socket_ < 0) return -errno;
+    long sent = sendto(socket_, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager, size);
+    result = outcome(sent);
+    close(socket_);
+    return result;
+}
