@@ -83,23 +83,23 @@ extension Requests {
     /// same, both count as used; a grant that was not delivered does not.
     package func unused(of policy: Policy, unmapped: (uid: UInt32, gid: UInt32)) -> (keys: [Key], rules: [Rule]) {
         var usedKeys: Set<KeyName> = []
-        var usedOf: [KeyName: Set<Place>] = [:]
+        var usedOf: [KeyName: Set<Location>] = [:]
         for (question, outcome) in all where outcome.used > 0 {
             guard let key = question.key.flatMap({ KeyName($0) }), question.isGet,
                 let caller = question.caller(unmapped: unmapped)
             else { continue }
             usedKeys.insert(key)
             for rule in policy.rules[key] ?? [] where rule.permits(caller) {
-                usedOf[key, default: []].insert(rule.place)
+                usedOf[key, default: []].insert(rule.location)
             }
         }
         let keys = policy.keys.values.filter { !usedKeys.contains($0.name) }
         let rules = policy.rules.flatMap { key, rules in
-            rules.filter { usedOf[key]?.contains($0.place) != true }
+            rules.filter { usedOf[key]?.contains($0.location) != true }
         }
         return (
             keys.sorted { $0.name < $1.name },
-            rules.sorted { ($0.place.file, $0.place.line, $0.key) < ($1.place.file, $1.place.line, $1.key) }
+            rules.sorted { ($0.location.file, $0.location.line, $0.key) < ($1.location.file, $1.location.line, $1.key) }
         )
     }
 }

@@ -97,11 +97,11 @@ package final class Broker {
         case .denied(let denial): return deny(denial.reason, request, client)
         case .permitted(let key, let rule):
             var record = request
-            record.rule = rule.place.description
+            record.rule = rule.location.description
             guard allowance.unread(of: client.uid) < capacity.unreadPerUser else {
                 return busy(.limitUnread, milliseconds: Limits.busyMilliseconds, record, client)
             }
-            do throws(Distrust) {
+            do throws(TrustError) {
                 let files = try keys.handOut(key)
                 record.decision = .granted
                 record.reason = .permitted
@@ -114,7 +114,7 @@ package final class Broker {
     }
 
     /// Permitted, but there is nothing to hand over: for want of descriptors, or for what the file is.
-    private func notHandedOver(_ distrust: Distrust, _ request: Record, _ client: Client) -> Answer {
+    private func notHandedOver(_ distrust: TrustError, _ request: Record, _ client: Client) -> Answer {
         var record = request
         record.detail = distrust.description
         let reason = Reason(distrust)
@@ -231,7 +231,7 @@ extension HandOut {
 }
 
 extension Reason {
-    fileprivate init(_ distrust: Distrust) {
+    fileprivate init(_ distrust: TrustError) {
         switch distrust.kind {
         case .missing: self = .fileMissing
         case .unreadable: self = .fileUnreadable

@@ -21,13 +21,13 @@ package struct HandOut: ~Copyable {
 /// Opens what a policy permits.
 package protocol KeyOpener: AnyObject {
     /// The open key file, and the certificate's where the policy names one.
-    func handOut(_ key: Key) throws(Distrust) -> HandOut
+    func handOut(_ key: Key) throws(TrustError) -> HandOut
     /// A policy is in force, the first one among them.
     func adopt(_ policy: LoadedPolicy)
     /// Something on the way to a key may have changed.
     func noteChanges()
     /// What keeps the process to the directories that it knew.
-    var confinement: Confinement { get }
+    var sandbox: Sandbox { get }
     /// The files of the policy's keys that lie elsewhere.
     var keysOutside: [(key: KeyName, path: String)] { get }
 }
@@ -37,18 +37,18 @@ package final class KeyStore: KeyOpener {
     private let owners: TrustedOwners
     /// Nil where the kernel gives none: then every way is walked each time.
     private let watch: ChangeWatch?
-    package let confinement: Confinement
+    package let sandbox: Sandbox
     package private(set) var keysOutside: [(key: KeyName, path: String)] = []
-    private var remembered: [String: (place: TrustedPlace, until: Instant)] = [:]
+    private var remembered: [String: (place: TrustedPath, until: Instant)] = [:]
 
-    package init(owners: TrustedOwners, watch: ChangeWatch?, confinement: Confinement) {
+    package init(owners: TrustedOwners, watch: ChangeWatch?, sandbox: Sandbox) {
         self.owners = owners
-        self.confinement = confinement
+        self.sandbox = sandbox
         self.watch = watch
     }
 
     /// In the steady state that is one `openat(2)` and one `fstat(2)` for each file.
-    package func handOut(_ key: Key) throws(Distrust) -> HandOut {
+    package func handOut(_ key: Key) throws(TrustError) -> HandOut {
         let file = try open(key.source)
         guard let source = key.certificate else { return HandOut(key: file, certificate: nil) }
         return HandOut(key: file, certificate: try open(source))
@@ -56,7 +56,7 @@ package final class KeyStore: KeyOpener {
 
     package func adopt(_ policy: LoadedPolicy) {
         forgetWays()
-        keysOutside = policy.keys(outsideOf: confinement, owners: owners)
+        keysOutside = policy.keys(outsideOf: sandbox, owners: owners)
     }
 
     package func noteChanges() { _ = forgetWaysIfChanged() }
@@ -70,8 +70,8 @@ package final class KeyStore: KeyOpener {
 
     private func forgetWays() { remembered.removeAll() }
 
-    private func open(_ source: Source) throws(Distrust) -> TrustedFile {
-        guard let path = source.path() else { throw Distrust(missingCredential: source.description) }
+    private func open(_ source: Source) throws(TrustError) -> TrustedFile {
+        guard let path = source.path() else { throw TrustError(missingCredential: source.description) }
         let now = Instant.now
         if let (place, until) = remembered[path], now < until {
             do { return try place.open() } catch {
@@ -83,12 +83,12 @@ package final class KeyStore: KeyOpener {
         let place = try owners.place(of: path, watchedBy: watch)
         // Not if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {
-            if remembered.count >= Limits.rememberedPlaces { forgetWays() }
+            if remembered.count >= Limits.rememberedPaths { forgetWays() }
             remembered[path] = (place, now.after(milliseconds: Limits.rememberedMilliseconds))
         }
         do { return try place.open() } catch {
-            guard error.kind == .unreadable, !confinement.covers(place.folder) else { throw error }
-            throw Distrust(outside: place.path)
+            guard error.kind == .unreadable, !sandbox.covers(place.folder) else { throw error }
+            throw TrustError(outside: place.path)
         }
     }
 }

@@ -34,7 +34,7 @@ extension Broker {
 
     /// Takes a policy that was read without fault, or records that there was none. The old one stays in
     /// force then. Returns what will be recorded.
-    package func adopt(_ loading: Loading, askedBy uid: UInt32, pid: Int32) -> Record {
+    package func adopt(_ loading: LoadResult, askedBy uid: UInt32, pid: Int32) -> Record {
         var record = Record(.reload)
         if let loaded = loading.loaded {
             adopt(loaded)

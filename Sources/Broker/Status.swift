@@ -32,13 +32,13 @@ final class Lifetime {
     private(set) var faults: [String] = []
     private(set) var lastWasRejected = false
 
-    func adopted(_ loading: Loading) {
+    func adopted(_ loading: LoadResult) {
         applied += 1
         policySince = .now
         (faults, lastWasRejected) = ([], false)
     }
 
-    func rejected(_ loading: Loading) {
+    func rejected(_ loading: LoadResult) {
         rejected += 1
         let errors = loading.diagnostics.filter { $0.severity == .error }
         (faults, lastWasRejected) = (errors.compactMap(\.lines.first), true)
@@ -75,7 +75,7 @@ extension Broker {
                 keeping: Self.roomForKeys)
         }
         page.add("last-reload", life.lastWasRejected ? "rejected" : life.applied > 0 ? "applied" : "none")
-        for wall in keys.confinement.walls {
+        for wall in keys.sandbox.walls {
             page.add(
                 "sandbox", "\(wall.name) \(wall.state ?? "missing: \(wall.reason ?? "")")", keeping: Self.roomForKeys)
         }

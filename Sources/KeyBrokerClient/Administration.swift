@@ -9,7 +9,7 @@ internal import ClientKernel
 extension KeyBroker {
     /// What the broker says of itself. Told to root, and to the account that the broker runs as.
     package func status(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> StatusPage {
-        let patience = Patience(wait, calledOffBy: nil)
+        let patience = Deadline(wait, calledOffBy: nil)
         var whole = StatusPage()
         var request: Request? = .status(after: nil)
         while let asked = request {
@@ -23,7 +23,7 @@ extension KeyBroker {
     /// Has the broker read its policy anew, and returns the first page of its status once it has: whether it
     /// took it stands there. Calls `pidfd_send_signal(2)` with `SIGHUP`.
     package func reload() throws(KeyBrokerError) -> StatusPage {
-        let patience = Patience(.zero, calledOffBy: nil)
+        let patience = Deadline(.zero, calledOffBy: nil)
         let connection = try Connection(to: socketPath)
         // The kernel says who answers, with a number that is good here, also where the broker lives in another
         // pid namespace, or a service manager made the socket.
@@ -42,7 +42,7 @@ extension KeyBroker {
         try calling { () throws(Failure) in try process.hangUp() }
         // What is read from now on was read after this call began: a policy that was read before counted
         // in `before` already.
-        var pause = Patience.firstPause
+        var pause = Deadline.firstPause
         let deadline = Instant.now.after(milliseconds: Limits.replyMilliseconds)
         while true {
             let answer = try connection.answer(to: .status(after: nil), patience)
@@ -58,7 +58,7 @@ extension KeyBroker {
             try calling { () throws(Failure) in
                 _ = try Kernel.pause(until: Instant.now.after(milliseconds: pause))
             }
-            pause = min(pause * 2, Patience.longestPause)
+            pause = min(pause * 2, Deadline.longestPause)
         }
     }
 }

@@ -59,7 +59,7 @@ struct Connection: ~Copyable {
     }
 
     /// Sends the request and returns the reply to it.
-    borrowing func answer(to request: Request, _ patience: Patience) throws(KeyBrokerError) -> Answer {
+    borrowing func answer(to request: Request, _ patience: Deadline) throws(KeyBrokerError) -> Answer {
         do throws(Failure) { try socket.send(request.packet) } catch {
             // A broker that is busy says so and closes before it is asked: the reply is still there to read.
             guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
@@ -68,7 +68,7 @@ struct Connection: ~Copyable {
     }
 
     /// The next reply.
-    borrowing func nextAnswer(_ patience: Patience) throws(KeyBrokerError) -> Answer {
+    borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> Answer {
         while true {
             try patience.waitForReply(socket, path: path)
             let delivery = try calling { () throws(Failure) in

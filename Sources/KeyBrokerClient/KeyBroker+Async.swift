@@ -26,11 +26,11 @@ extension KeyBroker {
     }
 
     private func onOwnThread<R: Sendable>(
-        _ wait: Duration, _ body: @escaping @Sendable (Patience) throws(KeyBrokerError) -> R
+        _ wait: Duration, _ body: @escaping @Sendable (Deadline) throws(KeyBrokerError) -> R
     ) async throws(KeyBrokerError) -> R {
         let wakeUp: WakeUp
         do throws(Failure) { wakeUp = try WakeUp() } catch { throw KeyBrokerError(error) }
-        let patience = Patience(wait, calledOffBy: wakeUp)
+        let patience = Deadline(wait, calledOffBy: wakeUp)
         let result: Result<R, KeyBrokerError> = await withTaskCancellationHandler {
             await withCheckedContinuation { continuation in
                 DispatchQueue.global().async {

@@ -35,24 +35,24 @@ public struct KeyBroker: Sendable {
     ///   - wait: how long to wait for a broker that is still starting or is busy. Zero: not at all.
     /// - Throws: ``KeyBrokerError``.
     public func key(_ name: String, waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> KeyDescriptor {
-        try key(name, Patience(wait, calledOffBy: nil))
+        try key(name, Deadline(wait, calledOffBy: nil))
     }
 
     /// The names of the keys that the caller may get, sorted.
     /// - Parameter wait: how long to wait for a broker that is still starting or is busy.
     public func keys(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> [String] {
-        try keys(Patience(wait, calledOffBy: nil))
+        try keys(Deadline(wait, calledOffBy: nil))
     }
 
     /// The version of the broker's program.
     /// - Parameter wait: how long to wait for a broker that is still starting or is busy.
     public func version(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> String {
-        try version(Patience(wait, calledOffBy: nil))
+        try version(Deadline(wait, calledOffBy: nil))
     }
 
     // MARK: The requests
 
-    func key(_ name: String, _ patience: Patience) throws(KeyBrokerError) -> KeyDescriptor {
+    func key(_ name: String, _ patience: Deadline) throws(KeyBrokerError) -> KeyDescriptor {
         guard let key = KeyName(name) else {
             throw .invalidName(name, reason: KeyName.fault(in: Array(name.utf8)[...]) ?? "not a key name")
         }
@@ -63,7 +63,7 @@ public struct KeyBroker: Sendable {
             certificate: try exchange.answer.takeCertificate())
     }
 
-    func keys(_ patience: Patience) throws(KeyBrokerError) -> [String] {
+    func keys(_ patience: Deadline) throws(KeyBrokerError) -> [String] {
         var exchange = try exchange(.list, patience)
         guard case .names = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
         var all: [String] = []
@@ -74,15 +74,15 @@ public struct KeyBroker: Sendable {
         return all
     }
 
-    func version(_ patience: Patience) throws(KeyBrokerError) -> String {
+    func version(_ patience: Deadline) throws(KeyBrokerError) -> String {
         let exchange = try exchange(.version, patience)
         guard case .version(let text) = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
         return text
     }
 
     /// The first answer to a request that is not "busy" or the end of a broker, as long as `patience` lasts.
-    func exchange(_ request: Request, _ patience: Patience) throws(KeyBrokerError) -> Exchange {
-        var pause = Patience.firstPause
+    func exchange(_ request: Request, _ patience: Deadline) throws(KeyBrokerError) -> Exchange {
+        var pause = Deadline.firstPause
         while true {
             do throws(KeyBrokerError) {
                 let connection = try Connection(to: socketPath)
@@ -94,7 +94,7 @@ public struct KeyBroker: Sendable {
             } catch {
                 guard case .notRunning = error else { throw error }
                 try patience.pause(milliseconds: pause, orThrow: error)
-                pause = min(pause * 2, Patience.longestPause)
+                pause = min(pause * 2, Deadline.longestPause)
             }
         }
     }

@@ -126,7 +126,7 @@ package final class NameServiceProcess: Sendable {
         // Safety: the name is a constant.
         unsafe _ = ck_name_process("keybrokerd-name")
         guard Privileges.giveUpCapabilities() else { _exit(1) }
-        Confinement.restrictToReading()
+        Sandbox.restrictToReading()
         let socket = SeqpacketSocket(connected: Descriptor(taking: end))
         while true {
             do throws(Failure) {

@@ -3,7 +3,7 @@
 // Must never print, and never let a byte of the file move a cursor.
 
 /// A line of a file.
-package struct Place: Hashable, Sendable, CustomStringConvertible {
+package struct Location: Hashable, Sendable, CustomStringConvertible {
     package let file: String
     /// From 1.
     package let line: Int
@@ -22,7 +22,7 @@ package struct Diagnostic: Error, Equatable, Sendable {
     package enum Severity: String, Sendable { case error, warning }
 
     package let severity: Severity
-    package let place: Place
+    package let location: Location
     /// In bytes, from 1.
     package let column: Int
     /// How many bytes the word has that it is about; at least 1.
@@ -32,11 +32,12 @@ package struct Diagnostic: Error, Equatable, Sendable {
     package let line: [UInt8]
 
     package init(
-        _ severity: Severity, _ message: String, at place: Place, column: Int = 1, length: Int = 1, line: [UInt8] = []
+        _ severity: Severity, _ message: String, at location: Location, column: Int = 1, length: Int = 1,
+        line: [UInt8] = []
     ) {
         self.severity = severity
         self.message = message
-        self.place = place
+        self.location = location
         self.column = column
         self.length = max(1, length)
         self.line = line
@@ -44,7 +45,7 @@ package struct Diagnostic: Error, Equatable, Sendable {
 
     /// About a file as a whole.
     package init(_ severity: Severity, _ message: String, file: String) {
-        self.init(severity, message, at: Place(file: file, line: 0))
+        self.init(severity, message, at: Location(file: file, line: 0))
     }
 
     /// How much of a long line is shown, in bytes.
@@ -52,7 +53,7 @@ package struct Diagnostic: Error, Equatable, Sendable {
 
     /// `FILE:LINE:COLUMN: error: MESSAGE`, then the line and the caret line where there is a line.
     package var lines: [String] {
-        let position = place.line > 0 ? "\(place):\(column)" : place.file
+        let position = location.line > 0 ? "\(location):\(column)" : location.file
         var lines = ["\(position): \(severity.rawValue): \(message)"]
         guard !line.isEmpty else { return lines }
         let start = column > Self.shown ? column - Self.shown / 2 : 1

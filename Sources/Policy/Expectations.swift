@@ -14,7 +14,7 @@ package struct PolicyExpectation: Equatable, Sendable {
     package let key: KeyName
     package let isGranted: Bool
 
-    let place: Place
+    let location: Location
     let line: [UInt8]
     let column: Int
     let length: Int
@@ -26,13 +26,13 @@ package func readExpectations(_ text: PolicyText) -> (expectations: [PolicyExpec
     var faults: [Diagnostic] = []
     let lines = text.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
     for (index, bytes) in lines.enumerated() {
-        let place = Place(file: text.file, line: index + 1)
+        let location = Location(file: text.file, line: index + 1)
         if let fault = badByte(in: bytes) {
-            faults.append(Diagnostic(.error, fault.message, at: place, column: fault.column, line: Array(bytes)))
+            faults.append(Diagnostic(.error, fault.message, at: location, column: fault.column, line: Array(bytes)))
             continue
         }
         do throws(Diagnostic) {
-            guard let expectation = try expectation(in: words(of: bytes)[...], bytes, place) else { continue }
+            guard let expectation = try expectation(in: words(of: bytes)[...], bytes, location) else { continue }
             expectations.append(expectation)
         } catch { faults.append(error) }
     }
@@ -40,14 +40,14 @@ package func readExpectations(_ text: PolicyText) -> (expectations: [PolicyExpec
 }
 
 private func expectation(
-    in words: ArraySlice<Word>, _ line: ArraySlice<UInt8>, _ place: Place
+    in words: ArraySlice<Word>, _ line: ArraySlice<UInt8>, _ location: Location
 ) throws(Diagnostic) -> PolicyExpectation? {
     var rest = words
     var last = words.first
     func fault(_ message: String, _ word: Word?) -> Diagnostic {
         let column = word?.column ?? last.map { $0.column + $0.bytes.count } ?? 1
         return Diagnostic(
-            .error, message, at: place, column: column, length: word?.bytes.count ?? 1, line: Array(line))
+            .error, message, at: location, column: column, length: word?.bytes.count ?? 1, line: Array(line))
     }
     func next(_ missing: String) throws(Diagnostic) -> Word {
         guard let word = rest.popFirst() else { throw fault("\(missing) is missing", nil) }
@@ -77,7 +77,7 @@ private func expectation(
     if let extra = rest.first { throw fault("unknown word '\(extra.text)'; the line should end here", extra) }
     return KeyName(name.bytes).map { key in
         PolicyExpectation(
-            user: user.text, unit: unit, key: key, isGranted: outcome.says("granted"), place: place,
+            user: user.text, unit: unit, key: key, isGranted: outcome.says("granted"), location: location,
             line: Array(line), column: outcome.column, length: outcome.bytes.count)
     }
 }
@@ -89,7 +89,7 @@ extension Policy {
         switch verdict(on: expectation.key, for: caller) {
         case .permitted(_, let rule):
             guard !expectation.isGranted else { return nil }
-            message = "granted by \(rule.place)"
+            message = "granted by \(rule.location)"
         case .denied(.noRule):
             guard expectation.isGranted else { return nil }
             message = "denied: no line permits it"
@@ -104,6 +104,6 @@ extension Policy {
 extension PolicyExpectation {
     /// A diagnostic of this line.
     package func fault(_ message: String) -> Diagnostic {
-        Diagnostic(.error, message, at: place, column: column, length: length, line: line)
+        Diagnostic(.error, message, at: location, column: column, length: length, line: line)
     }
 }

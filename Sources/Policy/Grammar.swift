@@ -5,7 +5,7 @@
 internal import Wire
 
 struct Grammar {
-    private let surroundings: Surroundings
+    private let resolver: Resolver
     private var policy = Policy()
     private var diagnostics: [(order: Order, diagnostic: Diagnostic)] = []
     private var mentions: [Mention] = []
@@ -14,7 +14,7 @@ struct Grammar {
     private var faultyKeys: Set<KeyName> = []
     private var declarations: [Declaration] = []
     /// Where each bound of each identity was set; a nil identity is `each-user`.
-    private var boundPlaces: [BoundOf: Place] = [:]
+    private var boundLocations: [BoundOf: Location] = [:]
     private var files: [PolicyText] = []
     private var line = Line(file: 0, number: 0, bytes: [])
 
@@ -54,7 +54,7 @@ struct Grammar {
     /// A fault after which the rest of the line says nothing.
     private struct EndOfSense: Error {}
 
-    init(_ surroundings: Surroundings) { self.surroundings = surroundings }
+    init(_ resolver: Resolver) { self.resolver = resolver }
 
     // MARK: Lines
 
@@ -114,10 +114,10 @@ struct Grammar {
         }
         guard let name, let source else { return }
         if let first = policy.keys[name] {
-            report("key '\(name)' is declared twice; the first declaration is at \(first.place)", nameWord)
+            report("key '\(name)' is declared twice; the first declaration is at \(first.location)", nameWord)
             return
         }
-        policy.add(Key(name: name, source: source, certificate: certificate, place: place))
+        policy.add(Key(name: name, source: source, certificate: certificate, location: location))
         isFaulty = false
         declarations.append(Declaration(name: name, line: line, word: nameWord, sources: files))
     }
@@ -173,7 +173,7 @@ struct Grammar {
             mentions.append(Mention(name: name, line: line, word: word))
             guard let identity, !isFaulty else { continue }
             let rule = Rule(
-                identity: identity, writtenIdentity: who.text, unit: unit, key: name, place: place)
+                identity: identity, writtenIdentity: who.text, unit: unit, key: name, location: location)
             permits.append(Permit(rule: rule, line: line, word: word))
         }
     }
@@ -197,13 +197,13 @@ struct Grammar {
             }
             return checked(isGroup ? .group(id) : .user(id), word)
         }
-        switch isGroup ? surroundings.group(name.text) : surroundings.user(name.text) {
+        switch isGroup ? resolver.group(name.text) : resolver.user(name.text) {
         case .id(let id):
             if !isGroup { policy.setName(name.text, of: id) }
             return checked(isGroup ? .group(id) : .user(id), word)
         case .unknown:
             // The other kind of that name is the likely slip.
-            let other = isGroup ? surroundings.user(name.text) : surroundings.group(name.text)
+            let other = isGroup ? resolver.user(name.text) : resolver.group(name.text)
             var hint = ""
             if case .id = other {
                 let (otherKind, written) = isGroup ? ("user", name.text) : ("group", ":" + name.text)
@@ -217,9 +217,9 @@ struct Grammar {
     }
 
     private mutating func checked(_ identity: Identity, _ word: Word) -> Identity {
-        if identity == .user(surroundings.overflowUID) {
+        if identity == .user(resolver.overflowUID) {
             report(
-                "this line never matches: uid \(surroundings.overflowUID) is what the kernel shows for every account "
+                "this line never matches: uid \(resolver.overflowUID) is what the kernel shows for every account "
                     + "of another user namespace, so it is never permitted", word, .warning)
         }
         return identity
@@ -254,11 +254,11 @@ struct Grammar {
             }
             guard isEachUser || identity != nil else { continue }
             let key = BoundOf(identity: identity, bound: bound.text)
-            if let first = boundPlaces[key] {
+            if let first = boundLocations[key] {
                 report("\(bound.text) of \(who.text) are limited twice; the first limit is at \(first)", bound)
                 continue
             }
-            boundPlaces[key] = place
+            boundLocations[key] = location
             policy.setBound(path, to: number, for: identity)
         }
     }
@@ -267,7 +267,7 @@ struct Grammar {
 
     /// What can be said only when every line is known.
     /// - Parameter warns: whether to look for what is no fault, but not as its author will have meant it.
-    mutating func finish(warns: Bool) -> Reading {
+    mutating func finish(warns: Bool) -> ParseResult {
         for permit in permits { policy.add(permit.rule) }
         policy.complete()
         for mention in mentions where !policy.declares(mention.name) && !faultyKeys.contains(mention.name) {
@@ -278,7 +278,7 @@ struct Grammar {
         let isFaulty = diagnostics.contains { $0.diagnostic.severity == .error }
         if warns { warn(isFaulty: isFaulty) }
         let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
-        return Reading(policy: isFaulty ? nil : policy, diagnostics: all)
+        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all)
     }
 
     private mutating func warn(isFaulty: Bool) {
@@ -289,7 +289,7 @@ struct Grammar {
                 report("nobody may get key '\(declaration.name)': no line permits it", declaration.word, .warning)
             }
             for (source, word) in declaration.sources {
-                if let fault = surroundings.fault(source) { report(fault, word, .warning) }
+                if let fault = resolver.fault(source) { report(fault, word, .warning) }
             }
         }
     }
@@ -313,10 +313,10 @@ struct Grammar {
                 let rule = permit.rule
                 line = permit.line
                 if let wide, rule.unit != nil {
-                    warn(permit, "\(wide.rule.place) permits that without a unit")
+                    warn(permit, "\(wide.rule.location) permits that without a unit")
                 } else if let same = group[..<index].first(where: { $0.rule.unit == rule.unit }) {
-                    let isHere = same.rule.place == rule.place
-                    warn(permit, isHere ? "this line names it already" : "\(same.rule.place) permits that already")
+                    let isHere = same.rule.location == rule.location
+                    warn(permit, isHere ? "this line names it already" : "\(same.rule.location) permits that already")
                 }
             }
         }
@@ -329,7 +329,7 @@ struct Grammar {
 
     // MARK: Words and faults
 
-    private var place: Place { Place(file: files[line.file].file, line: line.number) }
+    private var location: Location { Location(file: files[line.file].file, line: line.number) }
 
     private mutating func next(_ words: inout ArraySlice<Word>, _ absence: String) throws(EndOfSense) -> Word {
         guard let word = words.popFirst() else { throw missing(absence) }
@@ -364,7 +364,7 @@ struct Grammar {
         diagnostics.append(
             (
                 Order(file: line.file, line: line.number, column: column),
-                Diagnostic(severity, message, at: place, column: column, length: length, line: Array(line.bytes))
+                Diagnostic(severity, message, at: location, column: column, length: length, line: Array(line.bytes))
             ))
     }
 }

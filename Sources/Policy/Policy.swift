@@ -40,7 +40,7 @@ package struct Key: Equatable, Sendable {
     package let name: KeyName
     package let source: Source
     package let certificate: Source?
-    package let place: Place
+    package let location: Location
 }
 
 /// One key of a `permit` line.
@@ -50,7 +50,7 @@ package struct Rule: Equatable, Sendable {
     package let writtenIdentity: String
     package let unit: UnitPattern?
     package let key: KeyName
-    package let place: Place
+    package let location: Location
 
     /// The line as far as it is about this key: `permit stunnel4 unit stunnel@*.service key api-tls`.
     package var statement: String {

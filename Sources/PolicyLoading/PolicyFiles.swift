@@ -22,7 +22,7 @@ package struct LoadedPolicy: Sendable {
 }
 
 /// What came of loading: a policy only where there is no fault.
-package struct Loading: Sendable {
+package struct LoadResult: Sendable {
     package let loaded: LoadedPolicy?
     package let diagnostics: [Diagnostic]
 
@@ -67,12 +67,12 @@ package struct PolicyFiles: Sendable {
     /// Reads the policy.
     /// - Parameter warns: whether to look for what deserves a warning, such as key files that could not be handed
     ///   out now, each of which is walked to.
-    package func load(distrusted: Distrusted = .isFault, warns: Bool = true) -> Loading {
+    package func load(distrusted: Distrusted = .isFault, warns: Bool = true) -> LoadResult {
         var diagnostics: [Diagnostic] = []
         var texts: [PolicyText] = []
         var size = 0
         for file in files(&diagnostics, distrusted) {
-            do throws(Distrust) {
+            do throws(TrustError) {
                 let bytes = try bytes(of: file, room: Limits.policyBytes - size, distrusted, &diagnostics)
                 size += bytes.count
                 texts.append(PolicyText(file: file, bytes: bytes))
@@ -83,15 +83,15 @@ package struct PolicyFiles: Sendable {
         if texts.isEmpty, diagnostics.isEmpty {
             diagnostics.append(Diagnostic(.error, "there is no *.policy file in it", file: paths.first ?? "the policy"))
         }
-        let reading = read(texts, in: surroundings(), warns: warns)
+        let reading = read(texts, in: resolver(), warns: warns)
         diagnostics += reading.diagnostics
         guard let policy = reading.policy, !diagnostics.contains(where: { $0.severity == .error }) else {
-            return Loading(loaded: nil, diagnostics: diagnostics)
+            return LoadResult(loaded: nil, diagnostics: diagnostics)
         }
         var digest = SHA256()
         for text in texts { digest.update(text.bytes) }
         let hex = String(decoding: digest.finish(), as: UTF8.self)
-        return Loading(
+        return LoadResult(
             loaded: LoadedPolicy(policy: policy, digest: hex, files: texts.map(\.file), source: self),
             diagnostics: diagnostics)
     }
@@ -99,7 +99,7 @@ package struct PolicyFiles: Sendable {
     private func files(_ diagnostics: inout [Diagnostic], _ distrusted: Distrusted) -> [String] {
         var files: [String] = []
         for path in paths {
-            do throws(Distrust) {
+            do throws(TrustError) {
                 guard let names = try names(in: path, distrusted) else { continue }
                 files += names
             } catch {
@@ -110,10 +110,10 @@ package struct PolicyFiles: Sendable {
     }
 
     /// The files that a path stands for: itself, or what is in it. Nil where nothing needs to be there.
-    private func names(in path: String, _ distrusted: Distrusted) throws(Distrust) -> [String]? {
+    private func names(in path: String, _ distrusted: Distrusted) throws(TrustError) -> [String]? {
         let kind: FileStatus.Kind?
         do throws(Failure) { kind = try statusFollowing(path)?.kind } catch {
-            throw Distrust(unreadable: path, error)
+            throw TrustError(unreadable: path, error)
         }
         if kind == nil, path == optionalPath { return nil }
         guard kind == .directory else { return [path] }
@@ -128,7 +128,7 @@ package struct PolicyFiles: Sendable {
 
     private func bytes(
         of file: String, room: Int, _ distrusted: Distrusted, _ diagnostics: inout [Diagnostic]
-    ) throws(Distrust) -> [UInt8] {
+    ) throws(TrustError) -> [UInt8] {
         do {
             let trusted = try owners.place(of: file).open()
             return try reading(file) { () throws(Failure) in try trusted.descriptor.readAll(limit: room, file) }
@@ -139,23 +139,23 @@ package struct PolicyFiles: Sendable {
         }
     }
 
-    private func reading(_ file: String, _ body: () throws(Failure) -> [UInt8]) throws(Distrust) -> [UInt8] {
-        do { return try body() } catch { throw Distrust(unreadable: file, error) }
+    private func reading(_ file: String, _ body: () throws(Failure) -> [UInt8]) throws(TrustError) -> [UInt8] {
+        do { return try body() } catch { throw TrustError(unreadable: file, error) }
     }
 
     /// This machine, as a policy refers to it. Each account is looked up once.
-    private func surroundings() -> Surroundings {
+    private func resolver() -> Resolver {
         let names = names
         let users = Memory { name throws(Failure) in try names.user(named: name) }
         let groups = Memory { name throws(Failure) in try names.group(named: name) }
         let folders = KnownFolders(owners)
-        return Surroundings(
+        return Resolver(
             overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
             fault: { source in
                 guard let path = source.path() else {
                     return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
                 }
-                do throws(Distrust) {
+                do throws(TrustError) {
                     _ = try folders.realPath(of: path)
                     return nil
                 } catch {
@@ -172,14 +172,14 @@ package struct PolicyFiles: Sendable {
 
 /// Remembers what was looked up.
 private final class Memory {
-    private var known: [String: Surroundings.Found] = [:]
+    private var known: [String: Resolver.Found] = [:]
     private let lookUp: (String) throws(Failure) -> UInt32?
 
     init(_ lookUp: @escaping (String) throws(Failure) -> UInt32?) { self.lookUp = lookUp }
 
-    func found(_ name: String) -> Surroundings.Found {
+    func found(_ name: String) -> Resolver.Found {
         if let found = known[name] { return found }
-        let found: Surroundings.Found
+        let found: Resolver.Found
         do throws(Failure) { found = try lookUp(name).map { .id($0) } ?? .unknown } catch {
             found = .failed(error.reason)
         }
@@ -215,13 +215,13 @@ extension LoadedPolicy {
         return (policies, Set(files.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
     }
 
-    /// The keys, and the files of theirs, that lie where `confinement` does not let the daemon read.
-    package func keys(outsideOf confinement: Confinement, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
+    /// The keys, and the files of theirs, that lie where `sandbox` does not let the daemon read.
+    package func keys(outsideOf sandbox: Sandbox, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
         let known = KnownFolders(owners)
         var covered: [String: Bool] = [:]
         func isOutside(_ path: String) -> Bool {
             let folder = Kernel.folder(of: path)
-            let isCovered = covered[folder] ?? confinement.covers(folder)
+            let isCovered = covered[folder] ?? sandbox.covers(folder)
             covered[folder] = isCovered
             return !isCovered
         }

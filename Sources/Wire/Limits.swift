@@ -37,7 +37,7 @@ package enum Limits {
     /// Descriptors that the daemon keeps for itself beside those of its clients.
     package static let reservedDescriptors = 64
     /// Ways to keys that are remembered as trusted; each costs a descriptor.
-    package static let rememberedPlaces = 256
+    package static let rememberedPaths = 256
     /// How long such a way is believed without walking it anew, for changes that nobody is told of: a
     /// mount on top of it, another host's on a network file system. In milliseconds.
     package static let rememberedMilliseconds = 10_000

@@ -40,7 +40,7 @@ struct PolicyOptions: ParsableArguments {
 
     /// A policy that is being written lies where its author may write; the daemon's own must be as the
     /// daemon wants it.
-    static func loading(_ paths: [String], warns: Bool = true) -> Loading {
+    static func loading(_ paths: [String], warns: Bool = true) -> LoadResult {
         let owners = TrustedOwners.now
         return paths.isEmpty
             ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load(warns: warns)

@@ -31,7 +31,7 @@ struct PolicyDiff: ParsableCommand {
         for change in differences(from: before.policy, to: after.policy) {
             table.add([
                 change.isGain ? "gains" : "loses", change.rule.key.description, change.rule.writtenIdentity,
-                change.rule.unit?.description, change.rule.place.description,
+                change.rule.unit?.description, change.rule.location.description,
             ])
         }
         for line in format == .json ? table.objects : table.lines { try output(line: line) }

@@ -39,7 +39,7 @@ struct PolicyExplain: ParsableCommand {
         let who = unit.map { "\(user) in \($0)" } ?? user
         if explanation.isPermitted {
             try output(line: printable("permitted: \(who) may have \(name)"))
-            for rule in explanation.permitting { try output(line: "  \(rule.place): \(rule.statement)") }
+            for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
             return
         }
         guard explanation.key != nil else {
@@ -49,7 +49,7 @@ struct PolicyExplain: ParsableCommand {
         }
         try output(line: printable("denied: no line permits \(name) to \(who)"))
         for miss in explanation.misses.prefix(Self.mostMisses) {
-            try output(line: "  \(miss.rule.place): \(miss.rule.statement)")
+            try output(line: "  \(miss.rule.location): \(miss.rule.statement)")
             try output(line: printable("      \(words(for: miss, caller))"))
         }
         let rest = explanation.misses.count - Self.mostMisses

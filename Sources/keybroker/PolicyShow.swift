@@ -21,12 +21,12 @@ struct PolicyShow: ParsableCommand {
         for key in policy.keys.values.sorted(by: { $0.name < $1.name }) {
             let rules = policy.rules[key.name] ?? []
             if rules.isEmpty {
-                table.add([key.name.description, key.source.description, nil, nil, key.place.description])
+                table.add([key.name.description, key.source.description, nil, nil, key.location.description])
             }
             for rule in rules {
                 table.add([
                     key.name.description, key.source.description, rule.writtenIdentity, rule.unit?.description,
-                    rule.place.description,
+                    rule.location.description,
                 ])
             }
         }

@@ -24,7 +24,7 @@ struct ReplayTable {
                     change.isGain ? "gains" : "loses", change.question.key,
                     names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
                     String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
-                    change.rule?.place.description ?? change.outcome.rule,
+                    change.rule?.location.description ?? change.outcome.rule,
                 ]
             )
         }

@@ -97,7 +97,7 @@ struct Review {
 
     private static func table(_ keys: [Key]) -> Table {
         var table = Table(columns: ["key", "file", "line"])
-        for key in keys { table.add([key.name.description, key.source.description, key.place.description]) }
+        for key in keys { table.add([key.name.description, key.source.description, key.location.description]) }
         return table
     }
 
@@ -105,7 +105,7 @@ struct Review {
         var table = Table(columns: ["key", "permitted", "unit", "line"])
         for rule in rules {
             table.add([
-                rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.place.description,
+                rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description,
             ])
         }
         return table

@@ -31,7 +31,7 @@ struct Listener: ~Copyable {
         }
         let (path, group) = (try path(), try group())
         try makeDirectory(above: path, owners: owners)
-        do throws(Distrust) { try owners.checkDirectories(above: path) } catch {
+        do throws(TrustError) { try owners.checkDirectories(above: path) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")
         }
         let claim = try Exit.onFailure { () throws(Failure) in try LockFile.claimed(path + ".lock") }
@@ -52,7 +52,7 @@ struct Listener: ~Copyable {
     private static func makeDirectory(above path: String, owners: TrustedOwners) throws(Exit) {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
         let directory = String(path[..<slash])
-        do throws(Distrust) { try owners.checkDirectories(above: directory) } catch {
+        do throws(TrustError) { try owners.checkDirectories(above: directory) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")
         }
         try Exit.onFailure { () throws(Failure) in

@@ -5,12 +5,12 @@
 internal import Kernel
 internal import Wire
 
-extension Confinement {
+extension Sandbox {
     /// From here on the process can do little but what it is for, whoever started it and whoever takes it over.
     /// - Parameters:
     ///   - audit: the log, in full.
     ///   - socket: the daemon's own, in full; nil where it is the service manager's.
-    mutating func wallIn(
+    mutating func apply(
         _ folders: (policies: Set<String>, keys: Set<String>), audit: String, socket: String?,
         _ logger: Logger
     ) {

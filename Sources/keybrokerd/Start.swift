@@ -59,12 +59,12 @@ struct Start {
             if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
             try Privileges.harden()
         }
-        var confinement = Confinement()
-        confinement.note("no-new-privileges", "on")
+        var sandbox = Sandbox()
+        sandbox.note("no-new-privileges", "on")
         // Before there is anything that a child could be left with.
         let names = NameService.separate(
             try Exit.onFailure { () throws(Failure) in try NameServiceProcess(patience: Limits.nameMilliseconds) })
-        confinement.note("name-service", "separate process")
+        sandbox.note("name-service", "separate process")
         let policyFiles = try path { () throws(Paths.Unknown) in try paths.policy(names: names) }
 
         let policy = try policy(policyFiles, logger)
@@ -80,8 +80,8 @@ struct Start {
         watch?.seal()
         // Room for all that can be ready at once: nothing waits for another turn.
         let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: capacity.total + 8) }
-        confinement.wallIn(folders, audit: audit, socket: listener.path, logger)
-        let keys = KeyStore(owners: owners, watch: watch, confinement: confinement)
+        sandbox.apply(folders, audit: audit, socket: listener.path, logger)
+        let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
         try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
         let loop = EventLoop(
@@ -119,7 +119,7 @@ struct Start {
     /// for the daemon itself.
     private static func connections(_ options: Options, _ logger: Logger) throws(Exit) -> Int {
         let limit = try Exit.onFailure { () throws(Failure) in try Privileges.raiseDescriptorLimit() }
-        let own = Limits.reservedDescriptors + Limits.rememberedPlaces
+        let own = Limits.reservedDescriptors + Limits.rememberedPaths
         let possible = max(1, (limit - own) / 3)
         if possible < options.maxConnections {
             logger.log("at most \(possible) connections at a time, as the process may have \(limit) descriptors")
@@ -171,7 +171,7 @@ struct Start {
     private static func makeLogDirectory(_ path: String, for account: Account?, owners: TrustedOwners) throws(Exit) {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
         let directory = String(path[..<slash])
-        do throws(Distrust) { try owners.checkDirectories(above: directory) } catch {
+        do throws(TrustError) { try owners.checkDirectories(above: directory) } catch {
             // It may well be there, below what is not this account's to judge: opening the log will tell.
             return
         }

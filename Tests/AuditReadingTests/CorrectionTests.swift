@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 struct CorrectionTests {
-    private let sandbox = Sandbox("corrections")
+    private let folder = TemporaryFolder("corrections")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
     private static func grant(_ seq: Int, key: String = "k", rule: String? = nil) -> String {
@@ -35,9 +35,9 @@ struct CorrectionTests {
     }
 
     private func requests(_ records: [String]) throws -> Requests {
-        try sandbox.write("log", chainedText(records))
+        try folder.write("log", chainedText(records))
         var requests = Requests()
-        var reader = LogReader([sandbox["log"]])
+        var reader = LogReader([folder["log"]])
         while let record = try reader.next() { requests.add(record) }
         return requests
     }
@@ -116,10 +116,10 @@ struct CorrectionTests {
     }
 
     @Test func replayAndReviewCountThePairOnce() throws {
-        try sandbox.write("file", "KEY", mode: 0o600)
+        try folder.write("file", "KEY", mode: 0o600)
         func policy(_ line: String) throws -> Policy {
-            try sandbox.write("p.policy", "key k \(sandbox["file"])\n\(line)\n")
-            return try #require(PolicyFiles([sandbox["p.policy"]], owners: .now).load(warns: false).loaded).policy
+            try folder.write("p.policy", "key k \(folder["file"])\n\(line)\n")
+            return try #require(PolicyFiles([folder["p.policy"]], owners: .now).load(warns: false).loaded).policy
         }
         let (old, new) = (try policy("permit 5 key k"), try policy("permit 6 key k"))
         for decision in ["busy", "unavailable"] {
@@ -137,13 +137,13 @@ struct CorrectionTests {
     }
 
     @Test func theSummarySaysSo() throws {
-        try sandbox.write("file", "KEY", mode: 0o600)
-        try sandbox.write("p.policy", "key k \(sandbox["file"])\npermit 5 key k\n")
-        try sandbox.write(
+        try folder.write("file", "KEY", mode: 0o600)
+        try folder.write("p.policy", "key k \(folder["file"])\npermit 5 key k\n")
+        try folder.write(
             "log", chainedText([Self.grant(1), Self.grant(2), Self.correction(3, ofGrant: 2, of: false)]))
         let (status, output, errors) = try Program.run(
             Program.built("keybroker"),
-            ["audit", "summary", "--format", "json", "--audit", sandbox["log"], "--policy", sandbox["p.policy"]])
+            ["audit", "summary", "--format", "json", "--audit", folder["log"], "--policy", folder["p.policy"]])
         #expect(status == 0, "\(errors)")
         #expect(output.contains(#""granted":1,"denied":0,"unavailable":1,"busy":0"#), "\(output)")
     }

@@ -8,7 +8,7 @@ import TestSupport
 import Testing
 
 struct HostileLogTests {
-    private let sandbox = Sandbox("hostile")
+    private let folder = TemporaryFolder("hostile")
 
     private static let previous = String(repeating: "a", count: 64)
     private static let largest = "18446744073709551615"
@@ -55,33 +55,33 @@ struct HostileLogTests {
     @Test(arguments: logs.indices)
     func theReaderSaysWhatIsWrong(_ index: Int) throws {
         let (records, says) = Self.logs[index]
-        try sandbox.write("log", text(records))
+        try folder.write("log", text(records))
         var requests = Requests()
-        var reader = LogReader([sandbox["log"]], goesOn: true)
+        var reader = LogReader([folder["log"]], goesOn: true)
         while let record = try reader.next() { requests.add(record) }
         #expect(requests.count >= 0)
         #expect((reader.fault == nil) == (says == nil), "\(String(describing: reader.fault))")
         if let says { #expect(reader.fault?.description.contains(says) == true, "\(String(describing: reader.fault))") }
-        _ = try LogFiles(of: sandbox["log"])
-        _ = try LogFiles(named: [sandbox["log"]])
+        _ = try LogFiles(of: folder["log"])
+        _ = try LogFiles(named: [folder["log"]])
     }
 
     /// Every command on the log ends with 0 or 74, with words and without a byte for the terminal.
     @Test(arguments: logs.indices)
     func theToolSaysWhatIsWrong(_ index: Int) throws {
         let (records, says) = Self.logs[index]
-        try sandbox.write("log", text(records))
-        try sandbox.write("key", "KEY", mode: 0o600)
-        try sandbox.write("policy", "key k \(sandbox["key"])\npermit 6 key k\n")
+        try folder.write("log", text(records))
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("policy", "key k \(folder["key"])\npermit 6 key k\n")
         let commands = [
             ["audit", "verify"], ["audit", "show"], ["audit", "show", "--format", "json"],
-            ["audit", "summary", "--policy", sandbox["policy"]],
-            ["audit", "summary", "--format", "json", "--policy", sandbox["policy"]],
-            ["policy", "replay", "--policy", sandbox["policy"]],
+            ["audit", "summary", "--policy", folder["policy"]],
+            ["audit", "summary", "--format", "json", "--policy", folder["policy"]],
+            ["policy", "replay", "--policy", folder["policy"]],
         ]
         for command in commands {
             let (status, output, errors) = try Program.run(
-                Program.built("keybroker"), command + ["--audit", sandbox["log"]])
+                Program.built("keybroker"), command + ["--audit", folder["log"]])
             #expect(status == (says == nil ? 0 : 74), "\(command): \(errors)")
             if let says { #expect(errors.contains(says), "\(command): \(errors)") }
             #expect((output + errors).utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A }, "\(command)")
@@ -91,11 +91,11 @@ struct HostileLogTests {
     /// A number that no log comes to is not gone on from.
     @Test func theDaemonDoesNotGoOnAfterTheLastNumber() throws {
         for number in ["0", "9223372036854775808", Self.largest] {
-            try sandbox.write("log", text([Self.record(number, #","previous":"\#(Self.previous)""#)]))
-            #expect(throws: LogError.self) { try AuditLog(sandbox["log"], syncs: false) }
+            try folder.write("log", text([Self.record(number, #","previous":"\#(Self.previous)""#)]))
+            #expect(throws: LogError.self) { try AuditLog(folder["log"], syncs: false) }
         }
-        try sandbox.write("log", text([Self.record("9223372036854775807", #","previous":"\#(Self.previous)""#)]))
-        let log = try AuditLog(sandbox["log"], syncs: false)
+        try folder.write("log", text([Self.record("9223372036854775807", #","previous":"\#(Self.previous)""#)]))
+        let log = try AuditLog(folder["log"], syncs: false)
         #expect(log.stage(Record(.start)) == 9_223_372_036_854_775_808)
         #expect(log.stage(Record(.stop)) == 9_223_372_036_854_775_809)
     }
@@ -103,12 +103,12 @@ struct HostileLogTests {
     /// A file whose first record is damaged is not left out.
     @Test func aDamagedFirstRecordHidesNoFile() throws {
         let lines = chained([Self.record("1"), Self.record("2"), Self.record("3", #","previous":"?""#)])
-        try sandbox.write("log.1", lines[0].replacing("\"seq\":1", with: "\"seq\":0") + "\n" + lines[1] + "\n")
+        try folder.write("log.1", lines[0].replacing("\"seq\":1", with: "\"seq\":0") + "\n" + lines[1] + "\n")
         let link = String(lines[1].dropLast(2).suffix(64))
         let next = chained([Self.record("3", #","previous":"\#(link)""#)], after: link)
-        try sandbox.write("log", next[0] + "\n")
-        let files = try LogFiles(of: sandbox["log"])
-        #expect(files.paths == [sandbox["log.1"], sandbox["log"]])
+        try folder.write("log", next[0] + "\n")
+        let files = try LogFiles(of: folder["log"])
+        #expect(files.paths == [folder["log.1"], folder["log"]])
         #expect(throws: Unverified.self) {
             var reader = LogReader(files.paths)
             _ = try reader.next()
@@ -119,8 +119,8 @@ struct HostileLogTests {
     @Test func aLongTextWidensNoOtherRow() throws {
         let long = String(repeating: "k", count: 20_000)
         let records = [Self.record("1").replacing("\"key\":\"k\"", with: "\"key\":\"\(long)\""), Self.record("2")]
-        try sandbox.write("log", chainedText(records))
-        let shown = try Program.run(Program.built("keybroker"), ["audit", "show", "--audit", sandbox["log"]])
+        try folder.write("log", chainedText(records))
+        let shown = try Program.run(Program.built("keybroker"), ["audit", "show", "--audit", folder["log"]])
         #expect(shown.status == 0)
         let lines = shown.output.split(separator: "\n")
         #expect(lines.count == 3)

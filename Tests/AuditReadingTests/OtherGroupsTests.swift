@@ -9,7 +9,7 @@ import TestSupport
 import Testing
 
 struct OtherGroupsTests {
-    private let sandbox = Sandbox("othergroups")
+    private let folder = TemporaryFolder("othergroups")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
     private static func record(
@@ -21,17 +21,17 @@ struct OtherGroupsTests {
     }
 
     private func requests(_ records: [String]) throws -> Requests {
-        try sandbox.write("log", chainedText(records))
+        try folder.write("log", chainedText(records))
         var requests = Requests()
-        var reader = LogReader([sandbox["log"]])
+        var reader = LogReader([folder["log"]])
         while let record = try reader.next() { requests.add(record) }
         return requests
     }
 
     private func policy(_ line: String) throws -> Policy {
-        try sandbox.write("file", "KEY", mode: 0o600)
-        try sandbox.write("p.policy", "key k \(sandbox["file"])\n\(line)\n")
-        return try #require(PolicyFiles([sandbox["p.policy"]], owners: .now).load(warns: false).loaded).policy
+        try folder.write("file", "KEY", mode: 0o600)
+        try folder.write("p.policy", "key k \(folder["file"])\n\(line)\n")
+        return try #require(PolicyFiles([folder["p.policy"]], owners: .now).load(warns: false).loaded).policy
     }
 
     /// How many requests change, and of how many it cannot be told.
@@ -74,12 +74,12 @@ struct OtherGroupsTests {
 
     @Test func theReplaySaysSoInALineOfItsOwn() throws {
         _ = try policy("permit :8 key k")
-        try sandbox.write(
+        try folder.write(
             "log", chainedText([1, 2].map { Self.record($0, groups: #"[7],"other-groups":1"#) }))
         func replay(_ format: String) throws -> [String] {
             let (status, output, errors) = try Program.run(
                 Program.built("keybroker"),
-                ["policy", "replay", "--policy", sandbox["p.policy"], "--audit", sandbox["log"], "--format", format])
+                ["policy", "replay", "--policy", folder["p.policy"], "--audit", folder["log"], "--format", format])
             #expect(status == 0, "\(errors)")
             return output.split(separator: "\n").map(String.init)
         }

@@ -11,13 +11,13 @@ import Testing
 import Wire
 
 struct LoggedRecordTests {
-    private let sandbox = Sandbox("records")
+    private let folder = TemporaryFolder("records")
 
     private func lines(_ records: [Record]) throws -> [[UInt8]] {
-        let log = try AuditLog(sandbox["log"], syncs: false)
+        let log = try AuditLog(folder["log"], syncs: false)
         for record in records { _ = log.stage(record) }
         try log.commit()
-        return try sandbox.text("log").split(separator: "\n").map { Array($0.utf8) }
+        return try folder.text("log").split(separator: "\n").map { Array($0.utf8) }
     }
 
     private func record(_ text: String) -> Record {

@@ -13,7 +13,7 @@ import Testing
 import Wire
 
 struct ReplayTests {
-    private let sandbox = Sandbox("replay")
+    private let folder = TemporaryFolder("replay")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
     // Few of each, so that random policies and callers often meet.
@@ -34,7 +34,7 @@ struct ReplayTests {
     private func policy(_ name: String, _ random: inout Random) throws -> LoadedPolicy {
         var lines: [String] = []
         for key in Self.keys where Int.random(in: 0..<5, using: &random) > 0 {
-            lines.append("key \(key) \(sandbox["file"])")
+            lines.append("key \(key) \(folder["file"])")
             for _ in 0..<Int.random(in: 0..<4, using: &random) {
                 let isUser = Bool.random(using: &random)
                 let who =
@@ -46,8 +46,8 @@ struct ReplayTests {
             }
         }
         lines.append("limit each-user requests 1000000 connections 1000")
-        try sandbox.write(name, lines.map { $0 + "\n" }.joined())
-        let loading = PolicyFiles([sandbox[name]], owners: .now).load(warns: false)
+        try folder.write(name, lines.map { $0 + "\n" }.joined())
+        let loading = PolicyFiles([folder[name]], owners: .now).load(warns: false)
         return try #require(loading.loaded, "\(loading.diagnostics)")
     }
 
@@ -78,13 +78,13 @@ struct ReplayTests {
 
     private func requests(_ name: String) throws -> Requests {
         var requests = Requests()
-        var reader = LogReader([sandbox[name]])
+        var reader = LogReader([folder[name]])
         while let record = try reader.next() { requests.add(record) }
         return requests
     }
 
     @Test func brokerExplainAndReplayNeverDisagree() throws {
-        try sandbox.write("file", "KEY", mode: 0o600)
+        try folder.write("file", "KEY", mode: 0o600)
         var random = Random(state: 42)
         for round in 0..<60 {
             let (old, new) = (try policy("old.policy", &random), try policy("new.policy", &random))
@@ -92,8 +92,8 @@ struct ReplayTests {
             var granted = 0
             do {
                 let broker = Broker(
-                    policy: old, log: try AuditLog(sandbox[log], syncs: false),
-                    keys: KeyStore(owners: .now, watch: nil, confinement: Confinement()),
+                    policy: old, log: try AuditLog(folder[log], syncs: false),
+                    keys: KeyStore(owners: .now, watch: nil, sandbox: Sandbox()),
                     capacity: Capacity(total: 1000), overflow: OverflowIDs(uid: unmapped.uid, gid: unmapped.gid))
                 for peer in peers(&random) {
                     guard case .admitted(let client) = try broker.admit(peer.credentials, from: peer) else { continue }

@@ -9,12 +9,12 @@ import Testing
 import Digest
 
 struct VerificationTests {
-    private let sandbox = Sandbox("verify")
+    private let folder = TemporaryFolder("verify")
 
     /// A log of so many records, as its lines.
     private func log(_ count: Int, _ name: String = "a") throws -> [String] {
         do {
-            let log = try AuditLog(sandbox[name], syncs: false)
+            let log = try AuditLog(folder[name], syncs: false)
             for number in 0..<count {
                 var record = Record(.request)
                 record.detail = "record \(number) with \"quotes\" and ,\"chain\":"
@@ -22,7 +22,7 @@ struct VerificationTests {
             }
             try log.commit()
         }
-        return try sandbox.text(name).split(separator: "\n").map(String.init)
+        return try folder.text(name).split(separator: "\n").map(String.init)
     }
 
     /// The chain value that a line ends with.
@@ -36,7 +36,7 @@ struct VerificationTests {
 
     private func verify(_ names: [String], expect: String? = nil) -> Unverified? {
         do throws(Unverified) {
-            var reader = LogReader(names.map { sandbox[$0] }, expecting: expect)
+            var reader = LogReader(names.map { folder[$0] }, expecting: expect)
             while try reader.next() != nil {}
             _ = try reader.verifier.recordsSinceExpected()
             return nil
@@ -44,10 +44,10 @@ struct VerificationTests {
     }
 
     private func verify(lines: [String]) throws -> Unverified? {
-        try sandbox.write("b", lines.map { $0 + "\n" }.joined())
+        try folder.write("b", lines.map { $0 + "\n" }.joined())
         let ours = verify(["b"])
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/verify.py").path
-        let theirs = try Program.run(installed("python3") ?? "python3", [script, sandbox["b"]])
+        let theirs = try Program.run(installed("python3") ?? "python3", [script, folder["b"]])
         #expect((ours == nil) == (theirs.status == 0), "\(theirs.errors)")
         return ours
     }
@@ -56,7 +56,7 @@ struct VerificationTests {
         let lines = try log(20)
         #expect(try verify(lines: lines) == nil)
         #expect(try verify(lines: Array(lines.prefix(7))) == nil)
-        var reader = LogReader([sandbox["a"]])
+        var reader = LogReader([folder["a"]])
         while try reader.next() != nil {}
         let verifier = reader.verifier
         #expect(verifier.records == 20)
@@ -69,11 +69,11 @@ struct VerificationTests {
         changed[9] = changed[9].replacing("record 9", with: "record 8")
         #expect(
             try verify(lines: changed)?.description
-                == "\(sandbox["b"]):10: record 10 was changed, or the one before it was: the chain does not match")
+                == "\(folder["b"]):10: record 10 was changed, or the one before it was: the chain does not match")
         var missing = lines
         missing.removeSubrange(4...5)
         #expect(
-            try verify(lines: missing)?.description == "\(sandbox["b"]):5: records 5 to 6 are missing before record 7")
+            try verify(lines: missing)?.description == "\(folder["b"]):5: records 5 to 6 are missing before record 7")
         #expect(try verify(lines: Array(lines.dropFirst()))?.kind == .missing)
         var inserted = lines
         inserted.insert(lines[3], at: 10)
@@ -88,14 +88,14 @@ struct VerificationTests {
         forged[8] = "\(record),\"chain\":\"\(digest(link + record))\"}"
         #expect(try verify(lines: forged)?.description.contains("record 10 was changed, or the one before it") == true)
         // Cut at its end: only a head that was kept tells.
-        try sandbox.write("c", lines.prefix(19).map { $0 + "\n" }.joined())
+        try folder.write("c", lines.prefix(19).map { $0 + "\n" }.joined())
         #expect(verify(["c"]) == nil)
         #expect(verify(["c"], expect: chain(lines[19]))?.kind == .headUnknown)
         #expect(verify(["a"], expect: chain(lines[7])) == nil)
         // In the middle of a line.
-        try sandbox.write("d", String(lines.map { $0 + "\n" }.joined().dropLast(20)))
+        try folder.write("d", String(lines.map { $0 + "\n" }.joined().dropLast(20)))
         #expect(verify(["d"])?.kind == .cut)
-        try sandbox.write("e", String(repeating: "x", count: 1 << 20))
+        try folder.write("e", String(repeating: "x", count: 1 << 20))
         #expect(verify(["e"])?.kind == .notARecord)
         #expect(verify(["none"])?.kind == .unreadable)
     }
@@ -107,7 +107,7 @@ struct VerificationTests {
             for mask in [0x01, 0x80] as [UInt8] {
                 var damaged = bytes
                 damaged[position] ^= mask
-                try sandbox.write("b", Data(damaged))
+                try folder.write("b", Data(damaged))
                 #expect(verify(["b"]) != nil, "byte \(position)")
             }
         }
@@ -115,11 +115,11 @@ struct VerificationTests {
 
     /// A log of three files, of three, three and one records.
     private func rotated() throws {
-        let log = try AuditLog(sandbox["r"], syncs: false)
+        let log = try AuditLog(folder["r"], syncs: false)
         for name in ["r.2", "r.1"] {
             for _ in 0..<3 { _ = log.stage(Record(.request)) }
             try log.commit()
-            try sandbox.shell("mv r \(name)")
+            try folder.shell("mv r \(name)")
             #expect(try log.reopen())
         }
         _ = log.stage(Record(.request))
@@ -128,44 +128,44 @@ struct VerificationTests {
 
     @Test func rotatedFiles() throws {
         try rotated()
-        try sandbox.write("r.0.xz", "compressed")
-        let log = try LogFiles(of: sandbox["r"])
-        #expect(log.paths == ["r.2", "r.1", "r"].map { sandbox[$0] })
-        #expect(log.unreadable == [sandbox["r.0.xz"]])
+        try folder.write("r.0.xz", "compressed")
+        let log = try LogFiles(of: folder["r"])
+        #expect(log.paths == ["r.2", "r.1", "r"].map { folder[$0] })
+        #expect(log.unreadable == [folder["r.0.xz"]])
         #expect(verify(["r.2", "r.1", "r"]) == nil)
         // From the middle on it can be verified too, and says so.
         #expect(verify(["r.1", "r"]) == nil)
         #expect(verify(["r.2", "r"])?.kind == .missing)
         #expect(verify(["r", "r.1"])?.kind == .missing)
-        var reader = LogReader([sandbox["r"]])
+        var reader = LogReader([folder["r"]])
         while try reader.next() != nil {}
         #expect(reader.verifier.beginsAfterAnother == true)
         #expect(reader.verifier.firstNumber == 7)
         // As a shell lists them.
-        let named = try LogFiles(named: ["r", "r.1", "r.2"].map { sandbox[$0] })
+        let named = try LogFiles(named: ["r", "r.1", "r.2"].map { folder[$0] })
         #expect(named.paths == log.paths)
     }
 
     /// Compressed as logrotate does it; what is cut off or damaged is not taken for the end.
     @Test func compressedFiles() throws {
         try rotated()
-        try sandbox.shell("gzip r.2")
-        #expect(try LogFiles(of: sandbox["r"]).paths == ["r.2.gz", "r.1", "r"].map { sandbox[$0] })
+        try folder.shell("gzip r.2")
+        #expect(try LogFiles(of: folder["r"]).paths == ["r.2.gz", "r.1", "r"].map { folder[$0] })
         #expect(verify(["r.2.gz", "r.1", "r"]) == nil)
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/verify.py").path
-        let files = ["r.2.gz", "r.1", "r"].map { sandbox[$0] }
+        let files = ["r.2.gz", "r.1", "r"].map { folder[$0] }
         #expect(try Program.run(installed("python3") ?? "python3", [script] + files).status == 0)
-        try sandbox.shell("gzip -c r.1 >> r.2.gz")
+        try folder.shell("gzip -c r.1 >> r.2.gz")
         #expect(verify(["r.2.gz", "r"]) == nil)
-        let whole = try Data(contentsOf: URL(fileURLWithPath: sandbox["r.2.gz"]))
+        let whole = try Data(contentsOf: URL(fileURLWithPath: folder["r.2.gz"]))
         for cut in stride(from: 20, to: whole.count - 1, by: 7) {
-            try sandbox.write("cut.gz", whole.prefix(cut))
+            try folder.write("cut.gz", whole.prefix(cut))
             // Between the two members nothing is amiss, but for what is missing after it.
             if verify(["cut.gz"]) == nil { #expect(verify(["cut.gz", "r"])?.kind == .missing) }
         }
         var damaged = whole
         damaged[whole.count / 3] ^= 0x10
-        try sandbox.write("damaged.gz", damaged)
+        try folder.write("damaged.gz", damaged)
         #expect(verify(["damaged.gz", "r"]) != nil)
     }
 
@@ -184,8 +184,8 @@ struct VerificationTests {
                 }
                 if bytes.isEmpty { break }
             }
-            try sandbox.write("b", Data(bytes))
-            var reader = LogReader([sandbox["b"]], goesOn: true)
+            try folder.write("b", Data(bytes))
+            var reader = LogReader([folder["b"]], goesOn: true)
             var count = 0
             while let record = try reader.next() {
                 count += 1

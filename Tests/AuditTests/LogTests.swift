@@ -7,8 +7,8 @@ import Testing
 import Digest
 
 struct LogTests {
-    private let sandbox = Sandbox("log")
-    private var path: String { sandbox["audit.jsonl"] }
+    private let folder = TemporaryFolder("log")
+    private var path: String { folder["audit.jsonl"] }
 
     /// The chain as keybroker's contract describes it, with nothing of the product's but its hash.
     private func verify(_ lines: [Substring], before: String = String(repeating: "0", count: 64)) throws -> (
@@ -40,7 +40,7 @@ struct LogTests {
     }
 
     private func lines(_ name: String = "audit.jsonl") throws -> [Substring] {
-        try sandbox.text(name).split(separator: "\n")
+        try folder.text(name).split(separator: "\n")
     }
 
     private func write(_ count: Int, to log: AuditLog) throws {
@@ -65,18 +65,18 @@ struct LogTests {
     @Test func nothingIsThereBeforeTheCommit() throws {
         let log = try opened()
         #expect(log.stage(Record(.start)) == 1)
-        #expect(try sandbox.text("audit.jsonl").isEmpty)
+        #expect(try folder.text("audit.jsonl").isEmpty)
         try log.commit()
         #expect(try lines().count == 1)
     }
 
     @Test func anUnfinishedRecordIsCutOffAndNoted() throws {
         try write(3, to: opened())
-        let whole = try sandbox.text("audit.jsonl")
+        let whole = try folder.text("audit.jsonl")
         let last = try #require(lines().last)
         // Wherever the write was cut: within the last line, or just its line feed missing.
         for cut in [1, 2, 40, last.count - 1, last.count] {
-            try sandbox.write("audit.jsonl", String(whole.dropLast(cut)))
+            try folder.write("audit.jsonl", String(whole.dropLast(cut)))
             let log = try opened()
             let recovery = try #require(log.recovery)
             #expect(recovery.hasPrefix("cut off \(last.count + 1 - cut) bytes of a record that was never finished: {"))
@@ -88,7 +88,7 @@ struct LogTests {
 
     @Test func aLogWhoseEndWasChangedIsNotWrittenOn() throws {
         try write(3, to: opened())
-        let whole = try sandbox.text("audit.jsonl")
+        let whole = try folder.text("audit.jsonl")
         let damages = [
             whole.replacingOccurrences(of: #""seq":3"#, with: #""seq":9"#), whole + "not a record\n", whole + "\n",
             whole + String(repeating: "\0", count: 4096) + "\n",
@@ -97,9 +97,9 @@ struct LogTests {
                 + "\n",
         ]
         for damage in damages {
-            try sandbox.write("audit.jsonl", damage)
+            try folder.write("audit.jsonl", damage)
             #expect(throws: LogError.self, "\(damage)") { _ = try opened() }
-            #expect(try sandbox.text("audit.jsonl") == damage)
+            #expect(try folder.text("audit.jsonl") == damage)
         }
     }
 
@@ -121,7 +121,7 @@ struct LogTests {
         try FileManager.default.moveItem(atPath: path, toPath: path + ".2")
         try write(3, to: opened())
         try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
-        try sandbox.write("audit.jsonl", "")
+        try folder.write("audit.jsonl", "")
         do {
             let log = try opened()
             #expect(log.recovery == "continues \(path).1, which ends with record 5")
@@ -136,8 +136,8 @@ struct LogTests {
 
     @Test func whatADamagedLogStillHasIsContinued() throws {
         try write(3, to: opened())
-        try sandbox.write("audit.jsonl.damaged", try sandbox.text("audit.jsonl") + "garbage\n")
-        try sandbox.remove("audit.jsonl")
+        try folder.write("audit.jsonl.damaged", try folder.text("audit.jsonl") + "garbage\n")
+        try folder.remove("audit.jsonl")
         let log = try opened()
         #expect(log.stage(Record(.start)) == 4)
     }
@@ -151,11 +151,11 @@ struct LogTests {
     }
 
     @Test func linksAndOtherThingsAreNotALog() throws {
-        try sandbox.write("real", "")
-        try sandbox.link("audit.jsonl", to: "real")
+        try folder.write("real", "")
+        try folder.link("audit.jsonl", to: "real")
         #expect(throws: LogError.self) { _ = try opened() }
-        try sandbox.remove("audit.jsonl")
-        try sandbox.directory("audit.jsonl")
+        try folder.remove("audit.jsonl")
+        try folder.directory("audit.jsonl")
         #expect(throws: LogError.self) { _ = try opened() }
     }
 }

@@ -6,14 +6,14 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct ClientTests {
-    private let sandbox = Sandbox("client")
+    private let folder = TemporaryFolder("client")
 
     private func daemon(_ more: String = "") throws -> Daemon {
-        try sandbox.write("key", "THE KEY", mode: 0o600)
-        try sandbox.write("crt", "THE CERTIFICATE")
+        try folder.write("key", "THE KEY", mode: 0o600)
+        try folder.write("crt", "THE CERTIFICATE")
         let policy =
-            "key k \(sandbox["key"]) certificate \(sandbox["crt"])\nkey bare \(sandbox["key"])\nkey gone \(sandbox["no"])\n"
-        return try Daemon(sandbox, policy: policy + "permit \(geteuid()) key k bare gone\n" + more)
+            "key k \(folder["key"]) certificate \(folder["crt"])\nkey bare \(folder["key"])\nkey gone \(folder["no"])\n"
+        return try Daemon(folder, policy: policy + "permit \(geteuid()) key k bare gone\n" + more)
     }
 
     private func text(_ bytes: borrowing SecretBytes) -> String {
@@ -83,7 +83,7 @@ import Testing
     }
 
     @Test func cancellationEndsAWait() async throws {
-        let broker = KeyBroker(socketPath: sandbox["nobody/broker.sock"])
+        let broker = KeyBroker(socketPath: folder["nobody/broker.sock"])
         let task = Task {
             do throws(KeyBrokerError) {
                 _ = try await broker.key("k", waitingUpTo: .seconds(600))
@@ -119,7 +119,7 @@ import Testing
     }
 
     @Test func aBrokerThatIsNotThere() throws {
-        let broker = KeyBroker(socketPath: sandbox["run/broker.sock"])
+        let broker = KeyBroker(socketPath: folder["run/broker.sock"])
         let missing = failure { () throws(KeyBrokerError) in _ = try broker.key("k") }
         guard case .notRunning = missing else { throw Waited(description: "\(String(describing: missing))") }
         #expect(missing?.exitStatus == 69)
@@ -130,7 +130,7 @@ import Testing
     }
 
     @Test func aBrokerThatIsStillStartingIsWaitedFor() async throws {
-        let broker = KeyBroker(socketPath: sandbox["run/broker.sock"])
+        let broker = KeyBroker(socketPath: folder["run/broker.sock"])
         async let waiting: String = {
             let key = try await broker.key("k", waitingUpTo: .seconds(20))
             return text(try key.readKey())
@@ -143,7 +143,7 @@ import Testing
     private func fake(_ socket: String, uid: UInt32 = 0, _ reply: String, _ descriptors: Int) throws -> Program {
         let script = testsFolder.appendingPathComponent("ClientTests/Brokers/fake.py").path
         // A copy, as the account that it becomes need not see the project.
-        let copy = try sandbox.write("fake.py", String(contentsOfFile: script, encoding: .utf8))
+        let copy = try folder.write("fake.py", String(contentsOfFile: script, encoding: .utf8))
         let broker = try Program(
             installed("python3") ?? "python3",
             [copy, socket, String(isRoot ? uid : geteuid()), reply, String(descriptors)])
@@ -160,8 +160,8 @@ import Testing
         ("1E5 because", 0, "because (decision 5)"),
     ])
     func aBrokerThatLies(_ reply: String, _ descriptors: Int, _ said: String) throws {
-        let broker = try fake(sandbox["s"], reply, descriptors)
-        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["s"]).key("k") }
+        let broker = try fake(folder["s"], reply, descriptors)
+        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: folder["s"]).key("k") }
         guard case .protocolViolation(let what) = error else {
             throw Waited(description: "\(String(describing: error))")
         }
@@ -172,13 +172,13 @@ import Testing
         let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
             try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
         }
-        #expect(!open.contains(sandbox["fake.py"]))
+        #expect(!open.contains(folder["fake.py"]))
     }
 
     @Test func aBrokerThatEndsBeforeItAnswers() throws {
-        let broker = try fake(sandbox["s"], "close", 0)
+        let broker = try fake(folder["s"], "close", 0)
         let error = failure { () throws(KeyBrokerError) in
-            _ = try KeyBroker(socketPath: sandbox["s"]).key("k", waitingUpTo: .milliseconds(50))
+            _ = try KeyBroker(socketPath: folder["s"]).key("k", waitingUpTo: .milliseconds(50))
         }
         guard case .notRunning(_, "it closed the connection without an answer") = error else {
             throw Waited(description: "\(String(describing: error))")
@@ -188,16 +188,16 @@ import Testing
     }
 
     @Test(.enabled(if: isRoot, "needs root: a third account answers")) func aThirdAccountIsNotBelieved() throws {
-        try sandbox.directory("sticky", mode: 0o1777)
-        let broker = try fake(sandbox["sticky/s"], uid: 61009, "1K1", 1)
-        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["sticky/s"]).key("k") }
+        try folder.directory("sticky", mode: 0o1777)
+        let broker = try fake(folder["sticky/s"], uid: 61009, "1K1", 1)
+        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: folder["sticky/s"]).key("k") }
         guard case .untrusted(_, let reason) = error else { throw Waited(description: "\(String(describing: error))") }
         #expect(reason.contains("uid 61009 listens there"))
-        try sandbox.directory("theirs", owner: 61009)
-        let other = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["theirs/s"]).key("k") }
+        try folder.directory("theirs", owner: 61009)
+        let other = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: folder["theirs/s"]).key("k") }
         #expect(other?.description.contains("belongs to uid 61009") == true)
-        try sandbox.directory("open", mode: 0o777)
-        let open = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: sandbox["open/s"]).key("k") }
+        try folder.directory("open", mode: 0o777)
+        let open = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: folder["open/s"]).key("k") }
         #expect(open?.description.contains("can be written to by everybody") == true)
         broker.signal(SIGKILL)
         try broker.waitForExit()

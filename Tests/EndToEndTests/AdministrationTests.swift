@@ -6,11 +6,11 @@ import Testing
 
 @Suite(.enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct AdministrationTests {
-    private let sandbox = Sandbox("administration")
+    private let folder = TemporaryFolder("administration")
 
     private func daemon(_ policy: String = "") throws -> Daemon {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        return try Daemon(sandbox, policy: "key k \(sandbox["key"])\npermit 61001 key k\n" + policy)
+        try folder.write("key", "KEY", mode: 0o600)
+        return try Daemon(folder, policy: "key k \(folder["key"])\npermit 61001 key k\n" + policy)
     }
 
     private func tool(_ daemon: Daemon, _ arguments: [String]) throws -> (status: Int32, output: String, errors: String)
@@ -51,7 +51,7 @@ struct AdministrationTests {
         #expect(keys.first?["denied"] as? Int == 1)
         #expect(said["pid"] as? Int == Int(daemon.pid))
         #expect(said["connections"] as? Int == 2)
-        #expect(said["policy-paths"] as? [String] == [sandbox["policy"]])
+        #expect(said["policy-paths"] as? [String] == [folder["policy"]])
         let records = try daemon.records()
         // The record of the status itself came after it.
         #expect(said["audit-seq"] as? Int == records.count - 1)
@@ -72,7 +72,7 @@ struct AdministrationTests {
     /// More keys than a packet has room for: the pages together name each once, in order.
     @Test func theStatusOfManyKeysComesInPages() throws {
         let names = (0..<200).map { "key-of-some-length-\($0 + 1000)" }
-        let lines = names.map { "key \($0) \(sandbox["key"])\npermit 61001 key \($0)" }.joined(separator: "\n")
+        let lines = names.map { "key \($0) \(folder["key"])\npermit 61001 key \($0)" }.joined(separator: "\n")
         let daemon = try daemon("limit 61001 requests 1000\nlimit 0 requests 1000\n\(lines)\n")
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         for name in names { #expect(try peer.ask("1G\(name)").status == "K") }
@@ -96,7 +96,7 @@ struct AdministrationTests {
         #expect(metrics.hasSuffix("# EOF\n"))
         #expect(
             metrics.contains("keybroker_requests_total{verb=\"get\",decision=\"granted\",reason=\"permitted\"} 1\n"))
-        let file = try sandbox.write("metrics", metrics)
+        let file = try folder.write("metrics", metrics)
         guard let promtool = installed("promtool") else { return print("skipped: promtool is not installed") }
         let check = try Program.run("/bin/sh", ["-c", "\(promtool) check metrics < \(file) 2>&1"])
         #expect(check.status == 0, "\(check.output)")
@@ -114,7 +114,7 @@ struct AdministrationTests {
     @Test func aReloadReturnsWhenThePolicyIsInForce() throws {
         let daemon = try daemon()
         let before = try status(daemon)["policy"] as? String
-        try sandbox.write("policy", "key k \(sandbox["key"])\npermit 61002 key k\n")
+        try folder.write("policy", "key k \(folder["key"])\npermit 61002 key k\n")
         let (outcome, output, errors) = try tool(daemon, ["reload"])
         #expect(outcome == 0, "\(errors)")
         let now = try #require(try status(daemon)["policy"] as? String)
@@ -127,7 +127,7 @@ struct AdministrationTests {
     @Test func aFaultyPolicyIsNotEvenAskedFor() throws {
         let daemon = try daemon()
         let before = try status(daemon)["policy"] as? String
-        try sandbox.write("policy", "key k \(sandbox["key"])\npermit 61002 kee k\n")
+        try folder.write("policy", "key k \(folder["key"])\npermit 61002 kee k\n")
         let (outcome, output, errors) = try tool(daemon, ["reload"])
         #expect(outcome == 78)
         #expect(output.isEmpty)
@@ -140,14 +140,14 @@ struct AdministrationTests {
     /// What only the daemon sees: it is not root, and here not even its group may read the file.
     @Test func whatTheDaemonRejectsIsToldWithItsReasons() throws {
         let daemon = try daemon()
-        try sandbox.write("policy", "nonsense\n")
+        try folder.write("policy", "nonsense\n")
         #expect(try daemon.reload().contains("stays in force"))
         let said = try status(daemon)
         #expect(said["last-reload"] as? String == "rejected")
         #expect(said["reloads-rejected"] as? Int == 1)
         let faults = try #require(said["last-reload-faults"] as? [String])
         #expect(faults.first?.contains("policy:1:1: error: unknown statement 'nonsense'") == true)
-        try sandbox.write("policy", "key k \(sandbox["key"])\n")
+        try folder.write("policy", "key k \(folder["key"])\n")
         #expect(try tool(daemon, ["reload"]).status == 0)
         #expect(try status(daemon)["last-reload"] as? String == "applied")
         #expect((try status(daemon)["last-reload-faults"] as? [String])?.isEmpty == true)

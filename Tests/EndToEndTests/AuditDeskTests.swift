@@ -6,15 +6,15 @@ import Testing
 
 @Suite(.enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct AuditDeskTests {
-    private let sandbox = Sandbox("desk")
+    private let folder = TemporaryFolder("desk")
 
     private func daemon() throws -> Daemon {
-        try sandbox.write("key", "KEY", mode: 0o600)
+        try folder.write("key", "KEY", mode: 0o600)
         return try Daemon(
-            sandbox,
+            folder,
             policy: """
-                key k \(sandbox["key"])
-                key idle \(sandbox["key"])
+                key k \(folder["key"])
+                key idle \(folder["key"])
                 permit 61001 key k
                 permit 61003 key k idle
 
@@ -114,8 +114,8 @@ struct AuditDeskTests {
         (["--since", "\u{1B}[2J"], "\\u{1b}"),
     ])
     func wrongInputGetsOneClearLine(_ arguments: [String], _ words: String) throws {
-        try sandbox.write("empty", "")
-        let (status, output, errors) = try tool(["audit", "show", "--audit", sandbox["empty"]] + arguments)
+        try folder.write("empty", "")
+        let (status, output, errors) = try tool(["audit", "show", "--audit", folder["empty"]] + arguments)
         #expect(status == 64)
         #expect(output.isEmpty)
         #expect(errors.contains(words), "\(errors)")
@@ -125,38 +125,38 @@ struct AuditDeskTests {
     @Test func aBrokenChainIsToldAndTheRestIsShown() throws {
         let daemon = try log()
         try daemon.stop()
-        try sandbox.shell("sed -i '3s/61001/61009/' log/audit.jsonl")
+        try folder.shell("sed -i '3s/61001/61009/' log/audit.jsonl")
         let (status, output, errors) = try tool(["audit", "show", "--audit", daemon.audit])
         #expect(status == 74)
         #expect(output.split(separator: "\n").count == 8)
         #expect(errors.contains("audit.jsonl:3: record 3 was changed"))
         #expect(errors.contains("from here on nothing is verified"))
-        #expect(try tool(["audit", "summary", "--audit", daemon.audit, "--policy", sandbox["policy"]]).status == 74)
-        #expect(try tool(["audit", "show", "--audit", sandbox["none"]]).status == 74)
+        #expect(try tool(["audit", "summary", "--audit", daemon.audit, "--policy", folder["policy"]]).status == 74)
+        #expect(try tool(["audit", "show", "--audit", folder["none"]]).status == 74)
     }
 
     /// A log of somebody else's making can hold anything: no byte of it moves the cursor or forges a line.
     @Test func nothingInALogReachesTheTerminal() throws {
-        try sandbox.write(
+        try folder.write(
             "evil",
             "{\"seq\":1,\"time\":\"\\u001b[2J\\r\\n\",\"event\":\"request\",\"decision\":\"denied\",\"key\":\"\\u009b1A\","
                 + "\"uid\":0,\"detail\":\"\\u202e\\u0007\",\"chain\":\"\(String(repeating: "0", count: 64))\"}\n"
                 + "{\"seq\":2,\"key\":\"\u{1B}[2J\",\"chain\":\"\(String(repeating: "0", count: 64))\"}\n\u{1B}]0;x\u{7}\n"
         )
         for format in ["text", "json"] {
-            let (status, output, errors) = try tool(["audit", "show", "--audit", sandbox["evil"], "--format", format])
+            let (status, output, errors) = try tool(["audit", "show", "--audit", folder["evil"], "--format", format])
             #expect(status == 74)
             #expect((output + errors).utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A })
             #expect(output.split(separator: "\n").count == (format == "text" ? 2 : 1))
         }
-        let (_, output, errors) = try tool(["audit", "summary", "--audit", sandbox["evil"]])
+        let (_, output, errors) = try tool(["audit", "summary", "--audit", folder["evil"]])
         #expect((output + errors).utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A })
     }
 
     @Test func aSummaryAnswersAnAccessReview() throws {
         let daemon = try log()
         let (status, output, errors) = try tool(
-            ["audit", "summary", "--format", "json", "--audit", daemon.audit, "--policy", sandbox["policy"]])
+            ["audit", "summary", "--format", "json", "--audit", daemon.audit, "--policy", folder["policy"]])
         #expect(status == 0, "\(errors)")
         let objects = try output.split(separator: "\n").map {
             try #require(try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any])
@@ -172,20 +172,20 @@ struct AuditDeskTests {
         #expect(rows("unused-permit").compactMap { $0["key"] as? String } == ["idle", "k"])
         #expect(rows("unused-permit").allSatisfy { ($0["line"] as? String)?.hasSuffix("policy:4") == true })
 
-        let text = try tool(["audit", "summary", "--audit", daemon.audit, "--policy", sandbox["policy"]]).output
+        let text = try tool(["audit", "summary", "--audit", daemon.audit, "--policy", folder["policy"]]).output
         #expect(text.contains("Keys that nobody got:"))
         #expect(text.hasPrefix("5 requests, records from 20"))
         let none = try tool(
-            ["audit", "summary", "--audit", daemon.audit, "--policy", sandbox["policy"], "--until", "-1h"])
+            ["audit", "summary", "--audit", daemon.audit, "--policy", folder["policy"], "--until", "-1h"])
         #expect(none.output == "no records in that period\n")
     }
 
     @Test func aReplayListsWhatWouldChange() throws {
         let daemon = try log()
-        try sandbox.write("new.policy", "key k \(sandbox["key"])\npermit 61002 key k\nkey nope \(sandbox["key"])\n")
+        try folder.write("new.policy", "key k \(folder["key"])\npermit 61002 key k\nkey nope \(folder["key"])\n")
         func replay(_ policy: String) throws -> [[String]] {
             let (status, output, errors) = try tool(
-                ["policy", "replay", "--policy", sandbox[policy], "--audit", daemon.audit])
+                ["policy", "replay", "--policy", folder[policy], "--audit", daemon.audit])
             #expect(status == 0, "\(errors)")
             return output.split(separator: "\n").map { $0.split(separator: " ").map(String.init) }
         }
@@ -195,13 +195,13 @@ struct AuditDeskTests {
             changes.dropFirst().map { [$0[0], $0[1], $0[2], $0[4]] } == [
                 ["loses", "k", "61001", "3"], ["gains", "k", "61002", "1"],
             ])
-        #expect(changes[1].last == "\(sandbox["policy"]):3")
-        #expect(changes[2].last == "\(sandbox["new.policy"]):2")
+        #expect(changes[1].last == "\(folder["policy"]):3")
+        #expect(changes[2].last == "\(folder["new.policy"]):2")
         // Under the policy in force nothing changes: the heading alone.
         #expect(try replay("policy").count == 1)
-        try sandbox.write("bad.policy", "nonsense\n")
+        try folder.write("bad.policy", "nonsense\n")
         #expect(
-            try tool(["policy", "replay", "--policy", sandbox["bad.policy"], "--audit", daemon.audit]).status == 78)
+            try tool(["policy", "replay", "--policy", folder["bad.policy"], "--audit", daemon.audit]).status == 78)
         #expect(try tool(["policy", "replay", "--audit", daemon.audit]).status == 64)
     }
 
@@ -220,7 +220,7 @@ struct AuditDeskTests {
             for _ in 0..<5 { #expect(try peer.ask("1Gk").status == "K") }
             let last = try #require(try daemon.records().last?["seq"] as? Int)
             try follower.wait(for: "record \(last)", in: .output) { numbers($0).last == last ? true : nil }
-            try sandbox.shell("mv log/audit.jsonl log/audit.jsonl.\(round)")
+            try folder.shell("mv log/audit.jsonl log/audit.jsonl.\(round)")
             // The old file is written to until the daemon is told.
             #expect(try peer.ask("1Gk").status == "K")
             _ = try daemon.reload()
@@ -232,9 +232,9 @@ struct AuditDeskTests {
         #expect(follower.text(.error).isEmpty, "\(follower.text(.error))")
         follower.signal(SIGKILL)
         _ = try follower.waitForExit()
-        try sandbox.shell("gzip log/audit.jsonl.1 log/audit.jsonl.2")
-        let files = try FileManager.default.contentsOfDirectory(atPath: sandbox["log"])
-        let verified = try tool(["audit", "verify"] + files.map { sandbox["log/\($0)"] })
+        try folder.shell("gzip log/audit.jsonl.1 log/audit.jsonl.2")
+        let files = try FileManager.default.contentsOfDirectory(atPath: folder["log"])
+        let verified = try tool(["audit", "verify"] + files.map { folder["log/\($0)"] })
         #expect(verified.status == 0, "\(verified.errors)")
         #expect(verified.output.hasPrefix("\(last) records, 1 to \(last), in 4 files\n"))
     }

@@ -6,11 +6,11 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts and mounts a file system"))
 struct AuditTrailTests {
-    private let sandbox = Sandbox("audit")
+    private let folder = TemporaryFolder("audit")
 
     private func policy() throws -> String {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        return "key k \(sandbox["key"])\npermit 61001 key k\nlimit 61001 requests 1000000 connections 64\n"
+        try folder.write("key", "KEY", mode: 0o600)
+        return "key k \(folder["key"])\npermit 61001 key k\nlimit 61001 requests 1000000 connections 64\n"
     }
 
     /// Verifies numbers and chain with a program that shares no line with the product.
@@ -23,19 +23,19 @@ struct AuditTrailTests {
     /// Clients that ask as fast as they can, a daemon that is killed in the middle of it, over and over: no
     /// client ever got a key that the log does not name, and numbers and chain go on without a gap.
     @Test func noKeyWithoutARecordHoweverTheDaemonDies() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         let notes = (0..<4).map { "note\($0)" }
-        try sandbox.directory("notes", mode: 0o777)
+        try folder.directory("notes", mode: 0o777)
         var floods: [PeerProcess] = []
         for note in notes {
-            try sandbox.write("notes/\(note).go", "")
+            try folder.write("notes/\(note).go", "")
             let flood = try PeerProcess(daemon.socket, uid: 61001)
-            try flood.program.send("flood k \(sandbox["notes/\(note)"])")
+            try flood.program.send("flood k \(folder["notes/\(note)"])")
             floods.append(flood)
         }
         func granted() -> [Int] {
             notes.flatMap { note in
-                let text = (try? sandbox.text("notes/\(note)")) ?? ""
+                let text = (try? folder.text("notes/\(note)")) ?? ""
                 return text.split(separator: "\n").compactMap { $0.hasSuffix(" 1") ? Int($0.dropLast(2)) : nil }
             }
         }
@@ -49,7 +49,7 @@ struct AuditTrailTests {
             try daemon.kill()
             try daemon.restart()
         }
-        for note in notes { try sandbox.remove("notes/\(note).go") }
+        for note in notes { try folder.remove("notes/\(note).go") }
         try daemon.stop()
         for flood in floods { flood.program.signal(SIGKILL) }
         let records = try daemon.records()
@@ -64,10 +64,10 @@ struct AuditTrailTests {
     }
 
     @Test func aHalfWrittenRecordIsRecoveredAndNoted() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
         try daemon.kill()
-        let text = try sandbox.text("log/audit.jsonl")
+        let text = try folder.text("log/audit.jsonl")
         let handle = try FileHandle(forWritingTo: URL(fileURLWithPath: daemon.audit))
         try handle.seekToEnd()
         try handle.write(contentsOf: Data(#"{"seq":3,"time":"20"#.utf8))
@@ -78,7 +78,7 @@ struct AuditTrailTests {
         let detail = start["detail"] as? String
         #expect(
             detail?.hasSuffix(#"cut off 19 bytes of a record that was never finished: {"seq":3,"time":"20"#) == true)
-        #expect(try sandbox.text("log/audit.jsonl").hasPrefix(text))
+        #expect(try folder.text("log/audit.jsonl").hasPrefix(text))
         #expect(daemon.program.text(.error).contains("never finished"))
         try daemon.stop()
         try verify([daemon.audit])
@@ -86,14 +86,14 @@ struct AuditTrailTests {
 
     /// A full disk: nothing is granted, everybody is told alike, and it mends itself.
     @Test func aLogThatCannotBeWrittenGrantsNothing() throws {
-        try sandbox.directory("log")
-        try sandbox.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
-        defer { try? sandbox.shell("umount -l log") }
-        let daemon = try Daemon(sandbox, policy: policy())
+        try folder.directory("log")
+        try folder.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
+        defer { try? folder.shell("umount -l log") }
+        let daemon = try Daemon(folder, policy: policy())
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         let stranger = try PeerProcess(daemon.socket, uid: 61002)
         #expect(try peer.ask("1Gk").status == "K")
-        try sandbox.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
+        try folder.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
         // What is left of the file's last page still takes records.
         var granted = 0
         var reply = try peer.ask("1Gk")
@@ -109,7 +109,7 @@ struct AuditTrailTests {
             #expect(try stranger.ask("1Gk").packet == "1U0 audit-unavailable")
             #expect(try stranger.ask("1Gnone").packet == "1U0 audit-unavailable")
         }
-        try sandbox.remove("log/filler")
+        try folder.remove("log/filler")
         let mended = try peer.ask("1Gk")
         #expect(mended.status == "K")
         #expect(mended.contents == ["KEY"])
@@ -124,25 +124,25 @@ struct AuditTrailTests {
     }
 
     @Test func aRotatedLogGoesOn() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gk").status == "K")
-        try sandbox.shell("mv log/audit.jsonl log/audit.jsonl.1")
+        try folder.shell("mv log/audit.jsonl log/audit.jsonl.1")
         // As logrotate's create does it: the daemon cannot know when it is asked.
-        try sandbox.shell("install -o \(Daemon.uid) -m 640 /dev/null log/audit.jsonl")
+        try folder.shell("install -o \(Daemon.uid) -m 640 /dev/null log/audit.jsonl")
         #expect(try daemon.reload().contains("goes on in a new audit log"))
         #expect(try peer.ask("1Gk").status == "K")
         try daemon.stop()
         let first = try #require(try daemon.records().first)
         #expect(
-            first["previous"] as? String == (try Daemon.records(in: sandbox["log/audit.jsonl.1"])).last?["chain"]
+            first["previous"] as? String == (try Daemon.records(in: folder["log/audit.jsonl.1"])).last?["chain"]
                 as? String)
-        try verify([sandbox["log/audit.jsonl.1"], daemon.audit])
+        try verify([folder["log/audit.jsonl.1"], daemon.audit])
     }
 
     /// In the steady state: accept, the identity, receive, open, stat, one write and sync, send, closes.
     @Test func theSteadyStateMakesNoMoreSystemCallsThanItMust() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         let calls = try Trace.of(daemon.pid) { _ = try peer.ask("1Gk") }

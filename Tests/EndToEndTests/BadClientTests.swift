@@ -6,13 +6,13 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct BadClientTests {
-    private let sandbox = Sandbox("bad")
+    private let folder = TemporaryFolder("bad")
 
     private func daemon(_ more: String = "", options: [String] = []) throws -> Daemon {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        try sandbox.write("crt", "CRT")
-        let policy = "key k \(sandbox["key"]) certificate \(sandbox["crt"])\npermit 61001 key k\npermit 61002 key k\n"
-        return try Daemon(sandbox, policy: policy + more, options: options)
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("crt", "CRT")
+        let policy = "key k \(folder["key"]) certificate \(folder["crt"])\npermit 61001 key k\npermit 61002 key k\n"
+        return try Daemon(folder, policy: policy + more, options: options)
     }
 
     /// The daemon has no more open than before, once it has noticed that its clients are gone.
@@ -166,25 +166,25 @@ struct BadClientTests {
     /// Descriptors in flight count against the daemon's account: with few permitted, hoarders of one uid
     /// must not stop the grants of another.
     @Test func hoardersDoNotStopOthers() throws {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        let policy = "key k \(sandbox["key"])\npermit 61001 key k\npermit 61002 key k\n"
-        try sandbox.write("policy", policy)
+        try folder.write("key", "KEY", mode: 0o600)
+        let policy = "key k \(folder["key"])\npermit 61001 key k\npermit 61002 key k\n"
+        try folder.write("policy", policy)
         let daemon = try Program(
             "/bin/sh",
             [
-                "-c", "ulimit -n 512; exec \"$0\" \"$@\"", Program.built("keybrokerd"), "--policy", sandbox["policy"],
-                "--socket", sandbox["run/broker.sock"], "--socket-mode", "0666", "--socket-group", "0", "--audit",
-                sandbox["log/audit.jsonl"], "--user", "61005",
+                "-c", "ulimit -n 512; exec \"$0\" \"$@\"", Program.built("keybrokerd"), "--policy", folder["policy"],
+                "--socket", folder["run/broker.sock"], "--socket-mode", "0666", "--socket-group", "0", "--audit",
+                folder["log/audit.jsonl"], "--user", "61005",
             ])
         try daemon.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
         #expect(daemon.text(.error).contains("connections at a time, as the process may have 512 descriptors"))
         var hoarders: [PeerProcess] = []
         for _ in 0..<60 {
-            let hoarder = try PeerProcess(sandbox["run/broker.sock"], uid: 61001)
+            let hoarder = try PeerProcess(folder["run/broker.sock"], uid: 61001)
             _ = try hoarder.step("send 1Gk")
             hoarders.append(hoarder)
         }
-        #expect(try PeerProcess(sandbox["run/broker.sock"], uid: 61002).ask("1Gk").status == "K")
+        #expect(try PeerProcess(folder["run/broker.sock"], uid: 61002).ask("1Gk").status == "K")
         daemon.signal(SIGTERM)
         #expect(try daemon.waitForExit() == 0)
     }

@@ -8,17 +8,19 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct HostileTests {
-    private let sandbox = Sandbox("hostile")
+    private let folder = TemporaryFolder("hostile")
     private let attacker: UInt32 = 61001, victim: UInt32 = 61002, stranger: UInt32 = 61003
 
     /// - Parameter descriptors: how many the daemon may have.
     private func daemon(_ more: String = "", descriptors: Int? = nil, options: [String] = []) throws -> Daemon {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        try sandbox.write("crt", "CRT")
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("crt", "CRT")
         let policy =
-            "key k \(sandbox["key"]) certificate \(sandbox["crt"])\npermit 61001 key k\npermit 61002 key k\n"
+            "key k \(folder["key"]) certificate \(folder["crt"])\npermit 61001 key k\npermit 61002 key k\n"
             + "limit 61002 requests 10000\n"
-        return try Daemon(sandbox, policy: policy + more, options: options, descriptors: descriptors)
+        // An account of its own: descriptors in flight are counted over all processes of one.
+        return try Daemon(
+            folder, policy: policy + more, options: options + ["--user", "61910"], descriptors: descriptors)
     }
 
     private func hostile(_ daemon: Daemon, _ account: String, _ arguments: [String]) throws -> Program {
@@ -240,28 +242,28 @@ struct HostileTests {
     // MARK: Lines that nobody reads, logs that two would write
 
     @Test func aFullStandardErrorStopsNobody() throws {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        let missing = (0..<300).map { "key m\($0) \(sandbox["none\($0)"])\n" }.joined()
-        try sandbox.write("policy", missing + "key k \(sandbox["key"])\npermit 61002 key k\n")
-        try sandbox.shell("mkfifo said")
+        try folder.write("key", "KEY", mode: 0o600)
+        let missing = (0..<300).map { "key m\($0) \(folder["none\($0)"])\n" }.joined()
+        try folder.write("policy", missing + "key k \(folder["key"])\npermit 61002 key k\n")
+        try folder.shell("mkfifo said")
         // Opened for both, the FIFO is read by nobody and never has an end.
         let daemon = try Program(
             "/bin/sh",
             [
-                "-c", "exec 2<>\(sandbox["said"]); exec \"$0\" \"$@\"", Program.built("keybrokerd"), "--policy",
-                sandbox["policy"], "--socket", sandbox["run/broker.sock"], "--socket-mode", "0666", "--socket-group",
-                "0", "--audit", sandbox["log/audit.jsonl"], "--user", String(Daemon.uid),
+                "-c", "exec 2<>\(folder["said"]); exec \"$0\" \"$@\"", Program.built("keybrokerd"), "--policy",
+                folder["policy"], "--socket", folder["run/broker.sock"], "--socket-mode", "0666", "--socket-group",
+                "0", "--audit", folder["log/audit.jsonl"], "--user", String(Daemon.uid),
             ])
         let deadline = Date(timeIntervalSinceNow: 20)
-        while !FileManager.default.fileExists(atPath: sandbox["log/audit.jsonl"]), Date() < deadline { usleep(10_000) }
-        let peer = try PeerProcess(sandbox["run/broker.sock"], uid: victim)
+        while !FileManager.default.fileExists(atPath: folder["log/audit.jsonl"]), Date() < deadline { usleep(10_000) }
+        let peer = try PeerProcess(folder["run/broker.sock"], uid: victim)
         #expect(try peer.ask("1Gk").status == "K")
         for _ in 0..<4 {
             daemon.signal(SIGHUP)
             #expect(try peer.ask("1Gk").status == "K")
         }
         // Whoever reads again is told how much was lost.
-        let reader = try Program("/bin/cat", [sandbox["said"]])
+        let reader = try Program("/bin/cat", [folder["said"]])
         try reader.wait(for: "the first lines") { $0.count > 10_000 ? true : nil }
         daemon.signal(SIGHUP)
         try reader.wait(for: "the number of lost lines") {
@@ -276,8 +278,8 @@ struct HostileTests {
     @Test func twoDaemonsNeverWriteOneLog() throws {
         let daemon = try daemon()
         let arguments = [
-            "--policy", sandbox["policy"], "--socket", sandbox["run/second.sock"], "--socket-group", "0", "--audit",
-            daemon.audit, "--user", String(Daemon.uid),
+            "--policy", folder["policy"], "--socket", folder["run/second.sock"], "--socket-group", "0", "--audit",
+            daemon.audit, "--user", "61910",
         ]
         func second() throws -> (status: Int32, output: String, errors: String) {
             try Program.run(Program.built("keybrokerd"), arguments)

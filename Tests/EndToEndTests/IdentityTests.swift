@@ -6,17 +6,17 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct IdentityTests {
-    private let sandbox = Sandbox("identity")
+    private let folder = TemporaryFolder("identity")
 
     private func daemon(_ permits: String, options: [String] = []) throws -> Daemon {
-        try sandbox.write("web.pem", "THE KEY", mode: 0o600)
-        try sandbox.write("web.crt", "THE CERTIFICATE")
+        try folder.write("web.pem", "THE KEY", mode: 0o600)
+        try folder.write("web.crt", "THE CERTIFICATE")
         let keys = """
-            key web \(sandbox["web.pem"]) certificate \(sandbox["web.crt"])
-            key bare \(sandbox["web.pem"])
+            key web \(folder["web.pem"]) certificate \(folder["web.crt"])
+            key bare \(folder["web.pem"])
 
             """
-        return try Daemon(sandbox, policy: keys + permits, options: options)
+        return try Daemon(folder, policy: keys + permits, options: options)
     }
 
     @Test func aPermittedUserGetsKeyAndCertificate() throws {
@@ -36,8 +36,8 @@ struct IdentityTests {
             let record = try daemon.record(reply.decision)
             #expect(record["decision"] as? String == "granted")
             #expect(record["uid"] as? Int == 61001)
-            #expect(record["rule"] as? String == "\(sandbox["policy"]):3")
-            #expect((record["file"] as? [String: Any])?["path"] as? String == sandbox["web.pem"])
+            #expect(record["rule"] as? String == "\(folder["policy"]):3")
+            #expect((record["file"] as? [String: Any])?["path"] as? String == folder["web.pem"])
             #expect(record["pid"] as? Int == Int(peer.program.pid))
             #expect((record["comm"] as? String)?.hasPrefix("python") == true)
         }
@@ -104,10 +104,10 @@ struct IdentityTests {
     }
 
     @Test func aListThatTakesManyPackets() throws {
-        try sandbox.write("web.pem", "x", mode: 0o600)
+        try folder.write("web.pem", "x", mode: 0o600)
         let names = (0..<5000).map { "key-with-a-rather-long-name-so-that-packets-fill-\($0)" }
-        let policy = names.map { "key \($0) \(sandbox["web.pem"])\npermit 61001 key \($0)\n" }.joined()
-        let daemon = try Daemon(sandbox, policy: policy)
+        let policy = names.map { "key \($0) \(folder["web.pem"])\npermit 61001 key \($0)\n" }.joined()
+        let daemon = try Daemon(folder, policy: policy)
         let (status, output, errors) = try Program.run(
             installed("setpriv") ?? "setpriv",
             [
@@ -129,7 +129,7 @@ struct IdentityTests {
             print("skipped: no cgroup2 to make a unit's cgroup in; SystemdTests will have real units")
             return
         }
-        defer { try? sandbox.shell("rmdir \(slice)/\(name) \(slice)") }
+        defer { try? folder.shell("rmdir \(slice)/\(name) \(slice)") }
         let daemon = try daemon("permit 61001 unit kbtest-*.service key web")
         let outside = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try outside.ask("1Gweb").status == "D")
@@ -146,7 +146,7 @@ struct IdentityTests {
         let daemon = try daemon("permit 61001 key web")
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/minimal.py")
         let text = try String(contentsOf: script, encoding: .utf8)
-        let copy = try sandbox.write("minimal.py", text)
+        let copy = try folder.write("minimal.py", text)
         func run(_ uid: String, _ key: String) throws -> (status: Int32, output: String, errors: String) {
             try Program.run(
                 installed("setpriv") ?? "setpriv",

@@ -7,7 +7,7 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it mounts a /run of its own"))
 struct JournalTests {
-    private let sandbox = Sandbox("journal")
+    private let folder = TemporaryFolder("journal")
 
     /// A daemon with such a journal.
     private final class Journaled {
@@ -16,8 +16,8 @@ struct JournalTests {
         /// What came and nobody has taken yet.
         private var waiting: [[String: Any]] = []
 
-        init(_ sandbox: Sandbox, policy: String) throws {
-            try sandbox.write("policy", policy)
+        init(_ folder: TemporaryFolder, policy: String) throws {
+            try folder.write("policy", policy)
             let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/journal.py").path
             let (run, address) = ("/run/systemd/journal", "/run/systemd/journal/socket")
             program = try Program(
@@ -25,8 +25,8 @@ struct JournalTests {
                 [
                     "--mount", "/bin/sh", "-ec", "mount -t tmpfs none /run; mkdir -p \(run); exec \"$@\"", "sh",
                     installed("python3") ?? "python3", script, address, Program.built("keybrokerd"),
-                    "--policy", sandbox["policy"], "--socket", sandbox["run/broker.sock"], "--socket-mode", "0666",
-                    "--audit", sandbox["log/audit.jsonl"], "--user", String(Daemon.uid), "--socket-group", "0",
+                    "--policy", folder["policy"], "--socket", folder["run/broker.sock"], "--socket-mode", "0666",
+                    "--audit", folder["log/audit.jsonl"], "--user", String(Daemon.uid), "--socket-group", "0",
                 ])
             let first = try Self.object(try program.nextLine())
             pid = Int32(first["pid"] as? Int ?? 0)
@@ -64,15 +64,15 @@ struct JournalTests {
     }
 
     private func policy() throws -> String {
-        for key in ["key", "gone"] { try sandbox.write(key, "KEY", mode: 0o600) }
-        return "key k \(sandbox["key"])\nkey gone \(sandbox["gone"])\npermit 61001 key k gone\n"
+        for key in ["key", "gone"] { try folder.write(key, "KEY", mode: 0o600) }
+        return "key k \(folder["key"])\nkey gone \(folder["gone"])\npermit 61001 key k gone\n"
             + "limit 61001 requests 1000000 connections 64\n"
     }
 
-    private var socket: String { sandbox["run/broker.sock"] }
+    private var socket: String { folder["run/broker.sock"] }
 
     @Test func decisionsHaveFields() throws {
-        let daemon = try Journaled(sandbox, policy: try policy())
+        let daemon = try Journaled(folder, policy: try policy())
         let ready = try daemon.entry()
         #expect(ready["MESSAGE"]?.hasPrefix("serves \(socket): 2 keys, policy ") == true)
         #expect(ready["PRIORITY"] == "6")
@@ -86,7 +86,7 @@ struct JournalTests {
         #expect(try peer.receive().text.isEmpty)
         #expect(try peer.ask("1V").status == "V")
         let granted = try peer.ask("1Gk").decision
-        let unit = try Daemon.records(in: sandbox["log/audit.jsonl"]).last?["unit"] as? String
+        let unit = try Daemon.records(in: folder["log/audit.jsonl"]).last?["unit"] as? String
         let place = unit.map { " in \($0)" } ?? ""
         var expected = [
             "MESSAGE": "granted k to uid 61001\(place) (decision \(granted))", "PRIORITY": "6",
@@ -96,7 +96,7 @@ struct JournalTests {
         if let unit { expected["PEER_UNIT"] = unit }
         #expect(try daemon.entry() == expected)
 
-        try sandbox.remove("gone")
+        try folder.remove("gone")
         let unavailable = try peer.ask("1Ggone").decision
         let third = try daemon.entry()
         #expect(third["MESSAGE"]?.hasPrefix("unavailable: gone for uid 61001\(place): file-missing, ") == true)
@@ -121,12 +121,12 @@ struct JournalTests {
 
     /// Like events past the tenth of a second are folded, and have no entry either.
     @Test func foldedDecisionsHaveNone() throws {
-        let daemon = try Journaled(sandbox, policy: try policy())
+        let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
         let peer = try PeerProcess(socket, uid: 61001)
         for _ in 0..<200 { #expect(try peer.ask("1Gother").status == "D") }
         let (entries, lines) = try daemon.drained()
-        let recorded = try Daemon.records(in: sandbox["log/audit.jsonl"]).count { $0["key"] as? String == "other" }
+        let recorded = try Daemon.records(in: folder["log/audit.jsonl"]).count { $0["key"] as? String == "other" }
         #expect((10..<200).contains(recorded))
         #expect(entries + lines == recorded)
         daemon.program.closeInput()
@@ -134,7 +134,7 @@ struct JournalTests {
     }
 
     @Test func reloads() throws {
-        let daemon = try Journaled(sandbox, policy: try policy())
+        let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
         kill(daemon.pid, SIGHUP)
         let applied = try daemon.entry()
@@ -142,10 +142,10 @@ struct JournalTests {
         #expect(applied["DECISION"] == "applied" && applied["PEER_UID"] == "0" && applied["PRIORITY"] == "6")
         #expect(applied["SEQ"] == "2")
 
-        try sandbox.write("policy", "nonsense\u{1B}\n")
+        try folder.write("policy", "nonsense\u{1B}\n")
         kill(daemon.pid, SIGHUP)
         let fault = try daemon.entry()
-        #expect(fault["MESSAGE"]?.hasPrefix("\(sandbox["policy"]):1:9: error: ") == true)
+        #expect(fault["MESSAGE"]?.hasPrefix("\(folder["policy"]):1:9: error: ") == true)
         #expect(fault["PRIORITY"] == "3" && fault["DECISION"] == nil)
         #expect(try daemon.entry()["MESSAGE"] == "nonsense?")
         #expect(try daemon.entry()["MESSAGE"] == "        ^")
@@ -159,8 +159,8 @@ struct JournalTests {
 
     /// What it ends with goes by the stream, of which the journal knows whose it is without asking the process.
     @Test func theLastWordsAreOnStandardError() throws {
-        let daemon = try Journaled(sandbox, policy: "nonsense\n")
-        #expect(try (daemon.next("line") as? String)?.hasPrefix("<3>keybrokerd: \(sandbox["policy"]):1:1: ") == true)
+        let daemon = try Journaled(folder, policy: "nonsense\n")
+        #expect(try (daemon.next("line") as? String)?.hasPrefix("<3>keybrokerd: \(folder["policy"]):1:1: ") == true)
         _ = try daemon.next("line")
         _ = try daemon.next("line")
         #expect(
@@ -171,7 +171,7 @@ struct JournalTests {
 
     /// Nobody reads what it says; it serves as ever, and tells later how much was not said.
     @Test func itWaitsForNoJournal() throws {
-        let daemon = try Journaled(sandbox, policy: try policy())
+        let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
         try daemon.step("hold")
         let peer = try PeerProcess(socket, uid: 61001)
@@ -191,7 +191,7 @@ struct JournalTests {
 
     /// While nobody listens there is standard error; then there is the journal again.
     @Test func aJournalThatComesBackIsTold() throws {
-        let daemon = try Journaled(sandbox, policy: try policy())
+        let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
         let peer = try PeerProcess(socket, uid: 61001)
         try daemon.step("leave")
@@ -206,7 +206,7 @@ struct JournalTests {
 
     /// One more call for each decision, after the answer; and nothing is opened for it.
     @Test func anEntryCostsOneCall() throws {
-        let daemon = try Journaled(sandbox, policy: try policy())
+        let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
         let peer = try PeerProcess(socket, uid: 61001)
         #expect(try peer.ask("1Gk").status == "K")
@@ -227,20 +227,20 @@ struct JournalTests {
 
     /// No decision without a record: where the log cannot be written there is the line about that alone.
     @Test func whatIsNotRecordedIsNotTold() throws {
-        try sandbox.directory("log")
-        try sandbox.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
-        defer { try? sandbox.shell("umount -l log") }
-        let daemon = try Journaled(sandbox, policy: try policy())
+        try folder.directory("log")
+        try folder.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
+        defer { try? folder.shell("umount -l log") }
+        let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
         let peer = try PeerProcess(socket, uid: 61001)
-        try sandbox.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
+        try folder.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
         // What is left of the file's last page still takes records.
         while try peer.ask("1Gk").status == "K" { #expect(try daemon.entry()["DECISION"] == "granted") }
         let failing = try daemon.entry()
         #expect(failing["MESSAGE"]?.hasPrefix("the audit log cannot be written: ") == true)
         #expect(failing["PRIORITY"] == "3" && failing["DECISION"] == nil)
         #expect(try peer.ask("1Gk").status == "U")
-        try sandbox.remove("log/filler")
+        try folder.remove("log/filler")
         let mended = try peer.ask("1Gk")
         #expect(mended.status == "K")
         #expect(
@@ -254,7 +254,7 @@ struct JournalTests {
     /// A variable that is left over from another program's standard error changes nothing.
     @Test func plainStandardErrorStaysPlain() throws {
         for value in ["1:1", "", "x", "8:\(UInt64.max)"] {
-            let daemon = try Daemon(sandbox, policy: try policy(), environment: ["JOURNAL_STREAM": value])
+            let daemon = try Daemon(folder, policy: try policy(), environment: ["JOURNAL_STREAM": value])
             #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
             #expect(try daemon.reload().contains("keybrokerd: the policy was read anew: "))
             let lines = daemon.program.lines(.error)

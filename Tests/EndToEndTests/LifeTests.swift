@@ -5,12 +5,12 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct LifeTests {
-    private let sandbox = Sandbox("life")
+    private let folder = TemporaryFolder("life")
 
     /// A policy for whoever runs the tests.
     private func policy() throws -> String {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        return "key k \(sandbox["key"])\npermit \(geteuid()) key k\n"
+        try folder.write("key", "KEY", mode: 0o600)
+        return "key k \(folder["key"])\npermit \(geteuid()) key k\n"
     }
 
     private func keybroker(_ arguments: [String], _ daemon: Daemon) throws -> (
@@ -29,7 +29,7 @@ import Testing
     private var identity: [String] { isRoot ? ["--user", "61000", "--socket-group", "0"] : [] }
 
     @Test func aWholeLife() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         #expect(try keybroker(["list"], daemon).output == "k\n")
         #expect(try keybroker(["list", "--format", "json"], daemon).output == "{\"key\":\"k\"}\n")
         #expect(try keybroker(["get", "k"], daemon).output == "KEY")
@@ -39,7 +39,7 @@ import Testing
         #expect(try keybroker(["get", "Bad Name"], daemon).status == 64)
         #expect(try keybroker(["get", "--nonsense"], daemon).status == 64)
         #expect(try keybroker(["get", "k", "--certificate"], daemon).status == 69)
-        try sandbox.remove("key")
+        try folder.remove("key")
         let gone = try keybroker(["get", "k"], daemon)
         #expect(gone.status == 75)
         #expect(gone.errors.contains("file-missing"))
@@ -54,16 +54,16 @@ import Testing
     }
 
     @Test func aFaultyPolicyIsNotServedAndAReloadKeepsTheOldOne() throws {
-        try sandbox.write("faulty", "key k relative\npermit nosuchuser key k\n")
+        try folder.write("faulty", "key k relative\npermit nosuchuser key k\n")
         let start = try refused(
-            ["--policy", sandbox["faulty"], "--socket", sandbox["x/s"], "--audit", sandbox["a/b"]] + identity)
+            ["--policy", folder["faulty"], "--socket", folder["x/s"], "--audit", folder["a/b"]] + identity)
         #expect(start.status == 78)
-        #expect(start.errors.contains("\(sandbox["faulty"]):1:7: error: 'relative' is a relative path"))
-        #expect(start.errors.contains("\(sandbox["faulty"]):2:8: error: no such user: 'nosuchuser'"))
+        #expect(start.errors.contains("\(folder["faulty"]):1:7: error: 'relative' is a relative path"))
+        #expect(start.errors.contains("\(folder["faulty"]):2:8: error: no such user: 'nosuchuser'"))
 
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         let digest = try #require(try daemon.records().first?["policy"] as? String)
-        try sandbox.write("policy", "key k relative\n")
+        try folder.write("policy", "key k relative\n")
         let said = try daemon.reload()
         #expect(said.contains("policy:1:7: error:") && said.contains("the old one stays in force"))
         #expect(try keybroker(["get", "k"], daemon).status == 0)
@@ -73,7 +73,7 @@ import Testing
         #expect((rejected["detail"] as? String)?.contains("'relative' is a relative path") == true)
         #expect(rejected["uid"] as? Int == Int(geteuid()))
 
-        try sandbox.write("policy", "key k \(sandbox["key"])\n")
+        try folder.write("policy", "key k \(folder["key"])\n")
         #expect(try daemon.reload().contains("nobody may get key 'k'"))
         #expect(try keybroker(["get", "k"], daemon).status == 77)
         let applied = try daemon.records().filter { $0["event"] as? String == "reload" }.last
@@ -83,33 +83,33 @@ import Testing
     }
 
     @Test func policiesOfADirectoryAndOfSeveralFiles() throws {
-        try sandbox.directory("d")
-        try sandbox.write("key", "KEY", mode: 0o600)
-        try sandbox.write("d/20-permits.policy", "permit \(geteuid()) key k\n")
-        try sandbox.write("d/10-keys.policy", "key k \(sandbox["key"])\n")
-        try sandbox.write("d/ignored.txt", "nonsense\n")
-        let daemon = try Daemon(sandbox, policy: "", options: ["--policy", sandbox["d"]])
+        try folder.directory("d")
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("d/20-permits.policy", "permit \(geteuid()) key k\n")
+        try folder.write("d/10-keys.policy", "key k \(folder["key"])\n")
+        try folder.write("d/ignored.txt", "nonsense\n")
+        let daemon = try Daemon(folder, policy: "", options: ["--policy", folder["d"]])
         let (status, output, _) = try keybroker(["get", "k"], daemon)
         #expect(status == 0)
         #expect(output == "KEY")
-        #expect(try daemon.records().last?["rule"] as? String == "\(sandbox["d"])/20-permits.policy:1")
+        #expect(try daemon.records().last?["rule"] as? String == "\(folder["d"])/20-permits.policy:1")
         try daemon.stop()
     }
 
     @Test func aPolicyThatOthersCanWriteIsRefused() throws {
-        try sandbox.write("p", "", mode: 0o666)
+        try folder.write("p", "", mode: 0o666)
         let start = try refused(
-            ["--policy", sandbox["p"], "--socket", sandbox["x/s"], "--audit", sandbox["a/b"]] + identity)
+            ["--policy", folder["p"], "--socket", folder["x/s"], "--audit", folder["a/b"]] + identity)
         #expect(start.status == 78)
         #expect(start.errors.contains("can be written to by everybody (mode 0666)"))
-        let check = try Program.run(Program.built("keybroker"), ["policy", "check", sandbox["p"]])
+        let check = try Program.run(Program.built("keybroker"), ["policy", "check", folder["p"]])
         #expect(check.status == 0)
         #expect(check.errors.contains("warning: keybrokerd would refuse this file"))
     }
 
     @Test func theCheckSaysWhatTheDaemonWould() throws {
-        try sandbox.write("faulty", "permit nosuchuser key none\n")
-        let check = try Program.run(Program.built("keybroker"), ["policy", "check", "faulty"], directory: sandbox.path)
+        try folder.write("faulty", "permit nosuchuser key none\n")
+        let check = try Program.run(Program.built("keybroker"), ["policy", "check", "faulty"], directory: folder.path)
         #expect(check.status == 78)
         #expect(
             check.errors == """
@@ -128,7 +128,7 @@ import Testing
     /// A request that is on its way when the daemon is told to end is answered.
     @Test(.enabled(if: isRoot, "needs root: it counts the descriptors of a process that nobody else may look into"))
     func whoHadJustConnectedIsStillAnswered() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         let peer = try PeerProcess(daemon.socket)
         let before = try daemon.openDescriptors()
         _ = try peer.step("connect 0")
@@ -144,14 +144,14 @@ import Testing
     }
 
     @Test func aLivingInstanceIsNeverDisplaced() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         let second = try refused(
-            ["--policy", sandbox["policy"], "--socket", daemon.socket, "--audit", sandbox["other/log"]] + identity)
+            ["--policy", folder["policy"], "--socket", daemon.socket, "--audit", folder["other/log"]] + identity)
         #expect(second.status == 75)
         #expect(second.errors.contains("another keybrokerd serves \(daemon.socket)"))
         // Nor its log shared.
         let third = try refused(
-            ["--policy", sandbox["policy"], "--socket", sandbox["run2/s"], "--audit", daemon.audit] + identity)
+            ["--policy", folder["policy"], "--socket", folder["run2/s"], "--audit", daemon.audit] + identity)
         #expect(third.status == 75)
         #expect(third.errors.contains("in use by another keybrokerd"))
         #expect(try keybroker(["get", "k"], daemon).status == 0)
@@ -159,21 +159,21 @@ import Testing
     }
 
     @Test func onlyAStaleSocketIsRemoved() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         try daemon.kill()
         #expect(FileManager.default.fileExists(atPath: daemon.socket))
         try daemon.restart()
         try daemon.stop()
         // Something else at its place stays.
         try? FileManager.default.removeItem(atPath: daemon.socket)
-        try sandbox.write("run/broker.sock", "precious")
+        try folder.write("run/broker.sock", "precious")
         let start = try refused(
-            ["--policy", sandbox["policy"], "--socket", daemon.socket, "--audit", daemon.audit] + identity)
+            ["--policy", folder["policy"], "--socket", daemon.socket, "--audit", daemon.audit] + identity)
         #expect(start.status == 71)
         #expect(start.errors.contains("no socket of this daemon's"))
-        #expect(try sandbox.text("run/broker.sock") == "precious")
+        #expect(try folder.text("run/broker.sock") == "precious")
         // Another program's socket, that it answers on, too.
-        try sandbox.remove("run/broker.sock")
+        try folder.remove("run/broker.sock")
         let python = installed("python3") ?? "python3"
         let other = try Program(
             python,
@@ -184,34 +184,34 @@ import Testing
             ])
         _ = try other.wait(forLines: 1)
         let beside = try refused(
-            ["--policy", sandbox["policy"], "--socket", daemon.socket, "--audit", daemon.audit] + identity)
+            ["--policy", folder["policy"], "--socket", daemon.socket, "--audit", daemon.audit] + identity)
         #expect(beside.status == 75)
         #expect(beside.errors.contains("another program listens"))
         try other.waitForExit()
     }
 
     @Test func aDirectoryThatOthersWriteToIsNoPlaceForASocket() throws {
-        try sandbox.directory("open", mode: 0o777)
+        try folder.directory("open", mode: 0o777)
         let start = try refused(
-            ["--policy", sandbox["policy"], "--socket", sandbox["open/s"], "--audit", sandbox["a/b"]] + identity)
+            ["--policy", folder["policy"], "--socket", folder["open/s"], "--audit", folder["a/b"]] + identity)
         #expect(start.status == 71)
         #expect(start.errors.contains("can be written to by everybody (mode 0777)"))
     }
 
     @Test func aSocketFromTheServiceManagerAndItsNotifications() throws {
-        try sandbox.write("policy", policy())
-        try sandbox.directory("run")
+        try folder.write("policy", policy())
+        try folder.directory("run")
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/manager.py").path
         let manager = try Program(
             installed("python3") ?? "python3",
             [
-                script, sandbox["run/broker.sock"], sandbox["run/notify"], Program.built("keybrokerd"), "--policy",
-                sandbox["policy"], "--audit", sandbox["log/audit.jsonl"],
+                script, folder["run/broker.sock"], folder["run/notify"], Program.built("keybrokerd"), "--policy",
+                folder["policy"], "--audit", folder["log/audit.jsonl"],
             ] + (isRoot ? ["--user", "0"] : []))
         try manager.wait(for: "readiness") { $0.contains("READY=1") ? true : nil }
         try manager.wait(for: "a sign of life") { $0.contains("WATCHDOG=1") ? true : nil }
         let get = try Program.run(
-            Program.built("keybroker"), ["get", "k", "--socket", sandbox["run/broker.sock"], "--wait", "5"])
+            Program.built("keybroker"), ["get", "k", "--socket", folder["run/broker.sock"], "--wait", "5"])
         #expect(get.output == "KEY", "\(get.errors)")
         try manager.send("reload")
         try manager.wait(for: "the reload's beginning") { $0.contains("RELOADING=1\\nMONOTONIC_USEC=") ? true : nil }
@@ -220,7 +220,7 @@ import Testing
         try manager.wait(for: "the end") { $0.contains("STOPPING=1") && $0.contains("exited 0") ? true : nil }
         try manager.waitForExit()
         // The socket is the manager's, and stays.
-        #expect(FileManager.default.fileExists(atPath: sandbox["run/broker.sock"]))
+        #expect(FileManager.default.fileExists(atPath: folder["run/broker.sock"]))
     }
 
     @Test(arguments: [
@@ -238,7 +238,7 @@ import Testing
     }
 
     @Test(.enabled(if: isRoot, "needs root, to give it up")) func rootIsGivenUp() throws {
-        let daemon = try Daemon(sandbox, policy: policy())
+        let daemon = try Daemon(folder, policy: policy())
         let status = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
         func value(_ name: String) -> String {
             status.split(separator: "\n").first { $0.hasPrefix("\(name):") }.map {
@@ -262,19 +262,19 @@ import Testing
     }
 
     @Test(.enabled(if: isRoot, "needs root, to become an ordinary user")) func anOrdinaryUserServesItsOwnKeys() throws {
-        for folder in ["home", "home/run", "home/config", "home/state", "home/config/keybroker"] {
-            try sandbox.directory(folder, mode: 0o700, owner: 61050)
+        for name in ["home", "home/run", "home/config", "home/state", "home/config/keybroker"] {
+            try folder.directory(name, mode: 0o700, owner: 61050)
         }
-        try sandbox.write("home/key", "MINE", mode: 0o600, owner: 61050)
-        try sandbox.write("rootkey", "ROOT'S", mode: 0o600)
-        try sandbox.write("theirs", "THEIRS", mode: 0o644, owner: 61051)
-        try sandbox.write(
+        try folder.write("home/key", "MINE", mode: 0o600, owner: 61050)
+        try folder.write("rootkey", "ROOT'S", mode: 0o600)
+        try folder.write("theirs", "THEIRS", mode: 0o644, owner: 61051)
+        try folder.write(
             "home/config/keybroker/keybroker.policy",
-            "key mine \(sandbox["home/key"])\nkey roots \(sandbox["rootkey"])\nkey theirs \(sandbox["theirs"])\n"
+            "key mine \(folder["home/key"])\nkey roots \(folder["rootkey"])\nkey theirs \(folder["theirs"])\n"
                 + "permit 61050 key mine roots theirs\n", owner: 61050)
         let environment = [
-            "XDG_RUNTIME_DIR": sandbox["home/run"], "XDG_CONFIG_HOME": sandbox["home/config"],
-            "XDG_STATE_HOME": sandbox["home/state"],
+            "XDG_RUNTIME_DIR": folder["home/run"], "XDG_CONFIG_HOME": folder["home/config"],
+            "XDG_STATE_HOME": folder["home/state"],
         ]
         func asUser(_ command: [String]) -> [String] {
             ["--reuid", "61050", "--regid", "61050", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"]
@@ -283,7 +283,7 @@ import Testing
         let setpriv = installed("setpriv") ?? "setpriv"
         let daemon = try Program(setpriv, asUser([Program.built("keybrokerd")]), environment: environment)
         try daemon.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
-        let socket = sandbox["home/run/keybroker/broker.sock"]
+        let socket = folder["home/run/keybroker/broker.sock"]
         #expect(try FileManager.default.attributesOfItem(atPath: socket)[.posixPermissions] as? Int == 0o600)
         func get(_ key: String) throws -> (status: Int32, output: String, errors: String) {
             try Program.run(setpriv, asUser([Program.built("keybroker"), "get", key, "--socket", socket]))
@@ -295,20 +295,20 @@ import Testing
         daemon.signal(SIGTERM)
         #expect(try daemon.waitForExit() == 0)
         #expect(!FileManager.default.fileExists(atPath: socket))
-        #expect(FileManager.default.fileExists(atPath: sandbox["home/state/keybroker/audit.jsonl"]))
+        #expect(FileManager.default.fileExists(atPath: folder["home/state/keybroker/audit.jsonl"]))
     }
 }
 
 /// The commands that need no daemon.
 struct PolicyToolTests {
-    private let sandbox = Sandbox("tool")
+    private let folder = TemporaryFolder("tool")
 
     private func policy(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
-        try sandbox.write("key", "KEY", mode: 0o600)
-        try sandbox.write(
-            "p", "key web \(sandbox["key"])\npermit 61001 key web\npermit 61002 unit w@*.service key web\n")
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write(
+            "p", "key web \(folder["key"])\npermit 61001 key web\npermit 61002 unit w@*.service key web\n")
         return try Program.run(
-            Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: sandbox.path)
+            Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: folder.path)
     }
 
     @Test func explain() throws {
@@ -337,8 +337,8 @@ struct PolicyToolTests {
         let table = try policy(["show"]).output
         #expect(
             table.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") } == [
-                "key file permitted unit line", "web \(sandbox["key"]) 61001 - p:2",
-                "web \(sandbox["key"]) 61002 w@*.service p:3",
+                "key file permitted unit line", "web \(folder["key"]) 61001 - p:2",
+                "web \(folder["key"]) 61002 w@*.service p:3",
             ])
         for line in try policy(["show", "--format", "json"]).output.split(separator: "\n") {
             #expect(try JSONSerialization.jsonObject(with: Data(line.utf8)) is [String: String])
@@ -346,13 +346,13 @@ struct PolicyToolTests {
     }
 
     @Test func test() throws {
-        try sandbox.write("good", "expect 61001 key web granted\nexpect 61009 key web denied\n")
+        try folder.write("good", "expect 61001 key web granted\nexpect 61009 key web denied\n")
         #expect(try policy(["test", "good"]).output == "2 expectations met\n")
-        try sandbox.write("bad", "expect 61001 key web denied\n")
+        try folder.write("bad", "expect 61001 key web denied\n")
         let bad = try policy(["test", "bad"])
         #expect(bad.status == 1)
         #expect(bad.errors.hasPrefix("bad:1:22: error: granted by p:2\n"))
-        try sandbox.write("faulty", "expect\n")
+        try folder.write("faulty", "expect\n")
         #expect(try policy(["test", "faulty"]).status == 64)
         #expect(try policy(["test", "missing"]).status == 64)
     }
@@ -360,10 +360,10 @@ struct PolicyToolTests {
 
 /// The auditor's commands, on the log of a real daemon.
 struct AuditToolTests {
-    private let sandbox = Sandbox("audittool")
+    private let folder = TemporaryFolder("audittool")
 
     @Test func verify() throws {
-        let daemon = try Daemon(sandbox, policy: "")
+        let daemon = try Daemon(folder, policy: "")
         for _ in 0..<3 { _ = try Program.run(Program.built("keybroker"), ["list", "--socket", daemon.socket]) }
         try daemon.stop()
         func verify(_ more: [String] = []) throws -> (status: Int32, output: String, errors: String) {
@@ -375,12 +375,12 @@ struct AuditToolTests {
         #expect(
             try verify(["--expect", middle]).output.contains("the expected head is in it, with 2 records after it"))
         #expect(try verify(["--expect", String(head.reversed())]).status == 74)
-        try sandbox.write(
+        try folder.write(
             "log/audit.jsonl",
-            try sandbox.text("log/audit.jsonl").replacing("\"list\"", with: "\"get\"", maxReplacements: 1))
+            try folder.text("log/audit.jsonl").replacing("\"list\"", with: "\"get\"", maxReplacements: 1))
         let changed = try verify()
         #expect(changed.status == 74)
         #expect(changed.errors.contains("audit.jsonl:2: record 2 was changed"))
-        #expect(try Program.run(Program.built("keybroker"), ["audit", "verify", sandbox["none"]]).status == 74)
+        #expect(try Program.run(Program.built("keybroker"), ["audit", "verify", folder["none"]]).status == 74)
     }
 }

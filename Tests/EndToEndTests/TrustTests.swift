@@ -6,26 +6,26 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it gives files to other accounts"))
 struct HandOutTests {
-    private let sandbox = Sandbox("trust")
+    private let folder = TemporaryFolder("trust")
 
     @Test func everyKindOfUntrustedPath() throws {
-        try sandbox.write("good", "x", mode: 0o600)
-        try sandbox.write("writable", "x", mode: 0o622)
-        try sandbox.write("group", "x", mode: 0o660)
-        try sandbox.write("theirs", "x", mode: 0o600, owner: 61009)
-        try sandbox.directory("dir")
-        try sandbox.shell("mkfifo -m 600 fifo")
-        try sandbox.directory("open", mode: 0o777)
-        try sandbox.write("open/key", "x", mode: 0o600)
-        try sandbox.directory("owned", owner: 61009)
-        try sandbox.write("owned/key", "x", mode: 0o600)
-        try sandbox.directory("sticky", mode: 0o1777)
-        try sandbox.write("sticky/key", "x", mode: 0o600)
-        try sandbox.link("sticky/link", to: sandbox["good"])
-        try sandbox.shell("chown -h 61009 sticky/link")
-        try sandbox.link("owned/link", to: sandbox["good"])
-        try sandbox.link("via", to: "owned/link")
-        try sandbox.link("loop", to: "loop")
+        try folder.write("good", "x", mode: 0o600)
+        try folder.write("writable", "x", mode: 0o622)
+        try folder.write("group", "x", mode: 0o660)
+        try folder.write("theirs", "x", mode: 0o600, owner: 61009)
+        try folder.directory("dir")
+        try folder.shell("mkfifo -m 600 fifo")
+        try folder.directory("open", mode: 0o777)
+        try folder.write("open/key", "x", mode: 0o600)
+        try folder.directory("owned", owner: 61009)
+        try folder.write("owned/key", "x", mode: 0o600)
+        try folder.directory("sticky", mode: 0o1777)
+        try folder.write("sticky/key", "x", mode: 0o600)
+        try folder.link("sticky/link", to: folder["good"])
+        try folder.shell("chown -h 61009 sticky/link")
+        try folder.link("owned/link", to: folder["good"])
+        try folder.link("via", to: "owned/link")
+        try folder.link("loop", to: "loop")
         let cases: [(name: String, path: String, reason: String?, detail: String)] = [
             ("good", "good", nil, ""), ("in-sticky", "sticky/key", nil, ""),
             ("missing", "missing", "file-missing", "does not exist"),
@@ -40,9 +40,9 @@ struct HandOutTests {
             ("via", "via", "file-untrusted", "owned belongs to uid 61009"),
             ("loop", "loop", "file-untrusted", "symbolic links"),
         ]
-        let policy = cases.map { "key \($0.name) \(sandbox[$0.path])\npermit :61001 key \($0.name)\n" }.joined()
+        let policy = cases.map { "key \($0.name) \(folder[$0.path])\npermit :61001 key \($0.name)\n" }.joined()
         let device = "key device /dev/null\npermit :61001 key device\n"
-        let daemon = try Daemon(sandbox, policy: policy + device)
+        let daemon = try Daemon(folder, policy: policy + device)
         // A user for each two, as more than ten refusals of one in a second are folded. Twice: the first walks, the
         // second may go by what is remembered.
         let peers = try (0..<7).map { try PeerProcess(daemon.socket, uid: 61100 + $0, gid: 61001) }
@@ -68,50 +68,50 @@ struct HandOutTests {
 
     /// Trust is remembered, and lost with the first change of anything on the way.
     @Test func trustEndsWithAChange() throws {
-        try sandbox.directory("a/b")
-        try sandbox.write("a/b/key", "one", mode: 0o600)
-        let daemon = try Daemon(sandbox, policy: "key k \(sandbox["a/b/key"])\npermit 61001 key k\n")
+        try folder.directory("a/b")
+        try folder.write("a/b/key", "one", mode: 0o600)
+        let daemon = try Daemon(folder, policy: "key k \(folder["a/b/key"])\npermit 61001 key k\n")
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         func ask() throws -> String {
             let reply = try peer.ask("1Gk")
             return reply.contents.first ?? reply.text
         }
         #expect(try ask() == "one")
-        try sandbox.setAttributes("a", mode: 0o777)
+        try folder.setAttributes("a", mode: 0o777)
         #expect(try ask() == "file-untrusted")
-        try sandbox.setAttributes("a", mode: 0o755)
+        try folder.setAttributes("a", mode: 0o755)
         #expect(try ask() == "one")
         // Replaced as a rotation does it.
-        try sandbox.shell("echo two > a/b/new; chmod 600 a/b/new; mv a/b/new a/b/key")
+        try folder.shell("echo two > a/b/new; chmod 600 a/b/new; mv a/b/new a/b/key")
         #expect(try ask() == "two\n")
         // The directory itself is another one.
-        try sandbox.shell("mv a/b a/old; mkdir a/b; echo three > a/b/key; chmod 600 a/b/key")
+        try folder.shell("mv a/b a/old; mkdir a/b; echo three > a/b/key; chmod 600 a/b/key")
         #expect(try ask() == "three\n")
-        try sandbox.shell("rm a/b/key; ln -s ../old/key a/b/key")
+        try folder.shell("rm a/b/key; ln -s ../old/key a/b/key")
         #expect(try ask() == "two\n")
-        try sandbox.shell("rm a/b/key")
+        try folder.shell("rm a/b/key")
         #expect(try ask() == "file-missing")
-        try sandbox.shell("chown 61009 a/old; ln -s ../old/key a/b/key")
+        try folder.shell("chown 61009 a/old; ln -s ../old/key a/b/key")
         #expect(try ask() == "file-untrusted")
     }
 
     @Test func certbotsTree() throws {
-        try sandbox.directory("archive/example.org", mode: 0o700)
-        try sandbox.directory("live/example.org", mode: 0o755)
+        try folder.directory("archive/example.org", mode: 0o700)
+        try folder.directory("live/example.org", mode: 0o755)
         for version in 1...2 {
-            try sandbox.write("archive/example.org/privkey\(version).pem", "key \(version)", mode: 0o600)
-            try sandbox.write("archive/example.org/fullchain\(version).pem", "chain \(version)")
+            try folder.write("archive/example.org/privkey\(version).pem", "key \(version)", mode: 0o600)
+            try folder.write("archive/example.org/fullchain\(version).pem", "chain \(version)")
         }
         func point(to version: Int) throws {
             for name in ["privkey", "fullchain"] {
-                try sandbox.shell(
+                try folder.shell(
                     "ln -sfn ../../archive/example.org/\(name)\(version).pem live/example.org/\(name).pem")
             }
         }
         try point(to: 1)
-        let live = sandbox["live/example.org"]
+        let live = folder["live/example.org"]
         let daemon = try Daemon(
-            sandbox, policy: "key le \(live)/privkey.pem certificate \(live)/fullchain.pem\npermit 61001 key le\n")
+            folder, policy: "key le \(live)/privkey.pem certificate \(live)/fullchain.pem\npermit 61001 key le\n")
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gle").contents == ["key 1", "chain 1"])
         #expect(try peer.ask("1Gle").contents == ["key 1", "chain 1"])
@@ -119,15 +119,15 @@ struct HandOutTests {
         let reply = try peer.ask("1Gle")
         #expect(reply.contents == ["key 2", "chain 2"])
         let file = try daemon.record(reply.decision)["file"] as? [String: Any]
-        #expect(file?["path"] as? String == sandbox["archive/example.org/privkey2.pem"])
+        #expect(file?["path"] as? String == folder["archive/example.org/privkey2.pem"])
     }
 
     @Test func credentialsOfTheServiceManager() throws {
-        try sandbox.directory("credentials", mode: 0o755)
-        try sandbox.write("credentials/web.pem", "from the manager", mode: 0o400)
+        try folder.directory("credentials", mode: 0o755)
+        try folder.write("credentials/web.pem", "from the manager", mode: 0o400)
         let daemon = try Daemon(
-            sandbox, policy: "key c credential:web.pem\nkey d credential:none\npermit 61001 key c d\n",
-            environment: ["CREDENTIALS_DIRECTORY": sandbox["credentials"]])
+            folder, policy: "key c credential:web.pem\nkey d credential:none\npermit 61001 key c d\n",
+            environment: ["CREDENTIALS_DIRECTORY": folder["credentials"]])
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gc").contents == ["from the manager"])
         #expect(try peer.ask("1Gd").text == "file-missing")

@@ -65,7 +65,7 @@ struct FuzzTests {
         }
     }
 
-    private let surroundings = Surroundings(
+    private let resolver = Resolver(
         overflowUID: 65534, user: { $0.hasPrefix("w") ? .id(33) : .unknown }, group: { _ in .id(7) },
         fault: { _ in nil })
 
@@ -75,10 +75,10 @@ struct FuzzTests {
             "limit each-user connections 4 requests 9\nlimit 33 requests 1\n", "key c credential:x # comment\n",
         ]
         fuzz(good) { bytes in
-            let reading = read([PolicyText(file: "f", bytes: bytes)], in: surroundings)
+            let reading = read([PolicyText(file: "f", bytes: bytes)], in: resolver)
             #expect((reading.policy == nil) == reading.diagnostics.contains { $0.severity == .error })
             for diagnostic in reading.diagnostics {
-                #expect(diagnostic.place.line >= 1 && diagnostic.column >= 1)
+                #expect(diagnostic.location.line >= 1 && diagnostic.column >= 1)
                 #expect(diagnostic.lines.allSatisfy { $0.utf8.allSatisfy { $0 == 9 || (0x20...0x7E).contains($0) } })
             }
             // Nobody gains a key without a word that says permit.

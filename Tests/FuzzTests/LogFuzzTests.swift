@@ -16,7 +16,7 @@ import Wire
 @testable import keybroker
 
 struct LogFuzzTests {
-    private let sandbox = Sandbox("logfuzz")
+    private let folder = TemporaryFolder("logfuzz")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
     /// A log as lines without their chains.
@@ -133,7 +133,7 @@ struct LogFuzzTests {
         if !isChainedAfter { files = chained(files) }
         for _ in 0..<changes { change(&files, &random) }
         if isChainedAfter { files = chained(files) }
-        for (name, lines) in zip(["log.2", "log.1", "log"], files) { try sandbox.write(name, Data(lines.joined())) }
+        for (name, lines) in zip(["log.2", "log.1", "log"], files) { try folder.write(name, Data(lines.joined())) }
         return changes == 0
     }
 
@@ -144,11 +144,11 @@ struct LogFuzzTests {
     }
 
     private func policy() throws -> Policy {
-        let surroundings = Surroundings(
+        let resolver = Resolver(
             overflowUID: 65_534, user: { _ in .unknown }, group: { _ in .unknown }, fault: { _ in nil })
         let text =
             "key k /k\nkey other /o\npermit 5 key k\npermit :8 unit a@*.service key k other\npermit :9 key other\n"
-        return try #require(read([PolicyText(file: "p", bytes: Array(text.utf8))], in: surroundings).policy)
+        return try #require(read([PolicyText(file: "p", bytes: Array(text.utf8))], in: resolver).policy)
     }
 
     @Test(.timeLimit(.minutes(10))) func wholeLogs() throws {
@@ -161,7 +161,7 @@ struct LogFuzzTests {
         ]
         for round in 0..<rounds / 16 {
             let isGood = try write(round: round)
-            let files = try LogFiles(of: sandbox["log"]).paths
+            let files = try LogFiles(of: folder["log"]).paths
             _ = try LogFiles(named: files)
             var (requests, count) = (Requests(), 0)
             var rows = [RecordRows(.text, colours: false), RecordRows(.json, colours: false)]

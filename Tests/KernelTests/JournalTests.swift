@@ -5,7 +5,7 @@ import Testing
 @testable import Kernel
 
 struct JournalTests {
-    private let sandbox = Sandbox("journal")
+    private let folder = TemporaryFolder("journal")
 
     @Test(arguments: [
         ("plain", "plain"), ("", ""), ("a\nKEY=forged", "a?KEY=forged"), ("a\n\n", "a??"), ("a\r\nb", "a??b"),
@@ -32,11 +32,11 @@ struct JournalTests {
 
     /// One descriptor for as long as it lives: nobody there, somebody, a full queue, another one.
     @Test func itOutlivesWhoListens() throws {
-        let journal = try Journal(at: sandbox["socket"])
+        let journal = try Journal(at: folder["socket"])
         let entry: [Journal.Field] = [.init("MESSAGE", "text")]
         #expect(journal.add(entry) == false)
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/journal.py").path
-        let listener = try Program(installed("python3") ?? "python3", [script, sandbox["socket"]])
+        let listener = try Program(installed("python3") ?? "python3", [script, folder["socket"]])
         _ = try listener.nextLine()
         #expect(journal.add(entry) == true)
         #expect(try listener.nextLine() == #"{"entry": {"MESSAGE": "text"}, "fields": 1}"#)

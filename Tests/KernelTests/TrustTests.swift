@@ -7,24 +7,24 @@ import Testing
 /// As root: whose files are believed, and how far a way is followed.
 @Suite(.enabled(if: isRoot, "needs root: it gives files to other accounts"))
 struct TrustTests {
-    private let sandbox = Sandbox("trust")
+    private let folder = TemporaryFolder("trust")
     private let root = TrustedOwners(startedBy: 0)
 
-    private func distrust(_ name: String) -> Distrust? {
-        do throws(Distrust) {
-            _ = try root.place(of: sandbox[name]).open()
+    private func distrust(_ name: String) -> TrustError? {
+        do throws(TrustError) {
+            _ = try root.place(of: folder[name]).open()
             return nil
         } catch { return error }
     }
 
     @Test func aPlainFileIsTrusted() throws {
-        try sandbox.write("a", "x", mode: 0o600)
+        try folder.write("a", "x", mode: 0o600)
         #expect(distrust("a") == nil)
     }
 
     @Test func whatIsNotThere() throws {
-        try sandbox.write("a", "x")
-        try sandbox.link("dangling", to: "nowhere")
+        try folder.write("a", "x")
+        try folder.link("dangling", to: "nowhere")
         #expect(distrust("none")?.kind == .missing)
         #expect(distrust("no/ne")?.kind == .missing)
         #expect(distrust("a/b")?.kind == .missing)
@@ -34,95 +34,95 @@ struct TrustTests {
 
     @Test func modesAndOwners() throws {
         for (mode, isTrusted) in [(0o600, true), (0o644, true), (0o664, false), (0o606, false), (0o620, false)] {
-            try sandbox.write("a", "x", mode: mode)
+            try folder.write("a", "x", mode: mode)
             #expect((distrust("a") == nil) == isTrusted, "\(mode)")
         }
-        try sandbox.write("b", "x", mode: 0o600, owner: 1)
-        #expect(distrust("b")?.description == "\(sandbox["b"]) belongs to uid 1, not to root")
-        #expect(throws: Never.self) { _ = try TrustedOwners(startedBy: 1).place(of: sandbox["b"]) }
+        try folder.write("b", "x", mode: 0o600, owner: 1)
+        #expect(distrust("b")?.description == "\(folder["b"]) belongs to uid 1, not to root")
+        #expect(throws: Never.self) { _ = try TrustedOwners(startedBy: 1).place(of: folder["b"]) }
     }
 
     @Test func directoriesAbove() throws {
-        try sandbox.directory("d/e")
-        try sandbox.write("d/e/a", "x")
+        try folder.directory("d/e")
+        try folder.write("d/e/a", "x")
         #expect(distrust("d/e/a") == nil)
-        try sandbox.setAttributes("d", mode: 0o775)
-        #expect(distrust("d/e/a")?.description == "\(sandbox["d"]) can be written to by group 0 (mode 0775)")
-        try sandbox.setAttributes("d", mode: 0o755, owner: 1)
+        try folder.setAttributes("d", mode: 0o775)
+        #expect(distrust("d/e/a")?.description == "\(folder["d"]) can be written to by group 0 (mode 0775)")
+        try folder.setAttributes("d", mode: 0o755, owner: 1)
         #expect(distrust("d/e/a")?.kind == .untrusted)
     }
 
     @Test func aStickyDirectoryOfRootsAsTmp() throws {
-        try sandbox.directory("sticky", mode: 0o1777)
-        try sandbox.write("sticky/a", "x")
+        try folder.directory("sticky", mode: 0o1777)
+        try folder.write("sticky/a", "x")
         #expect(distrust("sticky/a") == nil)
-        try sandbox.write("sticky/b", "x", owner: 1)
+        try folder.write("sticky/b", "x", owner: 1)
         #expect(distrust("sticky/b")?.kind == .untrusted)
         // Somebody else's link in it leads to a good file, and is not followed.
-        try sandbox.link("sticky/l", to: sandbox["sticky/a"])
+        try folder.link("sticky/l", to: folder["sticky/a"])
         #expect(distrust("sticky/l") == nil)
-        try sandbox.shell("chown -h 1:1 sticky/l")
+        try folder.shell("chown -h 1:1 sticky/l")
         #expect(distrust("sticky/l")?.kind == .untrusted)
         // Sticky, but not root's.
-        try sandbox.setAttributes("sticky", mode: 0o1777, owner: 1)
+        try folder.setAttributes("sticky", mode: 0o1777, owner: 1)
         #expect(distrust("sticky/a")?.kind == .untrusted)
     }
 
     @Test func linksAsCertbotMakesThem() throws {
-        try sandbox.directory("archive/example.org", mode: 0o700)
-        try sandbox.directory("live/example.org", mode: 0o755)
-        try sandbox.write("archive/example.org/privkey1.pem", "one", mode: 0o600)
-        try sandbox.link("live/example.org/privkey.pem", to: "../../archive/example.org/privkey1.pem")
-        let place = try root.place(of: sandbox["live/example.org/privkey.pem"])
-        #expect(place.path == sandbox["archive/example.org/privkey1.pem"])
+        try folder.directory("archive/example.org", mode: 0o700)
+        try folder.directory("live/example.org", mode: 0o755)
+        try folder.write("archive/example.org/privkey1.pem", "one", mode: 0o600)
+        try folder.link("live/example.org/privkey.pem", to: "../../archive/example.org/privkey1.pem")
+        let place = try root.place(of: folder["live/example.org/privkey.pem"])
+        #expect(place.path == folder["archive/example.org/privkey1.pem"])
         // A link that leads through a directory of somebody else's.
-        try sandbox.directory("theirs", mode: 0o755, owner: 1)
-        try sandbox.link("theirs/back", to: sandbox["archive/example.org/privkey1.pem"])
-        try sandbox.link("through", to: "theirs/back")
+        try folder.directory("theirs", mode: 0o755, owner: 1)
+        try folder.link("theirs/back", to: folder["archive/example.org/privkey1.pem"])
+        try folder.link("through", to: "theirs/back")
         #expect(distrust("through")?.kind == .untrusted)
-        try sandbox.link("loop", to: "loop")
+        try folder.link("loop", to: "loop")
         #expect(distrust("loop")?.description.contains("40 symbolic links") == true)
-        try sandbox.link("absolute", to: sandbox["archive/example.org/../example.org/./privkey1.pem"])
+        try folder.link("absolute", to: folder["archive/example.org/../example.org/./privkey1.pem"])
         #expect(distrust("absolute") == nil)
     }
 
     @Test func whatIsNoFile() throws {
-        try sandbox.shell("mkfifo -m 600 fifo")
-        #expect(distrust("fifo")?.description == "\(sandbox["fifo"]) is a FIFO, not a regular file")
-        try sandbox.directory("dir")
+        try folder.shell("mkfifo -m 600 fifo")
+        #expect(distrust("fifo")?.description == "\(folder["fifo"]) is a FIFO, not a regular file")
+        try folder.directory("dir")
         #expect(distrust("dir")?.kind == .untrusted)
-        #expect(throws: Distrust.self) { _ = try root.place(of: "/dev/null").open() }
-        #expect(throws: Distrust.self) { _ = try root.place(of: "/") }
+        #expect(throws: TrustError.self) { _ = try root.place(of: "/dev/null").open() }
+        #expect(throws: TrustError.self) { _ = try root.place(of: "/") }
     }
 
     @Test func aWatchTellsOfEveryChangeOnTheWay() throws {
-        try sandbox.directory("w/x")
-        try sandbox.write("w/x/a", "x")
-        try sandbox.link("way", to: "w/x/a")
+        try folder.directory("w/x")
+        try folder.write("w/x/a", "x")
+        try folder.link("way", to: "w/x/a")
         let watch = try ChangeWatch()
         func expectChange(_ change: () throws -> Void) throws {
-            #expect(try root.place(of: sandbox["way"], watchedBy: watch).isWatched)
+            #expect(try root.place(of: folder["way"], watchedBy: watch).isWatched)
             _ = watch.hasChanged()
             try change()
             #expect(watch.hasChanged())
         }
         #expect(!watch.hasChanged())
         // What others do beside the way is no change of it.
-        #expect(try root.place(of: sandbox["way"], watchedBy: watch).isWatched)
-        try sandbox.shell(
+        #expect(try root.place(of: folder["way"], watchedBy: watch).isWatched)
+        try folder.shell(
             "touch w/beside; chmod 600 w/beside; mv w/beside w/there; mkdir w/dir; rmdir w/dir; rm w/there")
         #expect(!watch.hasChanged())
         try expectChange {
-            try sandbox.setAttributes("w", mode: 0o777); try sandbox.setAttributes("w", mode: 0o755)
+            try folder.setAttributes("w", mode: 0o777); try folder.setAttributes("w", mode: 0o755)
         }
         try expectChange {
-            try FileManager.default.moveItem(atPath: sandbox["w/x"], toPath: sandbox["w/y"])
-            try sandbox.directory("w/x")
-            try sandbox.write("w/x/a", "y")
+            try FileManager.default.moveItem(atPath: folder["w/x"], toPath: folder["w/y"])
+            try folder.directory("w/x")
+            try folder.write("w/x/a", "y")
         }
         try expectChange {
-            try sandbox.link("new", to: "w/y/a")
-            try sandbox.shell("mv -T new way")
+            try folder.link("new", to: "w/y/a")
+            try folder.shell("mv -T new way")
         }
     }
 }

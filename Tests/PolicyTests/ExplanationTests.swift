@@ -38,7 +38,7 @@ struct ExplanationTests {
         let caller = Caller(uid: 5, groups: [60], unit: "b.service")
         let explanation = try policy.explanation(of: key("web-tls"), for: caller)
         #expect(!explanation.isPermitted)
-        #expect(explanation.misses.map(\.rule.place.line) == [4, 2, 3])
+        #expect(explanation.misses.map(\.rule.location.line) == [4, 2, 3])
         #expect(explanation.misses.map(\.mismatch) == [.unit("b.service"), .anotherUser, .notInGroup])
         #expect(explanation.misses[0].rule.statement == "permit games unit a.service key web-tls")
         #expect(try policy.explanation(of: key("web-tsl"), for: caller).likelyMeant == "web-tls")

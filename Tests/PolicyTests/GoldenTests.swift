@@ -8,8 +8,8 @@ import Testing
 @testable import Policy
 
 /// A machine of its own: its accounts do not depend on where the tests run.
-var machine: Surroundings {
-    Surroundings(
+var machine: Resolver {
+    Resolver(
         overflowUID: 65534,
         user: { name in
             switch name {

@@ -25,7 +25,7 @@ struct VerdictTests {
 
     private func rule(_ name: String, _ caller: Caller) throws -> String {
         switch try policy(text).verdict(on: key(name), for: caller) {
-        case .permitted(_, let rule): rule.place.description
+        case .permitted(_, let rule): rule.location.description
         case .denied(let denial): denial.reason.rawValue
         }
     }

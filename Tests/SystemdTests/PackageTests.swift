@@ -7,7 +7,7 @@ import TestSupport
 import Testing
 
 @Suite(.serialized, Machine.condition) struct PackageTests {
-    private let sandbox = Sandbox("package")
+    private let folder = TemporaryFolder("package")
 
     @Test(.enabled(if: installed("lintian") != nil, "lintian is not installed")) func lintianHasNothingToSay() throws {
         let lintian = try Program.run(
@@ -102,29 +102,29 @@ import Testing
     // MARK: Without a package manager
 
     @Test func makeInstall() throws {
-        try sandbox.directory("root")
+        try folder.directory("root")
         func make(_ target: String) throws {
             let made = try Program.run(
                 projectFolder.appendingPathComponent("systemd/install").path,
                 (target == "uninstall" ? ["--remove"] : [])
                     + [projectFolder.appendingPathComponent(".build-release/release").path],
-                environment: ["DESTDIR": sandbox["root"], "PREFIX": "/opt/broker"])
+                environment: ["DESTDIR": folder["root"], "PREFIX": "/opt/broker"])
             #expect(made.status == 0, "\(made.errors)")
         }
         try make("install")
-        let unit = try sandbox.text("root/opt/broker/lib/systemd/system/keybrokerd.service")
+        let unit = try folder.text("root/opt/broker/lib/systemd/system/keybrokerd.service")
         #expect(unit.contains("\nExecStart=/opt/broker/sbin/keybrokerd\n"))
         #expect(unit.contains("\nExecReload=+/opt/broker/bin/keybroker reload\n"))
         #expect(unit.contains("\nExecPaths=/opt/broker/sbin/keybrokerd "))
         #expect(!unit.contains("/usr/sbin/keybrokerd"))
-        let version = try Program.run(sandbox["root/opt/broker/sbin/keybrokerd"], ["--version"])
+        let version = try Program.run(folder["root/opt/broker/sbin/keybrokerd"], ["--version"])
         #expect(version.output.hasPrefix("keybrokerd "))
         // A policy that is there is never written over, and never taken away.
-        try sandbox.write("root/etc/keybroker/keybroker.policy", "# mine\n")
+        try folder.write("root/etc/keybroker/keybroker.policy", "# mine\n")
         try make("install")
-        #expect(try sandbox.text("root/etc/keybroker/keybroker.policy") == "# mine\n")
+        #expect(try folder.text("root/etc/keybroker/keybroker.policy") == "# mine\n")
         try make("uninstall")
-        let left = FileManager.default.enumerator(atPath: sandbox["root"])?.compactMap { $0 as? String } ?? []
+        let left = FileManager.default.enumerator(atPath: folder["root"])?.compactMap { $0 as? String } ?? []
         #expect(
             left.filter { $0.contains("keybroker") }.sorted() == [
                 "etc/keybroker", "etc/keybroker/keybroker.policy", "etc/keybroker/policy.d",

@@ -5,11 +5,11 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct ClientsTests {
-    private let sandbox = Sandbox("clients")
+    private let folder = TemporaryFolder("clients")
 
     private func served(_ options: [String] = [], wrapper: [String] = []) throws -> (DemoServer, Clients) {
-        let server = try DemoServer(sandbox, options: options, wrapper: wrapper)
-        return (server, try Clients(trusting: sandbox["crt"]))
+        let server = try DemoServer(folder, options: options, wrapper: wrapper)
+        return (server, try Clients(trusting: folder["crt"]))
     }
 
     @Test func pipelinedRequestsAreAnsweredInOrder() throws {
@@ -48,7 +48,7 @@ import Testing
 
     @Test func slowClientsAreTimedFromTheStartAndNotFromTheLastByte() throws {
         let (server, client) = try served(["--idle-timeout", "1"])
-        let other = try Clients(trusting: sandbox["crt"])
+        let other = try Clients(trusting: folder["crt"])
         // A handshake whose first record never ends.
         try client("tcp handshake \(server.ip4)")
         try client("send handshake \\x16\\x03\\x01\\x02\\x00")
@@ -72,7 +72,7 @@ import Testing
 
     @Test func oneWhoDoesNotReadIsClosedAndHoldsUpNobody() throws {
         let (server, client) = try served(["--idle-timeout", "2"])
-        let other = try Clients(trusting: sandbox["crt"])
+        let other = try Clients(trusting: folder["crt"])
         try client("tls greedy \(server.ip4)")
         try client.begin("flood greedy 500000 \(get("/"))")
         for number in 0..<20 {
@@ -99,7 +99,7 @@ import Testing
 
     @Test func pastTheLimitNewClientsWait() throws {
         let (server, client) = try served(["--max-connections", "2"])
-        let next = try Clients(trusting: sandbox["crt"])
+        let next = try Clients(trusting: folder["crt"])
         try client("tls a \(server.ip4)")
         try client("tls b \(server.addresses[2])")
         try next.begin("tls c \(server.ip4)")
@@ -145,7 +145,7 @@ import Testing
         // The idle one hears of it: from here on the stop has begun.
         #expect(try client("end idle")["goodbye"] as? Bool == true)
         #expect((try client("tcp late \(server.ip4)")["error"] as? String)?.contains("refused") == true)
-        #expect(!FileManager.default.fileExists(atPath: sandbox["www/s"]))
+        #expect(!FileManager.default.fileExists(atPath: folder["www/s"]))
         try client("send begun Host: a\\r\\n\\r\\n")
         let response = try client("receive begun")
         #expect(response["status"] as? Int == 200)
@@ -178,7 +178,7 @@ import Testing
         try client("tls old \(server.ip4)")
         let first = try fingerprint("old")
         #expect(first.count == 64)
-        try sandbox.shell(
+        try folder.shell(
             "openssl req -x509 -newkey ed25519 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost "
                 + "-keyout key2 -out crt2 2>/dev/null; chmod 600 key2; cp crt2 trusted; mv key2 key; mv crt2 crt")
         server.program.signal(SIGHUP)
@@ -187,10 +187,10 @@ import Testing
         // Whoever trusts the old certificate alone is refused by the new one, and the other way round.
         #expect(
             (try client("tls new \(server.ip4)")["error"] as? String)?.contains("CERTIFICATE_VERIFY_FAILED") == true)
-        let trusting = try Clients(trusting: sandbox["trusted"])
+        let trusting = try Clients(trusting: folder["trusted"])
         #expect(try trusting("tls new \(server.ip4)")["version"] as? String == "TLSv1.3")
         // A denial keeps the key that there is, and says so.
-        try sandbox.write("policy", "key web \(sandbox["key"])\n")
+        try folder.write("policy", "key web \(folder["key"])\n")
         _ = try server.daemon.reload()
         server.program.signal(SIGHUP)
         try server.program.wait(for: "refusal", in: .error) {

@@ -12,19 +12,19 @@ final class DemoServer {
 
     /// The server of an account that may not read the key, where the tests run as root. `wrapper`: a program
     /// that runs it, with its arguments.
-    init(_ sandbox: Sandbox, options: [String] = [], wrapper: [String] = []) throws {
-        try sandbox.shell(
+    init(_ folder: TemporaryFolder, options: [String] = [], wrapper: [String] = []) throws {
+        try folder.shell(
             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost "
                 + "-addext subjectAltName=DNS:localhost,IP:127.0.0.1,IP:::1 -keyout key -out crt 2>/dev/null; "
                 + "chmod 600 key; mkdir www; chmod 777 www")
         let uid = isRoot ? 61033 : geteuid()
         daemon = try Daemon(
-            sandbox, policy: "key web \(sandbox["key"]) certificate \(sandbox["crt"])\npermit \(uid) key web\n")
+            folder, policy: "key web \(folder["key"]) certificate \(folder["crt"])\npermit \(uid) key web\n")
         let command =
             [
                 Program.built("keybroker-tls-demo"), "--key", "web", "--broker-socket", daemon.socket, "--key-path",
-                sandbox["key"], "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen",
-                "unix:\(sandbox["www/s"])",
+                folder["key"], "--listen", "127.0.0.1:0", "--listen", "[::1]:0", "--listen",
+                "unix:\(folder["www/s"])",
             ] + options
         let identity = isRoot ? ["--reuid", "\(uid)", "--regid", "\(uid)", "--clear-groups"] : []
         program = try Program(installed("setpriv") ?? "setpriv", identity + wrapper + command)

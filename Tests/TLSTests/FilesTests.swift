@@ -11,10 +11,10 @@ import Testing
 @testable import keybroker_tls_demo
 
 struct FilesTests {
-    private let sandbox = Sandbox("files")
+    private let folder = TemporaryFolder("files")
 
     private func bytes(_ name: String) throws -> [UInt8] {
-        Array(try Data(contentsOf: URL(fileURLWithPath: sandbox[name])))
+        Array(try Data(contentsOf: URL(fileURLWithPath: folder[name])))
     }
 
     private func withKey<R>(_ name: String, _ body: (borrowing PrivateKey) throws -> R) throws -> R {
@@ -29,7 +29,7 @@ struct FilesTests {
     }
 
     @Test func whyAKeyCannotBeUsed() throws {
-        try sandbox.shell(
+        try folder.shell(
             """
             exec 2>/dev/null
             openssl genpkey -algorithm RSA -pkeyopt rsa_keygen_bits:2048 -out plain
@@ -39,8 +39,8 @@ struct FilesTests {
             head -c 900 plain > cut
             openssl req -x509 -newkey ed25519 -nodes -subj /CN=a -keyout /dev/null -out certificate
             """)
-        try sandbox.write("empty", "")
-        try sandbox.write("bytes", Data((0..<255).map { $0 }))
+        try folder.write("empty", "")
+        try folder.write("bytes", Data((0..<255).map { $0 }))
         for (name, reason) in [
             ("pkcs8", "is encrypted with a passphrase"), ("traditional", "is encrypted with a passphrase"),
             ("public", "there is no private key in PEM form"), ("certificate", "there is no private key in PEM form"),
@@ -54,13 +54,13 @@ struct FilesTests {
             }
         }
         // What stands before the key is passed over, and an old error is not taken for a new one.
-        try sandbox.shell("cat certificate plain > both")
+        try folder.shell("cat certificate plain > both")
         try withKey("both") { #expect($0.kind == "RSA, 2048 bits") }
     }
 
     /// root → middle → leaf.
     private func makeChain() throws {
-        try sandbox.shell(
+        try folder.shell(
             """
             exec 2>/dev/null
             curve='ec -pkeyopt ec_paramgen_curve:prime256v1'
@@ -83,7 +83,7 @@ struct FilesTests {
 
     @Test func chains() throws {
         try makeChain()
-        try sandbox.write("empty", "")
+        try folder.write("empty", "")
         try withKey("leaf.key") { key in
             for name in ["leaf.crt", "chain", "withkey"] {
                 _ = try context(key, name)
@@ -103,17 +103,17 @@ struct FilesTests {
 
     @Test func theWholeChainIsServedFromAPathThatIsALink() throws {
         try makeChain()
-        let daemon = try Daemon(sandbox, policy: "key web \(sandbox["leaf.key"])\npermit \(geteuid()) key web\n")
+        let daemon = try Daemon(folder, policy: "key web \(folder["leaf.key"])\npermit \(geteuid()) key web\n")
         let server = try Program(
             Program.built("keybroker-tls-demo"),
             [
-                "--key", "web", "--broker-socket", daemon.socket, "--certificate", sandbox["live/fullchain.pem"],
+                "--key", "web", "--broker-socket", daemon.socket, "--certificate", folder["live/fullchain.pem"],
                 "--listen", "127.0.0.1:0",
             ])
         let url = try server.wait(forLines: 2)[0].split(separator: " ").last.map(String.init) ?? ""
         let (status, output, errors) = try Program.run(
             installed("curl") ?? "curl",
-            ["-sS", "--noproxy", "*", "--cacert", sandbox["root.crt"], url + "status.json"])
+            ["-sS", "--noproxy", "*", "--cacert", folder["root.crt"], url + "status.json"])
         #expect(status == 0, "\(errors)")
         let facts = try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: String]
         #expect(facts?["key_path"] == "not known to this service")
@@ -135,7 +135,7 @@ struct FilesTests {
     // MARK: The socket's file
 
     @Test func aStaleSocketIsReplacedAndNothingElse() throws {
-        let address = try Address("unix:\(sandbox["s"])")
+        let address = try Address("unix:\(folder["s"])")
         do {
             let first = try StreamListener(address)
             // It lives: the second may not have it.
@@ -143,32 +143,32 @@ struct FilesTests {
             _ = first.address
         }
         // Its end leaves the file behind, as a crash would.
-        #expect(FileManager.default.fileExists(atPath: sandbox["s"]))
+        #expect(FileManager.default.fileExists(atPath: folder["s"]))
         let second = try StreamListener(address)
         try second.removeSocket()
-        #expect(!FileManager.default.fileExists(atPath: sandbox["s"]))
+        #expect(!FileManager.default.fileExists(atPath: folder["s"]))
         for (name, make) in [("file", "echo x > file"), ("dir", "mkdir dir"), ("link", "ln -s file link")] {
-            try sandbox.shell(make)
-            #expect { _ = try StreamListener(try Address("unix:\(sandbox[name])")) } throws: {
+            try folder.shell(make)
+            #expect { _ = try StreamListener(try Address("unix:\(folder[name])")) } throws: {
                 "\($0)".contains("something that is not a socket; remove it yourself")
             }
         }
-        #expect(try sandbox.text("file") == "x\n")
-        #expect { _ = try StreamListener(try Address("unix:\(sandbox["none/s"])")) } throws: {
+        #expect(try folder.text("file") == "x\n")
+        #expect { _ = try StreamListener(try Address("unix:\(folder["none/s"])")) } throws: {
             "\($0)".contains("(ENOENT)")
         }
     }
 
     @Test func atTheEndOnlyItsOwnSocketIsRemoved() throws {
-        let address = try Address("unix:\(sandbox["s"])")
+        let address = try Address("unix:\(folder["s"])")
         let first = try StreamListener(address)
-        try sandbox.shell("mv s elsewhere")
+        try folder.shell("mv s elsewhere")
         let second = try StreamListener(address)
         try first.removeSocket()
-        #expect(FileManager.default.fileExists(atPath: sandbox["s"]))
-        try sandbox.shell("rm s; echo precious > s")
+        #expect(FileManager.default.fileExists(atPath: folder["s"]))
+        try folder.shell("rm s; echo precious > s")
         try second.removeSocket()
-        #expect(try sandbox.text("s") == "precious\n")
+        #expect(try folder.text("s") == "precious\n")
     }
 
     @Test func portsAndFamilies() throws {

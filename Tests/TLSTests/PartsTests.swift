@@ -79,11 +79,11 @@ struct HTTPTests {
 }
 
 struct KeyTests {
-    private let sandbox = Sandbox("keys")
+    private let folder = TemporaryFolder("keys")
 
-    private func openssl(_ line: String) throws { try sandbox.shell("openssl \(line) 2>/dev/null") }
+    private func openssl(_ line: String) throws { try folder.shell("openssl \(line) 2>/dev/null") }
     private func bytes(_ name: String) throws -> [UInt8] {
-        Array(try Data(contentsOf: URL(fileURLWithPath: sandbox[name])))
+        Array(try Data(contentsOf: URL(fileURLWithPath: folder[name])))
     }
 
     private func withKey<R>(_ name: String, _ body: (borrowing PrivateKey) throws -> R) throws -> R {
@@ -103,12 +103,12 @@ struct KeyTests {
             "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=b -keyout ec.key -out ec.crt")
         try openssl("req -x509 -newkey ed25519 -nodes -subj /CN=c -keyout ed.key -out ed.crt")
         for (name, kind) in [("rsa", "RSA, 2048 bits"), ("ec", "EC, 256 bits"), ("ed", "ED25519, 256 bits")] {
-            try sandbox.shell(
+            try folder.shell(
                 "openssl x509 -in \(name).crt -pubkey -noout | openssl pkey -pubin -outform DER | sha256sum | cut -c1-64 > sum"
             )
             try withKey("\(name).key") { key in
                 #expect(key.kind == kind || kind.hasPrefix("ED25519") && key.kind.hasPrefix("ED25519"))
-                #expect(key.publicFingerprint + "\n" == (try sandbox.text("sum")))
+                #expect(key.publicFingerprint + "\n" == (try folder.text("sum")))
                 _ = try context(key, "\(name).crt")
             }
         }
@@ -125,8 +125,8 @@ struct KeyTests {
 
     @Test func keysThatCannotBeUsed() throws {
         try openssl("genpkey -algorithm ED25519 -aes256 -pass pass:secret -out encrypted.key")
-        try sandbox.write("empty", "")
-        try sandbox.write("garbage", "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n")
+        try folder.write("empty", "")
+        try folder.write("garbage", "-----BEGIN PRIVATE KEY-----\nnonsense\n-----END PRIVATE KEY-----\n")
         for name in ["encrypted.key", "empty", "garbage"] {
             #expect(throws: LibraryFailure.self) { try withKey(name) { _ in } }
         }

@@ -5,12 +5,12 @@ import TestSupport
 import Testing
 
 @Suite(.serialized) struct ServerTests {
-    private let sandbox = Sandbox("server")
+    private let folder = TemporaryFolder("server")
 
     private func curl(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
         try Program.run(
             installed("curl") ?? "curl",
-            ["--silent", "--show-error", "--noproxy", "*", "--max-time", "15", "--cacert", sandbox["crt"]] + arguments)
+            ["--silent", "--show-error", "--noproxy", "*", "--max-time", "15", "--cacert", folder["crt"]] + arguments)
     }
 
     private func port(_ server: DemoServer) throws -> String {
@@ -18,12 +18,12 @@ import Testing
     }
 
     @Test func theSamePageAtEveryAddress() throws {
-        let server = try DemoServer(sandbox)
+        let server = try DemoServer(folder)
         #expect(server.addresses.count == 3)
         var documents: [String: String] = [:]
         for arguments in [
             [server.addresses[0] + "status.json"], [server.addresses[1] + "status.json"],
-            ["--unix-socket", sandbox["www/s"], "https://localhost/status.json"],
+            ["--unix-socket", folder["www/s"], "https://localhost/status.json"],
         ] {
             let (status, output, errors) = try curl(arguments)
             #expect(status == 0, "\(errors)")
@@ -47,7 +47,7 @@ import Testing
     }
 
     @Test func protocolVersions() throws {
-        let server = try DemoServer(sandbox)
+        let server = try DemoServer(folder)
         for (version, isSpoken) in [("1.3", true), ("1.2", true), ("1.1", false)] {
             let (status, _, _) = try curl(
                 ["--tlsv1.0", "--ciphers", "DEFAULT@SECLEVEL=0", "--tls-max", version, server.addresses[0]])
@@ -58,7 +58,7 @@ import Testing
     }
 
     @Test func manyRequestsOnOneConnection() throws {
-        let server = try DemoServer(sandbox)
+        let server = try DemoServer(folder)
         let urls = (0..<50).map { _ in server.addresses[0] + "status.json" }
         let (status, output, errors) = try curl(["--verbose"] + urls)
         #expect(status == 0)
@@ -77,7 +77,7 @@ import Testing
     }
 
     @Test func slowClientsAreTimedOutWhileOthersAreServed() throws {
-        let server = try DemoServer(sandbox, options: ["--idle-timeout", "1", "--max-connections", "40"])
+        let server = try DemoServer(folder, options: ["--idle-timeout", "1", "--max-connections", "40"])
         let python = installed("python3") ?? "python3"
         let slow = try Program(
             python,
@@ -97,7 +97,7 @@ import Testing
                 except ssl.SSLError:
                     pass
                 print("ended", flush=True)
-                """, sandbox["crt"],
+                """, folder["crt"],
             ])
         _ = try slow.wait(forLines: 1)
         #expect(try curl([server.addresses[0]]).status == 0)
@@ -107,22 +107,22 @@ import Testing
     }
 
     @Test func aGracefulStop() throws {
-        let server = try DemoServer(sandbox)
+        let server = try DemoServer(folder)
         #expect(try curl([server.addresses[0]]).status == 0)
-        #expect(FileManager.default.fileExists(atPath: sandbox["www/s"]))
+        #expect(FileManager.default.fileExists(atPath: folder["www/s"]))
         server.program.signal(SIGTERM)
         #expect(try server.program.waitForExit() == 0)
-        #expect(!FileManager.default.fileExists(atPath: sandbox["www/s"]))
+        #expect(!FileManager.default.fileExists(atPath: folder["www/s"]))
     }
 
     @Test func aNewKeyWithoutARestart() throws {
-        let server = try DemoServer(sandbox)
+        let server = try DemoServer(folder)
         func fingerprint() throws -> String? {
             let output = try curl([server.addresses[0] + "status.json"]).output
             return (try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: String])?["fingerprint"]
         }
         let first = try fingerprint()
-        try sandbox.shell(
+        try folder.shell(
             "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=IP:127.0.0.1 "
                 + "-keyout key2 -out crt2 2>/dev/null; chmod 600 key2; mv key2 key; mv crt2 crt")
         server.program.signal(SIGHUP)
@@ -130,7 +130,7 @@ import Testing
         let second = try fingerprint()
         #expect(first != nil && second != nil && first != second)
         // What cannot be used leaves the key that there is.
-        try sandbox.write("key", "garbage", mode: 0o600)
+        try folder.write("key", "garbage", mode: 0o600)
         server.program.signal(SIGHUP)
         try server.program.wait(for: "refusal", in: .error) { $0.contains("keeps the old key") ? true : nil }
         #expect(try fingerprint() == second)
@@ -181,37 +181,37 @@ import Testing
     }
 
     @Test func whatItCannotServeWith() throws {
-        let server = try DemoServer(sandbox)
+        let server = try DemoServer(folder)
         let program = Program.built("keybroker-tls-demo")
         func refused(_ arguments: [String]) throws -> (Int32, String) {
             let (status, _, errors) = try Program.run(program, arguments)
             return (status, errors)
         }
         let broker = ["--broker-socket", server.daemon.socket, "--listen", "127.0.0.1:0"]
-        #expect(try refused(["--key", "web", "--broker-socket", sandbox["none"], "--listen", "127.0.0.1:0"]).0 == 69)
+        #expect(try refused(["--key", "web", "--broker-socket", folder["none"], "--listen", "127.0.0.1:0"]).0 == 69)
         #expect(try refused(["--key", "other"] + broker).0 == 77)
         // For whoever runs the tests there is no line yet.
-        try sandbox.write(
+        try folder.write(
             "policy",
-            "key web \(sandbox["key"]) certificate \(sandbox["crt"])\nkey alone \(sandbox["key"])\n"
-                + "key mixed \(sandbox["key"]) certificate \(sandbox["other"])\npermit \(geteuid()) key web alone mixed\n"
+            "key web \(folder["key"]) certificate \(folder["crt"])\nkey alone \(folder["key"])\n"
+                + "key mixed \(folder["key"]) certificate \(folder["other"])\npermit \(geteuid()) key web alone mixed\n"
         )
         _ = try server.daemon.reload()
-        try sandbox.shell(
+        try folder.shell(
             "openssl req -x509 -newkey ed25519 -nodes -subj /CN=x -keyout /dev/null -out other 2>/dev/null")
         let alone = try refused(["--key", "alone"] + broker)
         #expect(alone.0 == 78 && alone.1.contains("the policy names no certificate"))
         let mixed = try refused(["--key", "mixed"] + broker)
         #expect(mixed.0 == 78 && mixed.1.contains("the key does not belong to the certificate"))
         let taken = try refused([
-            "--key", "web", "--broker-socket", server.daemon.socket, "--listen", "unix:\(sandbox["www/s"])",
+            "--key", "web", "--broker-socket", server.daemon.socket, "--listen", "unix:\(folder["www/s"])",
         ])
         #expect(taken.0 == 71 && taken.1.contains("another program does"))
-        try sandbox.write("www/file", "precious")
+        try folder.write("www/file", "precious")
         let file = try refused([
-            "--key", "web", "--broker-socket", server.daemon.socket, "--listen", "unix:\(sandbox["www/file"])",
+            "--key", "web", "--broker-socket", server.daemon.socket, "--listen", "unix:\(folder["www/file"])",
         ])
         #expect(file.0 == 71)
-        #expect(try sandbox.text("www/file") == "precious")
+        #expect(try folder.text("www/file") == "precious")
     }
 }

@@ -1,9 +1,9 @@
-// A keybrokerd of a test's own: real process, real socket, real log, all in a sandbox.
+// A keybrokerd of a test's own: real process, real socket, real log, all in a folder.
 
 internal import Foundation
 
 package final class Daemon {
-    package let sandbox: Sandbox
+    package let folder: TemporaryFolder
     package private(set) var program: Program
     private let arguments: [String]
     private let executable: String
@@ -14,17 +14,17 @@ package final class Daemon {
 
     /// Starts it and waits until it serves.
     /// - Parameters:
-    ///   - policyPath: where the policy is already; else `policy` is written to a file of the sandbox.
+    ///   - policyPath: where the policy is already; else `policy` is written to a file of the folder.
     ///   - descriptors: how many it may have (RLIMIT_NOFILE).
     package init(
-        _ sandbox: Sandbox, policy: String, options: [String] = [], environment: [String: String] = [:],
+        _ folder: TemporaryFolder, policy: String, options: [String] = [], environment: [String: String] = [:],
         policyPath: String? = nil, descriptors: Int? = nil
     ) throws {
-        self.sandbox = sandbox
-        if policyPath == nil { try sandbox.write("policy", policy) }
+        self.folder = folder
+        if policyPath == nil { try folder.write("policy", policy) }
         self.environment = environment
-        var arguments = ["--policy", policyPath ?? sandbox["policy"], "--socket", sandbox["run/broker.sock"]]
-        if !options.contains("--audit") { arguments += ["--audit", sandbox["log/audit.jsonl"]] }
+        var arguments = ["--policy", policyPath ?? folder["policy"], "--socket", folder["run/broker.sock"]]
+        if !options.contains("--audit") { arguments += ["--audit", folder["log/audit.jsonl"]] }
         if !options.contains("--socket-mode") { arguments += ["--socket-mode", "0666"] }
         if isRoot {
             if !options.contains("--user") { arguments += ["--user", String(Self.uid)] }
@@ -47,8 +47,8 @@ package final class Daemon {
         try program.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
     }
 
-    package var socket: String { sandbox["run/broker.sock"] }
-    package var audit: String { sandbox["log/audit.jsonl"] }
+    package var socket: String { folder["run/broker.sock"] }
+    package var audit: String { folder["log/audit.jsonl"] }
     package var pid: Int32 { program.pid }
 
     /// Starts it again, after it was stopped or killed.

@@ -7,7 +7,7 @@ internal import CKernel
 internal import Glibc
 
 /// What of the walls stands, and around what.
-package struct Confinement: Sendable {
+package struct Sandbox: Sendable {
     /// One of the mechanisms.
     package struct Wall: Equatable, Sendable {
         /// `landlock`, `seccomp`, …

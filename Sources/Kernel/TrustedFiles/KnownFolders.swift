@@ -7,7 +7,7 @@
 package final class KnownFolders {
     private let owners: TrustedOwners
     private let watch: ChangeWatch?
-    private var walks: [Substring: Result<Walk, Distrust>] = [:]
+    private var walks: [Substring: Result<Walk, TrustError>] = [:]
 
     /// - Parameter watch: is told of each directory.
     package init(_ owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil) {
@@ -17,13 +17,13 @@ package final class KnownFolders {
 
     /// Where the file at `path` really is, symbolic links followed, after the walk that
     /// ``TrustedOwners/place(of:watchedBy:)`` makes found it trustworthy.
-    package func realPath(of path: String) throws(Distrust) -> String {
+    package func realPath(of path: String) throws(TrustError) -> String {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
             return try owners.place(of: path, watchedBy: watch).path
         }
         let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
         let known =
-            walks[folder] ?? Result { () throws(Distrust) in try owners.walk(to: String(folder), watchedBy: watch) }
+            walks[folder] ?? Result { () throws(TrustError) in try owners.walk(to: String(folder), watchedBy: watch) }
         walks[folder] = known
         let walk = try known.get()
         // A file of its own; what else it may be takes a walk to tell.

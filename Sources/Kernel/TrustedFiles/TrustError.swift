@@ -5,7 +5,7 @@
 internal import Glibc
 
 /// Why a file is not handed out. The description is a sentence for an admin and names the path.
-package struct Distrust: Error, Equatable, Sendable, CustomStringConvertible {
+package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
     package enum Kind: Equatable, Sendable {
         /// There is no such file.
         case missing
@@ -57,6 +57,6 @@ package struct Distrust: Error, Equatable, Sendable, CustomStringConvertible {
 /// The result of system calls on `path`, their failure turned into distrust of it.
 func examining<R: ~Copyable>(
     _ path: String, _ body: () throws(Failure) -> R
-) throws(Distrust) -> R {
-    do { return try body() } catch { throw Distrust(error, on: path) }
+) throws(TrustError) -> R {
+    do { return try body() } catch { throw TrustError(error, on: path) }
 }

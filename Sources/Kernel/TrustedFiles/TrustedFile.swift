@@ -19,7 +19,7 @@ package struct TrustedFile: ~Copyable, Sendable {
 }
 
 /// A place that was walked to and found trustworthy: a directory, and a name in it that is no link.
-package final class TrustedPlace: Sendable {
+package final class TrustedPath: Sendable {
     private let directory: Descriptor
     private let name: String
     private let owners: TrustedOwners
@@ -43,7 +43,7 @@ package final class TrustedPlace: Sendable {
 
     /// Opens the file, `O_RDONLY`, anew each time and at offset 0, and checks it on the descriptor.
     /// Calls `openat(2)` and `fstat(2)`, no more.
-    package func open() throws(Distrust) -> TrustedFile {
+    package func open() throws(TrustError) -> TrustedFile {
         let descriptor = try examining(path) { () throws(Failure) in
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
             try unsafe Descriptor.opened(ck_open_for_reading(directory.number, name), by: "openat")

@@ -21,13 +21,13 @@ package struct TrustedOwners: Equatable, Sendable {
 
 extension TrustedOwners {
     /// A file that is handed out, or believed.
-    func checkFile(_ status: FileStatus, _ path: String) throws(Distrust) {
+    func checkFile(_ status: FileStatus, _ path: String) throws(TrustError) {
         switch status.kind {
         case .regular: break
-        case .directory: throw Distrust(.untrusted, "\(path) is a directory, not a regular file")
-        case .symbolicLink: throw Distrust(.untrusted, "\(path) is a symbolic link, not a regular file")
-        case .socket: throw Distrust(.untrusted, "\(path) is a socket, not a regular file")
-        case .other(let what): throw Distrust(.untrusted, "\(path) is \(what), not a regular file")
+        case .directory: throw TrustError(.untrusted, "\(path) is a directory, not a regular file")
+        case .symbolicLink: throw TrustError(.untrusted, "\(path) is a symbolic link, not a regular file")
+        case .socket: throw TrustError(.untrusted, "\(path) is a socket, not a regular file")
+        case .other(let what): throw TrustError(.untrusted, "\(path) is \(what), not a regular file")
         }
         try checkOwner(status, path)
         try checkMode(status, path)
@@ -35,28 +35,28 @@ extension TrustedOwners {
 
     /// A directory above it. Where it is sticky and root's, as `/tmp`, others can only add entries of
     /// their own: whatever is trusted in there must be trusted itself.
-    func checkDirectory(_ status: FileStatus, _ path: String) throws(Distrust) {
+    func checkDirectory(_ status: FileStatus, _ path: String) throws(TrustError) {
         try checkOwner(status, path)
         if status.isSticky && status.owner == 0 { return }
         try checkMode(status, path)
     }
 
     /// A symbolic link in the directory that was checked last.
-    func checkLink(_ status: FileStatus, in directory: FileStatus, _ path: String) throws(Distrust) {
+    func checkLink(_ status: FileStatus, in directory: FileStatus, _ path: String) throws(TrustError) {
         // In a directory that only trusted accounts write to, whoever made the link was trusted to.
         if directory.isWritableByOthers { try checkOwner(status, path) }
     }
 
-    private func checkOwner(_ status: FileStatus, _ path: String) throws(Distrust) {
+    private func checkOwner(_ status: FileStatus, _ path: String) throws(TrustError) {
         guard contains(status.owner) else {
-            throw Distrust(.untrusted, "\(path) belongs to uid \(status.owner), not to \(description)")
+            throw TrustError(.untrusted, "\(path) belongs to uid \(status.owner), not to \(description)")
         }
     }
 
-    private func checkMode(_ status: FileStatus, _ path: String) throws(Distrust) {
+    private func checkMode(_ status: FileStatus, _ path: String) throws(TrustError) {
         guard !status.isWritableByOthers else {
             let whom = status.mode & 0o002 != 0 ? "everybody" : "group \(status.group)"
-            throw Distrust(.untrusted, "\(path) can be written to by \(whom) (mode \(status.octalMode))")
+            throw TrustError(.untrusted, "\(path) can be written to by \(whom) (mode \(status.octalMode))")
         }
     }
 }

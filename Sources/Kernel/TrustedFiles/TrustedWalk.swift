@@ -10,7 +10,7 @@ internal import Glibc
 /// Opens a handle of `name` itself, links not followed.
 private func handle(
     of name: String, in directory: borrowing Descriptor, at path: String
-) throws(Distrust) -> Descriptor {
+) throws(TrustError) -> Descriptor {
     let number = directory.number
     return try examining(path) { () throws(Failure) in
         // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
@@ -24,34 +24,34 @@ extension TrustedOwners {
 
     /// Walks to the regular file at `path` and checks every directory and link on the way. `watch` is told
     /// of each of them.
-    package func place(of path: String, watchedBy watch: ChangeWatch? = nil) throws(Distrust) -> TrustedPlace {
+    package func place(of path: String, watchedBy watch: ChangeWatch? = nil) throws(TrustError) -> TrustedPath {
         let walk = try walk(to: path, watchedBy: watch)
         try checkFile(walk.status, walk.path)
-        return TrustedPlace(
+        return TrustedPath(
             directory: try walk.takeParent(), name: walk.name, path: walk.path, owners: self,
             isWatched: walk.isWatched)
     }
 
     /// The names in the directory at `path`, sorted by their bytes, after the walk to it found it trustworthy.
-    package func entries(ofDirectory path: String) throws(Distrust) -> [String] {
+    package func entries(ofDirectory path: String) throws(TrustError) -> [String] {
         let walk = try walk(to: path, watchedBy: nil)
         guard walk.status.kind == .directory else {
-            throw Distrust(.untrusted, "\(path) is not a directory")
+            throw TrustError(.untrusted, "\(path) is not a directory")
         }
         return try examining(path) { () throws(Failure) in try walk.entries() }
     }
 
     /// Checks all directories above `path`, which itself need not exist.
-    package func checkDirectories(above path: String) throws(Distrust) {
+    package func checkDirectories(above path: String) throws(TrustError) {
         let absolute = try examining(path) { () throws(Failure) in try absolutePath(path) }
         let parent = folder(of: absolute)
         let walk = try walk(to: parent, watchedBy: nil)
         guard walk.status.kind == .directory else {
-            throw Distrust(.untrusted, "\(parent) is not a directory")
+            throw TrustError(.untrusted, "\(parent) is not a directory")
         }
     }
 
-    func walk(to path: String, watchedBy watch: ChangeWatch? = nil) throws(Distrust) -> Walk {
+    func walk(to path: String, watchedBy watch: ChangeWatch? = nil) throws(TrustError) -> Walk {
         let path = try examining(path) { () throws(Failure) in try absolutePath(path) }
         let walk = try Walk(from: "/", owners: self, watch: watch)
         var links = 0
@@ -64,7 +64,7 @@ extension TrustedOwners {
                 guard let target = try walk.step(to: String(name), isLast: ahead.isEmpty) else { continue }
                 links += 1
                 guard links <= Self.mostLinks else {
-                    throw Distrust(.untrusted, "\(path) leads over more than \(Self.mostLinks) symbolic links")
+                    throw TrustError(.untrusted, "\(path) leads over more than \(Self.mostLinks) symbolic links")
                 }
                 if target.utf8.first == UInt8(ascii: "/") { try walk.restart() }
                 ahead.append(contentsOf: target.split(separator: "/").reversed())
@@ -96,7 +96,7 @@ final class Walk {
     private(set) var name = "."
     private(set) var isWatched: Bool
 
-    init(from root: String, owners: TrustedOwners, watch: ChangeWatch?) throws(Distrust) {
+    init(from root: String, owners: TrustedOwners, watch: ChangeWatch?) throws(TrustError) {
         let handle = try examining(root) { () throws(Failure) in
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
             try unsafe Descriptor.opened(ck_open_handle(AT_FDCWD, root), by: "open")
@@ -115,19 +115,19 @@ final class Walk {
     private var here: Level { levels[levels.count - 1] }
 
     /// The root is its own parent.
-    func goUp() throws(Distrust) {
-        guard status.kind == .directory else { throw Distrust(.missing, "\(path) is not a directory") }
+    func goUp() throws(TrustError) {
+        guard status.kind == .directory else { throw TrustError(.missing, "\(path) is not a directory") }
         if levels.count > 1 { levels.removeLast() }
         (status, path, name) = (here.status, here.path.isEmpty ? "/" : here.path, ".")
     }
 
-    func restart() throws(Distrust) {
+    func restart() throws(TrustError) {
         levels.removeSubrange(1...)
         (status, path, name) = (here.status, "/", ".")
     }
 
     /// Goes to `name` in the directory where the walk stands. Returns where a symbolic link leads.
-    func step(to name: String, isLast: Bool) throws(Distrust) -> String? {
+    func step(to name: String, isLast: Bool) throws(TrustError) -> String? {
         let parent = here
         let path = parent.path + "/" + name
         let handle = try handle(of: name, in: parent.handle, at: path)
@@ -146,7 +146,7 @@ final class Walk {
             try owners.checkDirectory(status, path)
             levels.append(Level(handle, status, path))
         default:
-            guard isLast else { throw Distrust(.missing, "\(path) is not a directory") }
+            guard isLast else { throw TrustError(.missing, "\(path) is not a directory") }
         }
         (self.status, self.path, self.name) = (status, path, name)
         return nil
@@ -163,7 +163,7 @@ final class Walk {
     }
 
     /// The handle of the directory that the file is in.
-    func takeParent() throws(Distrust) -> Descriptor {
+    func takeParent() throws(TrustError) -> Descriptor {
         try examining(path) { () throws(Failure) in try here.handle.duplicate() }
     }
 }

@@ -1,7 +1,7 @@
 // Reading a policy: what goes in, the bytes of its files and what words stand for on this machine, and what
 // comes out.
 //
-// Must never look at the machine by itself: the same bytes in the same surroundings read the same.
+// Must never look at the machine by itself: the same bytes read the same with the same resolver.
 
 /// The bytes of one file.
 package struct PolicyText: Sendable {
@@ -15,7 +15,7 @@ package struct PolicyText: Sendable {
 }
 
 /// What a policy's words stand for on this machine: accounts, and the files of keys.
-package struct Surroundings {
+package struct Resolver {
     package enum Found: Equatable, Sendable {
         case id(UInt32)
         case unknown
@@ -42,15 +42,15 @@ package struct Surroundings {
 
 /// What came of reading a policy: a policy only where there is no fault. In the order of files, lines and
 /// columns.
-package struct Reading {
+package struct ParseResult {
     package let policy: Policy?
     package let diagnostics: [Diagnostic]
 }
 
 /// Reads a policy from its files, which are one policy: a permit in one may be for a key of another.
 /// - Parameter warns: whether to look for what deserves a warning, which takes a while for a long policy.
-package func read(_ texts: [PolicyText], in surroundings: Surroundings, warns: Bool = true) -> Reading {
-    var grammar = Grammar(surroundings)
+package func read(_ texts: [PolicyText], in resolver: Resolver, warns: Bool = true) -> ParseResult {
+    var grammar = Grammar(resolver)
     for text in texts { grammar.read(text) }
     return grammar.finish(warns: warns)
 }

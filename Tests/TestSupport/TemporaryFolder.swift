@@ -2,7 +2,7 @@
 
 package import Foundation
 
-package final class Sandbox: Sendable {
+package final class TemporaryFolder: Sendable {
     package let path: String
 
     package init(_ name: String = #function) {

@@ -7,20 +7,20 @@ import Testing
 
 @Suite(.enabled(if: isRoot, "needs root: it becomes other accounts, and makes calls in the daemon's process"))
 struct ConfinementTests {
-    private let sandbox = Sandbox("confinement")
+    private let folder = TemporaryFolder("sandbox")
 
     private func daemon(_ policy: String = "") throws -> Daemon {
-        try sandbox.directory("keys")
-        try sandbox.directory("etc")
-        try sandbox.write("keys/key", "KEY", mode: 0o600)
-        try sandbox.write("etc/policy", "key k \(sandbox["keys/key"])\npermit 61001 key k\n\(policy)")
-        return try Daemon(sandbox, policy: "", options: [], policyPath: sandbox["etc/policy"])
+        try folder.directory("keys")
+        try folder.directory("etc")
+        try folder.write("keys/key", "KEY", mode: 0o600)
+        try folder.write("etc/policy", "key k \(folder["keys/key"])\npermit 61001 key k\n\(policy)")
+        return try Daemon(folder, policy: "", options: [], policyPath: folder["etc/policy"])
     }
 
     /// What each call answers when it is made in that process.
     private func outcomes(in pid: Int32, _ calls: [(name: String, call: String)]) throws -> [String: String] {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/inject.py").path
-        let input = try sandbox.write("calls", calls.map { "\($0.name) \($0.call)\n" }.joined())
+        let input = try folder.write("calls", calls.map { "\($0.name) \($0.call)\n" }.joined())
         let (status, output, errors) = try Program.run(
             "/bin/sh", ["-c", "exec \(installed("python3") ?? "python3") \(script) \(pid) <\(input)"])
         try #require(status == 0, "\(errors)")
@@ -38,29 +38,29 @@ struct ConfinementTests {
     func whoTakesTheDaemonOverCannotDoMuch() throws {
         let daemon = try daemon()
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
-        try sandbox.directory("other")
-        try sandbox.write("other/key", "OTHER", mode: 0o644)
+        try folder.directory("other")
+        try folder.write("other/key", "OTHER", mode: 0o644)
         // World-writable, so that only the walls stand in the way.
-        try sandbox.directory("open", mode: 0o777)
-        try sandbox.write("open/file", "", mode: 0o666)
-        try sandbox.write("keys/writable", "", mode: 0o666)
+        try folder.directory("open", mode: 0o777)
+        try folder.write("open/file", "", mode: 0o666)
+        try folder.write("keys/writable", "", mode: 0o666)
         func open(_ path: String, _ flags: Int) -> String {
             "openat \(Self.atWorkingDirectory) \"\(path)\" \(flags) 0o666"
         }
 
         let possible: [(String, String)] = [
-            ("its-own-id", "getpid"), ("read-a-key", open(sandbox["keys/key"], Self.readOnly)),
-            ("read-the-policy", open(sandbox["etc/policy"], Self.readOnly)),
+            ("its-own-id", "getpid"), ("read-a-key", open(folder["keys/key"], Self.readOnly)),
+            ("read-the-policy", open(folder["etc/policy"], Self.readOnly)),
             ("write-to-the-log", open(daemon.audit, Self.writeOnly)),
             ("a-unix-socket", "socket 1 2 0"), ("memory", "mmap 0 4096 3 0x22 -1 0"),
         ]
         let files: [(String, String)] = [
-            ("read-another-file", open(sandbox["other/key"], Self.readOnly)),
+            ("read-another-file", open(folder["other/key"], Self.readOnly)),
             ("read-shadow", open("/etc/shadow", Self.readOnly)), ("read-passwd", open("/etc/passwd", Self.readOnly)),
-            ("write-to-a-key", open(sandbox["keys/writable"], Self.writeOnly)),
-            ("write-elsewhere", open(sandbox["open/file"], Self.writeOnly)),
-            ("make-a-file", open(sandbox["open/new"], Self.create)),
-            ("remove-elsewhere", "unlink \"\(sandbox["open/file"])\""),
+            ("write-to-a-key", open(folder["keys/writable"], Self.writeOnly)),
+            ("write-elsewhere", open(folder["open/file"], Self.writeOnly)),
+            ("make-a-file", open(folder["open/new"], Self.create)),
+            ("remove-elsewhere", "unlink \"\(folder["open/file"])\""),
         ]
         let calls: [(String, String)] = [
             ("execute", "execve \"/bin/true\" 0 0"), ("execute-at", "execveat -100 \"/bin/true\" 0 0 0"),
@@ -76,13 +76,13 @@ struct ConfinementTests {
             ("bpf", "bpf 0 0 0"), ("rings", "io_uring_setup 1 0"), ("faults", "userfaultfd 0"),
             ("counters", "perf_event_open 0 0 0 0 0"), ("key-rings", "add_key \"user\" \"x\" \"y\" 1 -3"),
             ("modules", "init_module 0 0 \"\""), ("reboot", "reboot 0 0 0"),
-            ("rename", "rename \"\(sandbox["open/file"])\" \"\(sandbox["open/other"])\""),
-            ("link", "link \"\(sandbox["open/file"])\" \"\(sandbox["open/other"])\""),
-            ("symlink", "symlink \"/etc\" \"\(sandbox["open/other"])\""),
-            ("folder", "mkdir \"\(sandbox["open/d"])\" 0o777"),
+            ("rename", "rename \"\(folder["open/file"])\" \"\(folder["open/other"])\""),
+            ("link", "link \"\(folder["open/file"])\" \"\(folder["open/other"])\""),
+            ("symlink", "symlink \"/etc\" \"\(folder["open/other"])\""),
+            ("folder", "mkdir \"\(folder["open/d"])\" 0o777"),
             ("mode", "chmod \"\(daemon.audit)\" 0o777"), ("owner", "chown \"\(daemon.audit)\" 0 0"),
             ("truncate", "truncate \"\(daemon.audit)\" 0"),
-            ("device", "mknodat -100 \"\(sandbox["open/n"])\" 0o10666 0"),
+            ("device", "mknodat -100 \"\(folder["open/n"])\" 0o10666 0"),
             ("terminal", "ioctl 0 0x5412 0"), ("watch", "inotify_add_watch 5 \"/home\" 2"),
             ("watches", "inotify_init1 0"), ("file-events", "fanotify_init 0 0"),
         ]
@@ -120,20 +120,20 @@ struct ConfinementTests {
     /// A directory that a reload adds cannot be let in any more: the admin is told, and the caller is not granted.
     @Test func aDirectoryThatAReloadAddsIsOutside() throws {
         let daemon = try daemon()
-        try sandbox.directory("more")
-        try sandbox.write("more/key", "MORE", mode: 0o600)
-        let more = "key m \(sandbox["more/key"])\npermit 61001 key m\n"
-        try sandbox.write("etc/policy", try sandbox.text("etc/policy") + more)
+        try folder.directory("more")
+        try folder.write("more/key", "MORE", mode: 0o600)
+        let more = "key m \(folder["more/key"])\npermit 61001 key m\n"
+        try folder.write("etc/policy", try folder.text("etc/policy") + more)
         let (status, output, errors) = try Program.run(
             Program.built("keybroker"), ["reload", "--socket", daemon.socket])
         #expect(status == 0)
         #expect(output.hasPrefix("in force: 2 keys"))
         #expect(errors.contains("warning: key 'm' cannot be handed out until the broker is restarted"), "\(errors)")
-        #expect(daemon.program.text(.error).contains("key 'm' cannot be handed out: \(sandbox["more/key"])"))
+        #expect(daemon.program.text(.error).contains("key 'm' cannot be handed out: \(folder["more/key"])"))
         let reply = try PeerProcess(daemon.socket, uid: 61001).ask("1Gm")
         #expect(reply.status == "U")
         #expect(reply.text == "outside-sandbox")
-        #expect((try daemon.record(reply.decision)["detail"] as? String)?.hasPrefix(sandbox["more/key"]) == true)
+        #expect((try daemon.record(reply.decision)["detail"] as? String)?.hasPrefix(folder["more/key"]) == true)
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
         try daemon.stop()
         try daemon.restart()
@@ -145,28 +145,28 @@ struct ConfinementTests {
         let daemon = try daemon()
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gk").status == "K")
-        try sandbox.shell("mv keys old; mkdir keys; cp -p old/key keys/key")
+        try folder.shell("mv keys old; mkdir keys; cp -p old/key keys/key")
         #expect(try peer.ask("1Gk").text == "outside-sandbox")
         let (_, _, errors) = try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket])
         #expect(errors.contains("warning: key 'k' cannot be handed out"), "\(errors)")
-        try sandbox.shell("mv keys new; mv old keys")
+        try folder.shell("mv keys new; mv old keys")
         #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
     /// Keys behind links are where the links lead; a rotation that renames within the directory stays inside.
     @Test func linksAndRotationsStayInside() throws {
-        try sandbox.directory("archive")
-        try sandbox.directory("live")
-        try sandbox.write("archive/one", "ONE", mode: 0o600)
-        try sandbox.link("live/key", to: "../archive/one")
-        let daemon = try daemon("key l \(sandbox["live/key"])\npermit 61001 key l\n")
+        try folder.directory("archive")
+        try folder.directory("live")
+        try folder.write("archive/one", "ONE", mode: 0o600)
+        try folder.link("live/key", to: "../archive/one")
+        let daemon = try daemon("key l \(folder["live/key"])\npermit 61001 key l\n")
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gl").contents == ["ONE"])
-        try sandbox.write("archive/two", "TWO", mode: 0o600)
-        try sandbox.shell("ln -sfn ../archive/two live/key")
+        try folder.write("archive/two", "TWO", mode: 0o600)
+        try folder.shell("ln -sfn ../archive/two live/key")
         #expect(try peer.ask("1Gl").contents == ["TWO"])
-        try sandbox.write("keys/next", "NEXT", mode: 0o600)
-        try sandbox.shell("mv keys/next keys/key")
+        try folder.write("keys/next", "NEXT", mode: 0o600)
+        try folder.shell("mv keys/next keys/key")
         #expect(try peer.ask("1Gk").contents == ["NEXT"])
     }
 
@@ -183,11 +183,11 @@ struct ConfinementTests {
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: "/proc/\(child)/fd").sorted() == ["0", "1", "2", "3"])
         // After a name that only it could have told.
-        try sandbox.write("etc/policy", try sandbox.text("etc/policy") + "permit daemon key k\n")
+        try folder.write("etc/policy", try folder.text("etc/policy") + "permit daemon key k\n")
         #expect(try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket]).status == 0)
         // A name service that died takes no policy in force, and nobody down.
         #expect(kill(child, SIGKILL) == 0)
-        try sandbox.write("etc/policy", try sandbox.text("etc/policy") + "permit bin key k\n")
+        try folder.write("etc/policy", try folder.text("etc/policy") + "permit bin key k\n")
         #expect(try daemon.reload().contains("cannot be looked up"))
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
         #expect(try daemon.stop() == 0)

@@ -6,7 +6,7 @@ internal import Kernel
 internal import Wire
 
 /// The deadline of one call, and the way to call it off.
-struct Patience: Sendable {
+struct Deadline: Sendable {
     private let deadline: Instant
     private let wakeUp: WakeUp?
 
