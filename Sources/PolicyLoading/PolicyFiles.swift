@@ -26,6 +26,11 @@ package struct LoadResult: Sendable {
     package let loaded: LoadedPolicy?
     package let diagnostics: [Diagnostic]
 
+    package init(loaded: LoadedPolicy?, diagnostics: [Diagnostic]) {
+        self.loaded = loaded
+        self.diagnostics = diagnostics
+    }
+
     package var faults: Int { diagnostics.count { $0.severity == .error } }
 }
 

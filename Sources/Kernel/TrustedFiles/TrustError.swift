@@ -21,7 +21,7 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
     package let kind: Kind
     package let description: String
 
-    init(_ kind: Kind, _ description: String) {
+    package init(_ kind: Kind, _ description: String) {
         self.kind = kind
         self.description = description
     }

@@ -1,0 +1,80 @@
+// What can be said of a policy only when every line of it is known: names that no line declares, and lines that
+// will not mean what their author thinks.
+//
+// Must never warn of what depends on a faulty line.
+
+internal import Wire
+
+extension Grammar {
+    // MARK: The whole
+
+    /// What can be said only when every line is known.
+    /// - Parameter warns: whether to look for what is no fault, but not as its author will have meant it.
+    mutating func finish(warns: Bool) -> ParseResult {
+        for permit in permits { policy.add(permit.rule) }
+        policy.complete()
+        for mention in mentions where !policy.declares(mention.name) && !faultyKeys.contains(mention.name) {
+            line = mention.line
+            report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
+        }
+        // Where a line is faulty, that nobody may get a key may only be for that.
+        let isFaulty = diagnostics.contains { $0.diagnostic.severity == .error }
+        if warns { warn(isFaulty: isFaulty) }
+        let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
+        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all)
+    }
+
+    mutating func warn(isFaulty: Bool) {
+        warnOfUselessPermits()
+        for declaration in declarations {
+            line = declaration.line
+            if policy.rules[declaration.name] == nil, !isFaulty {
+                report("nobody may get key '\(declaration.name)': no line permits it", declaration.word, .warning)
+            }
+            for (source, word) in declaration.sources {
+                if let fault = resolver.fault(source) { report(fault, word, .warning) }
+            }
+        }
+    }
+
+    /// A permit adds nothing where another line gives the same to the same identity, without a unit or
+    /// with the same one.
+    mutating func warnOfUselessPermits() {
+        struct Subject: Hashable {
+            let key: KeyName
+            let identity: Identity
+        }
+        // Most keys have no two lines about the same identity, which is soon seen.
+        let suspects = Set(policy.rules.filter { $0.value.namesOneTwice }.keys)
+        if suspects.isEmpty { return }
+        let groups = Dictionary(grouping: permits.filter { suspects.contains($0.rule.key) }) {
+            Subject(key: $0.rule.key, identity: $0.rule.identity)
+        }
+        for group in groups.values where group.count > 1 {
+            let wide = group.first { $0.rule.unit == nil }
+            for (index, permit) in group.enumerated() {
+                let rule = permit.rule
+                line = permit.line
+                if let wide, rule.unit != nil {
+                    warn(permit, "\(wide.rule.location) permits that without a unit")
+                } else if let same = group[..<index].first(where: { $0.rule.unit == rule.unit }) {
+                    let isHere = same.rule.location == rule.location
+                    warn(permit, isHere ? "this line names it already" : "\(same.rule.location) permits that already")
+                }
+            }
+        }
+    }
+
+    mutating func warn(_ permit: Permit, _ reason: String) {
+        report(
+            "'\(permit.rule.key)' for \(permit.rule.writtenIdentity) adds nothing: \(reason)", permit.word, .warning)
+    }
+}
+
+extension [Rule] {
+    /// Whether two of them are about the same identity.
+    fileprivate var namesOneTwice: Bool {
+        if count > 8 { return Set(map(\.identity)).count < count }
+        return indices.contains { index in self[..<index].contains { $0.identity == self[index].identity } }
+    }
+}

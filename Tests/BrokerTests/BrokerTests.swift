@@ -1,0 +1,256 @@
+// The broker by itself, with a fake log and fake keys: what is decided, and what holds when something fails.
+
+import Audit
+import Kernel
+import Testing
+import Wire
+
+@testable import Broker
+
+struct BrokerTests {
+    private static let policy = """
+        key web /k/web
+        key api /k/api
+        permit 1001 key web
+        permit :2001 key api
+        permit 1003 unit a.service key web
+
+        """
+
+    // MARK: Decisions
+
+    @Test func whoMayHaveWhat() throws {
+        let bench = try Bench(Self.policy)
+        let (web, api) = (FakePeer(uid: 1001), FakePeer(uid: 1002, groups: [5, 2001, 7]))
+        #expect(try bench.reply("1Gweb", web) == .granted(decision: 1))
+        #expect(try bench.reply("1Gapi", web) == .denied(decision: 2))
+        #expect(try bench.reply("1Gnone", web) == .denied(decision: 3))
+        #expect(try bench.reply("1Gapi", api) == .granted(decision: 4))
+        #expect(try bench.reply("1Gapi", FakePeer(uid: 1002, gid: 2001)) == .granted(decision: 5))
+        #expect(try bench.reply("1Gweb", FakePeer(uid: 1003, unit: "a.service")) == .granted(decision: 6))
+        #expect(try bench.reply("1Gweb", FakePeer(uid: 1003, unit: "b.service")) == .denied(decision: 7))
+        #expect(try bench.reply("1Gweb", FakePeer(uid: 1003)) == .denied(decision: 8))
+        // Nobody's id has no group either.
+        #expect(try bench.reply("1Gapi", FakePeer(uid: 65_534, groups: [2001])) == .denied(decision: 9))
+        #expect(bench.log.records.map(\.record.reason).prefix(4) == [.permitted, .noRule, .unknownKey, .permitted])
+        // Of the groups those that the policy names, and how many more.
+        #expect(bench.log[4]?.peer?.groups == PeerGroups(named: [2001], others: 2))
+        // What is denied is not even looked for.
+        #expect(bench.keys.opened == 4)
+    }
+
+    @Test func whatIsAskedOfTheKernelAndWhen() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        // A line names its uid: that is enough for a place.
+        #expect((peer.askedForGroups, peer.askedForProcess) == (0, 0))
+        for _ in 0..<3 { _ = try bench.ask("1Gweb", client, peer) }
+        #expect((peer.askedForGroups, peer.askedForProcess) == (1, 1))
+        // Once more for each policy, as that may name other groups.
+        try bench.reload("key web /k/web\npermit :3001 key web\n")
+        _ = try bench.ask("1Gweb", client, peer)
+        #expect((peer.askedForGroups, peer.askedForProcess) == (2, 1))
+    }
+
+    @Test func aReloadThatNamesAnotherGroupCountsForWhoIsConnected() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001, groups: [3001])
+        let client = try #require(try bench.admit(peer))
+        _ = try bench.ask("1Gapi", client, peer)
+        try bench.reload("key api /k/api\npermit :3001 key api\n")
+        let answer = try bench.ask("1Gapi", client, peer)
+        _ = bench.broker.commit([answer])
+        guard case .granted = answer.reply else {
+            Issue.record("\(answer.reply)")
+            return
+        }
+        // And one that takes a permission away.
+        try bench.reload("key api /k/api\n")
+        guard case .denied = try bench.ask("1Gapi", client, peer).reply else {
+            Issue.record("the old policy counts")
+            return
+        }
+    }
+
+    @Test func whatCannotBeHandedOut() throws {
+        let bench = try Bench(Self.policy)
+        bench.keys.fault = TrustError(.missing, "/k/web does not exist")
+        #expect(try bench.reply("1Gweb", FakePeer(uid: 1001)) == .unavailable(decision: 1, reason: "file-missing"))
+        #expect(bench.log[1]?.detail == "/k/web does not exist")
+        bench.keys.fault = TrustError(.shortage, "no descriptors")
+        #expect(try bench.reply("1Gweb", FakePeer(uid: 1001)) == .busy(decision: 2, milliseconds: 250))
+        #expect(bench.log[2]?.reason == .descriptorsExhausted)
+    }
+
+    @Test func theStatusIsForAdministrators() throws {
+        let bench = try Bench(Self.policy)
+        #expect(try bench.reply("1S", FakePeer(uid: 1001)) == .denied(decision: 1))
+        #expect(bench.log[1]?.reason == .notAdministrator)
+        guard case .status(let page) = try bench.reply("1S", FakePeer(uid: 0)) else {
+            Issue.record("no status")
+            return
+        }
+        #expect(page.values("requests") == ["status denied not-administrator 1"])
+    }
+
+    // MARK: Limits
+
+    @Test func whoAsksTooOftenIsToldBeforeAnythingIsRead() throws {
+        let bench = try Bench(Self.policy + "limit 1001 requests 2\n")
+        let peer = FakePeer(uid: 1001)
+        for _ in 0..<2 { #expect(try bench.reply("1Gweb", peer).decision != nil) }
+        let late = FakePeer(uid: 1001)
+        guard case .busy = try bench.reply("1Gweb", late) else {
+            Issue.record("not busy")
+            return
+        }
+        #expect((late.askedForGroups, late.askedForProcess) == (0, 0))
+    }
+
+    @Test func aStrangerNeedsOneConnection() throws {
+        let bench = try Bench(Self.policy + "limit each-user connections 10\n")
+        let (stranger, known) = (FakePeer(uid: 5000, groups: [9]), FakePeer(uid: 5000, groups: [2001]))
+        let first = try #require(try bench.admit(stranger))
+        #expect(first.standing == .stranger)
+        #expect(try bench.admit(stranger) == nil)
+        // The same uid by a group that a line names.
+        #expect(try bench.admit(known)?.standing == .group)
+        bench.broker.dismiss(first)
+        #expect(try bench.admit(FakePeer(uid: 0))?.standing == .administrator)
+        #expect(try bench.admit(FakePeer(uid: 1001))?.standing == .user)
+    }
+
+    @Test func veryManyGroupsAreReadForFew() throws {
+        let bench = try Bench(Self.policy + "limit each-user requests 1000\n")
+        let crowd = [UInt32](10_000..<20_000) + [2001]
+        var granted = 0
+        for uid in 6000..<6100 as Range<UInt32> {
+            let reply = try bench.reply("1Gapi", FakePeer(uid: uid, groups: crowd))
+            if case .granted = reply { granted += 1 }
+        }
+        #expect((Limits.callersWithManyGroupsPerSecond..<50).contains(granted))
+        #expect(bench.log.records.contains { $0.record.reason == .limitGroups })
+        // Whose uid a line names is not one of many.
+        #expect(try bench.reply("1Gweb", FakePeer(uid: 1001, groups: crowd)).decision != nil)
+        #expect(bench.log.records.last?.record.reason == .permitted)
+    }
+
+    // MARK: The ledger
+
+    @Test func noRecordNoKey() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        bench.log.isFull = true
+        let (granted, denied) = (try bench.ask("1Gweb", client, peer), try bench.ask("1Gapi", client, peer))
+        #expect(granted.carriesDescriptors)
+        guard case .failed = bench.broker.commit([granted, denied]) else {
+            Issue.record("the log took it")
+            return
+        }
+        for answer in [granted, denied] {
+            #expect(!answer.carriesDescriptors)
+            #expect(answer.reply == .unavailable(decision: 0, reason: "audit-unavailable"))
+        }
+        guard case .failedAgain = bench.broker.commit([try bench.ask("1Gweb", client, peer)]) else {
+            Issue.record("the log took it")
+            return
+        }
+        // An administrator is told, and nobody else.
+        guard case .status(let page) = try bench.reply("1S", FakePeer(uid: 0)) else {
+            Issue.record("no status")
+            return
+        }
+        #expect(page.values("audit") == ["failing"])
+        bench.log.isFull = false
+        let answer = try bench.ask("1Gweb", client, peer)
+        guard case .recovered(let recorded, let withdrawn) = bench.broker.commit([answer]) else {
+            Issue.record("it did not recover")
+            return
+        }
+        #expect(withdrawn == 4)
+        #expect(recorded.map(\.record.reason) == [.permitted, .auditUnavailable])
+        #expect(recorded.last?.record.suppressed == 4)
+        #expect(answer.reply == .granted(decision: 1))
+        #expect(bench.log.records.map(\.number) == [1, 2])
+    }
+
+    @Test func aGrantThatDoesNotArriveIsTakenBack() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        for _ in 0..<3 {
+            let answer = try bench.ask("1Gweb", client, peer)
+            _ = bench.broker.commit([answer])
+        }
+        let lost = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([lost])
+        #expect(bench.broker.undelivered(lost, to: client, Failure("sendmsg", code: Failure.brokenPipe)) == nil)
+        // Out of descriptors: the client is there, and is told to come again.
+        let late = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([late])
+        let instead = try #require(
+            bench.broker.undelivered(late, to: client, Failure("sendmsg", code: Failure.noMemory)))
+        // The log does not take the corrections now: they are owed.
+        bench.log.isFull = true
+        _ = bench.broker.commit([instead])
+        #expect(instead.reply == .unavailable(decision: 0, reason: "audit-unavailable"))
+        #expect(bench.broker.ledger.tally.keys.values.first?.granted == 4)
+        bench.log.isFull = false
+        _ = try bench.ask("1V", client, peer)
+        _ = bench.broker.commit([])
+        let corrections = bench.log.records.map(\.record).filter { $0.reason == .notDelivered }
+        #expect(corrections.map(\.of) == [4, 6])
+        #expect(corrections.map(\.decision) == [.unavailable, .busy])
+        #expect(corrections.allSatisfy { $0.file == nil && $0.key == "web" && $0.peer?.uid == 1001 })
+        #expect(bench.broker.ledger.tally.keys.values.first?.granted == 3)
+        // Once, and not again.
+        _ = try bench.ask("1V", client, peer)
+        _ = bench.broker.commit([])
+        #expect(bench.log.records.filter { $0.record.reason == .notDelivered }.count == 2)
+    }
+
+    @Test func correctionsAreNeverFolded() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        for _ in 0..<50 {
+            let answer = try bench.ask("1Gweb", client, peer)
+            _ = bench.broker.commit([answer])
+            _ = bench.broker.undelivered(answer, to: client, Failure("sendmsg", code: Failure.noMemory))
+            _ = bench.broker.commit([])
+        }
+        #expect(bench.log.records.filter { $0.record.of != nil }.count == 50)
+        #expect(bench.broker.ledger.tally.keys.values.first?.granted == 0)
+    }
+
+    @Test func whatWasFoldedIsRecordedAtTheEnd() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        for _ in 0..<30 { _ = try bench.reply("1Gnone", peer) }
+        try bench.broker.stop()
+        let folded = try #require(bench.log.records.map(\.record).first { $0.reason == .folded })
+        #expect((folded.uid, folded.suppressed, folded.decision) == (1001, 30 - Limits.recordsAtOnce, .denied))
+        #expect(bench.log.records.last?.record.event == .stop)
+    }
+
+    @Test func unreadRepliesAreCounted() throws {
+        let bench = try Bench(Self.policy, total: 8)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        for _ in 0..<2 {
+            _ = try bench.ask("1Gweb", client, peer)
+            bench.broker.noteUnread(client)
+        }
+        #expect(bench.broker.isAtUnreadBound(client))
+        let opened = bench.keys.opened
+        let answer = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([answer])
+        #expect(answer.reply == .busy(decision: 3, milliseconds: 250))
+        #expect(bench.log[3]?.reason == .limitUnread)
+        #expect(bench.keys.opened == opened)
+        bench.broker.noteRead(client)
+        #expect(try bench.ask("1Gweb", client, peer).carriesDescriptors)
+    }
+}

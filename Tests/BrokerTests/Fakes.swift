@@ -1,0 +1,130 @@
+// A log in memory that can be told to fail, keys that are one file, and callers as the kernel would tell of them.
+
+import Audit
+import Foundation
+import Kernel
+import Policy
+import PolicyLoading
+import TestSupport
+import Wire
+
+@testable import Broker
+
+final class FakeLog: RecordLog {
+    let path = "/fake/audit.jsonl"
+    let recovery: String? = nil
+    let head = String(repeating: "0", count: 64)
+    private(set) var records: [(number: UInt64, record: Record)] = []
+    private var waiting: [(number: UInt64, record: Record)] = []
+    var isFull = false
+
+    var lastNumber: UInt64 { records.last?.number ?? 0 }
+    var hasStaged: Bool { !waiting.isEmpty }
+
+    func stage(_ record: Record) -> UInt64 {
+        let number = (waiting.last?.number ?? lastNumber) + 1
+        waiting.append((number, record))
+        return number
+    }
+
+    func commit() throws(Failure) {
+        defer { waiting = [] }
+        if isFull, hasStaged { throw Failure("write", code: 28, on: path) }
+        records += waiting
+    }
+
+    func reopen() throws(LogError) -> Bool { false }
+
+    subscript(number: UInt64) -> Record? { records.first { $0.number == number }?.record }
+}
+
+final class FakeKeys: KeyOpener {
+    let sandbox = Sandbox()
+    let keysOutside: [(key: KeyName, path: String)] = []
+    private(set) var opened = 0
+    var fault: TrustError?
+    private let file: String
+
+    init(_ file: String) { self.file = file }
+
+    func handOut(_ key: Key) throws(TrustError) -> HandOut {
+        if let fault { throw fault }
+        opened += 1
+        return HandOut(key: try TrustedOwners.now.place(of: file).open(), certificate: nil)
+    }
+
+    func adopt(_ policy: LoadedPolicy) {}
+    func noteChanges() {}
+}
+
+/// A peer as the kernel would tell of it, which counts what it was asked.
+final class FakePeer: PeerSource {
+    let credentials: PeerCredentials
+    let groups: [UInt32]
+    var unit: String?
+    private(set) var askedForGroups = 0, askedForProcess = 0
+
+    init(uid: UInt32, gid: UInt32? = nil, groups: [UInt32] = [], unit: String? = nil) {
+        credentials = PeerCredentials(uid: uid, gid: gid ?? uid, pid: 1)
+        self.groups = groups
+        self.unit = unit
+    }
+
+    func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups? {
+        askedForGroups += 1
+        if groups.count > limit { return nil }
+        let named = groups.filter(wanted.contains)
+        return PeerGroups(named: named, others: groups.count - named.count)
+    }
+
+    func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
+        askedForProcess += 1
+        return ("fake", unit)
+    }
+}
+
+/// A broker with all of that.
+final class Bench {
+    let folder = TemporaryFolder("broker")
+    let log = FakeLog()
+    let keys: FakeKeys
+    let broker: Broker
+
+    init(_ policy: String, total: Int = 64) throws {
+        keys = FakeKeys(try folder.write("key", "KEY", mode: 0o600))
+        broker = Broker(
+            policy: try Self.load(policy, folder), log: log, keys: keys, capacity: Capacity(total: total),
+            overflow: OverflowIDs(uid: 65_534, gid: 65_534))
+    }
+
+    static func load(_ policy: String, _ folder: TemporaryFolder) throws -> LoadedPolicy {
+        try folder.write("policy", policy)
+        let loading = PolicyFiles([folder["policy"]], owners: .now).load(warns: false)
+        guard let loaded = loading.loaded else { throw Waited(description: "\(loading.diagnostics)") }
+        return loaded
+    }
+
+    func reload(_ policy: String) throws {
+        let loaded = try Self.load(policy, folder)
+        _ = broker.adopt(LoadResult(loaded: loaded, diagnostics: []), askedBy: 0, pid: 1)
+    }
+
+    /// Nil if it was turned away.
+    func admit(_ peer: FakePeer) throws -> Client? {
+        if case .admitted(let client) = try broker.admit(peer.credentials, from: peer) { client } else { nil }
+    }
+
+    func ask(_ packet: String, _ client: Client, _ peer: FakePeer) throws -> Answer {
+        let load = Load(connections: 1, mostConnections: 64, oldestWaiting: 0)
+        return try broker.answer(.bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
+    }
+
+    /// Asks on a connection of its own and commits.
+    func reply(_ packet: String, _ peer: FakePeer) throws -> Reply {
+        guard let client = try admit(peer) else { throw Waited(description: "turned away") }
+        defer { broker.dismiss(client) }
+        let answer = try ask(packet, client, peer)
+        _ = broker.commit([answer])
+        return answer.reply
+    }
+}

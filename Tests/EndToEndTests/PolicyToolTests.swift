@@ -1,0 +1,91 @@
+// The tool on a policy and on a log, as an admin types it.
+
+import Foundation
+import TestSupport
+import Testing
+
+/// The commands that need no daemon.
+struct PolicyToolTests {
+    private let folder = TemporaryFolder("tool")
+
+    private func policy(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write(
+            "p", "key web \(folder["key"])\npermit 61001 key web\npermit 61002 unit w@*.service key web\n")
+        return try Program.run(
+            Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: folder.path)
+    }
+
+    @Test func explain() throws {
+        let granted = try policy(["explain", "--user", "61001", "--key", "web"])
+        #expect(granted.status == 0)
+        #expect(granted.output == "permitted: 61001 may have web\n  p:2: permit 61001 key web\n")
+        let denied = try policy(["explain", "--user", "61002", "--unit", "x.service", "--key", "web"])
+        #expect(denied.status == 77)
+        #expect(
+            denied.output == """
+                denied: no line permits web to 61002 in x.service
+                  p:3: permit 61002 unit w@*.service key web
+                      the unit is x.service, not w@*.service
+                  p:2: permit 61001 key web
+                      another user than 61002
+
+                """)
+        #expect(try policy(["explain", "--user", "61002", "--unit", "w@1.service", "--key", "web"]).status == 0)
+        #expect(try policy(["explain", "--user", "61002", "--key", "wbe"]).output.contains("did you mean 'web'?"))
+        #expect(try policy(["explain", "--user", "no-such-user", "--key", "web"]).status == 64)
+        #expect(try policy(["explain", "--user", "4294967295", "--key", "web"]).status == 64)
+        #expect(try policy(["explain", "--user", "61001", "--key", "NO"]).status == 64)
+    }
+
+    @Test func show() throws {
+        let table = try policy(["show"]).output
+        #expect(
+            table.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") } == [
+                "key file permitted unit line", "web \(folder["key"]) 61001 - p:2",
+                "web \(folder["key"]) 61002 w@*.service p:3",
+            ])
+        for line in try policy(["show", "--format", "json"]).output.split(separator: "\n") {
+            #expect(try JSONSerialization.jsonObject(with: Data(line.utf8)) is [String: String])
+        }
+    }
+
+    @Test func test() throws {
+        try folder.write("good", "expect 61001 key web granted\nexpect 61009 key web denied\n")
+        #expect(try policy(["test", "good"]).output == "2 expectations met\n")
+        try folder.write("bad", "expect 61001 key web denied\n")
+        let bad = try policy(["test", "bad"])
+        #expect(bad.status == 1)
+        #expect(bad.errors.hasPrefix("bad:1:22: error: granted by p:2\n"))
+        try folder.write("faulty", "expect\n")
+        #expect(try policy(["test", "faulty"]).status == 64)
+        #expect(try policy(["test", "missing"]).status == 64)
+    }
+}
+
+/// The auditor's commands, on the log of a real daemon.
+struct AuditToolTests {
+    private let folder = TemporaryFolder("audittool")
+
+    @Test func verify() throws {
+        let daemon = try Daemon(folder, policy: "")
+        for _ in 0..<3 { _ = try Program.run(Program.built("keybroker"), ["list", "--socket", daemon.socket]) }
+        try daemon.stop()
+        func verify(_ more: [String] = []) throws -> (status: Int32, output: String, errors: String) {
+            try Program.run(Program.built("keybroker"), ["audit", "verify", daemon.audit] + more)
+        }
+        let head = try #require(try daemon.records().last?["chain"] as? String)
+        let middle = try #require(try daemon.records()[2]["chain"] as? String)
+        #expect(try verify().output == "5 records, 1 to 5, in 1 file\nhead \(head)\n")
+        #expect(
+            try verify(["--expect", middle]).output.contains("the expected head is in it, with 2 records after it"))
+        #expect(try verify(["--expect", String(head.reversed())]).status == 74)
+        try folder.write(
+            "log/audit.jsonl",
+            try folder.text("log/audit.jsonl").replacing("\"list\"", with: "\"get\"", maxReplacements: 1))
+        let changed = try verify()
+        #expect(changed.status == 74)
+        #expect(changed.errors.contains("audit.jsonl:2: record 2 was changed"))
+        #expect(try Program.run(Program.built("keybroker"), ["audit", "verify", folder["none"]]).status == 74)
+    }
+}
