@@ -23,14 +23,15 @@ extension Broker {
     {
         var peer = Peer(credentials)
         let uid = credentials.uid
-        let held = allowance.connections(of: uid)
+        let account = allowance.account(of: uid)
+        let held = account.connections
         let possible = policy.policy.possibleConnections(
             ofUser: uid == overflow.uid ? nil : uid, otherwise: capacity.connectionsPerUser)
         var standing = standing(of: credentials)
         // Before anything else is asked of the kernel: whoever is over the bound costs no more than this.
-        if held >= possible.upperBound { return turnAway(Client(peer, standing), .limitConnections) }
+        if held >= possible.upperBound { return turnAway(Client(peer, standing, account), .limitConnections) }
         if !allowance.hasPlace(for: .administrator, in: capacity) {
-            return turnAway(Client(peer, standing), .limitTotal)
+            return turnAway(Client(peer, standing, account), .limitTotal)
         }
 
         var groups: PeerGroups?
@@ -40,19 +41,19 @@ extension Broker {
             peer.groups = groups
         }
         if standing == .stranger, uid != overflow.uid, groups?.named.isEmpty == false { standing = .group }
-        let client = Client(peer, standing)
+        let client = Client(peer, standing, account)
         if let groups { client.adopt(groups, under: policy.policy, number: policyNumber, overflow) }
         let bound = client.bounds?.connections ?? possible.lowerBound
         if held >= (standing == .stranger ? min(bound, Limits.connectionsPerStranger) : bound) {
             return turnAway(client, .limitConnections)
         }
         guard allowance.hasPlace(for: standing, in: capacity) else { return turnAway(client, .limitTotal) }
-        allowance.beginConnection(of: uid, standing)
+        allowance.beginConnection(account, standing)
         return .admitted(client)
     }
 
     /// A connection was ended that `admit` let in.
-    package func dismiss(_ client: Client) { allowance.endConnection(of: client.uid, client.standing) }
+    package func dismiss(_ client: Client) { allowance.endConnection(client.account, client.standing, now: .now) }
 
     /// As the ids alone tell.
     private func standing(of credentials: PeerCredentials) -> Standing {

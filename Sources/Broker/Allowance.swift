@@ -38,31 +38,54 @@ package struct Capacity: Sendable {
     var unreadPerUser: Int { min(Limits.unreadPerUser, max(1, total / 4)) }
 }
 
-/// The account of every uid that is connected or was a moment ago.
-struct Allowance {
-    private struct Account {
-        var connections = 0
-        /// Replies with descriptors that are not known to have been read.
-        var unread = 0
-        /// When the requests so far would have come in at the permitted rate: ahead of now by what was
-        /// asked in a burst (the generic cell rate algorithm).
-        var pace = Instant(nanoseconds: 0)
+/// What one uid uses up. Its clients hold it, so that a request looks for nothing.
+final class UserAccount {
+    let uid: UInt32
+    fileprivate(set) var connections = 0
+    /// Replies with descriptors that are not known to have been read.
+    var unread = 0
+    /// When the requests so far would have come in at the permitted rate: ahead of now by what was
+    /// asked in a burst (the generic cell rate algorithm).
+    fileprivate var pace = Instant(nanoseconds: 0)
+
+    init(uid: UInt32) { self.uid = uid }
+
+    private static let second: UInt64 = 1_000_000_000
+
+    /// Nil if the uid may make a request now, which it then has; else how long it has to wait, in milliseconds. A
+    /// burst of as many as it may make in a second is permitted.
+    func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Int? {
+        let next = max(pace, now).nanoseconds + Self.second / UInt64(rate)
+        let ahead = next - now.nanoseconds
+        guard ahead <= Self.second else { return Int((ahead - Self.second + 999_999) / 1_000_000) }
+        pace = Instant(nanoseconds: next)
+        return nil
     }
 
-    private var accounts: [UInt32: Account] = [:]
+    /// The same without making the request.
+    func wait(perSecond rate: Int, now: Instant) -> Int? {
+        let before = pace
+        defer { pace = before }
+        return waitBeforeRequest(perSecond: rate, now: now)
+    }
+}
+
+/// The account of every uid that is connected or was a moment ago.
+struct Allowance {
+    private var accounts: [UInt32: UserAccount] = [:]
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
-    /// As `pace`, for all callers with very many groups that only a group could make known.
-    private var groupsPace = Instant(nanoseconds: 0)
+    /// As an account's pace, for all callers with very many groups that only a group could make known.
+    private let manyGroups = UserAccount(uid: .max)
     /// When `forgetQuiet` has something to do; nil where it has not.
     private(set) var nextForgetting: Instant?
-    private static let second: UInt64 = 1_000_000_000
 
     // MARK: Connections
 
     /// Of all uids together.
     var connections: Int { held.reduce(0, +) }
 
-    func connections(of uid: UInt32) -> Int { accounts[uid]?.connections ?? 0 }
+    /// That of a uid; a new one, which counts once a connection of it begins.
+    func account(of uid: UInt32) -> UserAccount { accounts[uid] ?? UserAccount(uid: uid) }
 
     /// Whether there is a place left for a caller of that standing.
     func hasPlace(for standing: Standing, in capacity: Capacity) -> Bool {
@@ -76,60 +99,36 @@ struct Allowance {
         return true
     }
 
-    mutating func beginConnection(of uid: UInt32, _ standing: Standing) {
-        accounts[uid, default: Account()].connections += 1
+    mutating func beginConnection(_ account: UserAccount, _ standing: Standing) {
+        accounts[account.uid] = account
+        account.connections += 1
         held[standing.index] += 1
     }
 
-    mutating func endConnection(of uid: UInt32, _ standing: Standing) {
-        accounts[uid]?.connections -= 1
+    mutating func endConnection(_ account: UserAccount, _ standing: Standing, now: Instant) {
+        account.connections -= 1
         held[standing.index] -= 1
-        // Who never asked is forgotten here; the others by and by.
-        if let account = accounts[uid], account.connections == 0, account.pace == Instant(nanoseconds: 0) {
-            accounts[uid] = nil
-        }
+        guard account.connections == 0 else { return }
+        // Its pace counts for a moment; who never asked is forgotten here.
+        if account.pace <= now { accounts[account.uid] = nil } else { expectForgetting(now) }
     }
 
-    // MARK: Unread replies
-
-    func unread(of uid: UInt32) -> Int { accounts[uid]?.unread ?? 0 }
-
-    mutating func addUnread(of uid: UInt32) { accounts[uid, default: Account()].unread += 1 }
-
-    mutating func removeUnread(of uid: UInt32) { accounts[uid]?.unread -= 1 }
-
-    // MARK: Requests
-
-    /// Nil where the uid may make a request now, which it then has; else how long it has to wait, in milliseconds. A
-    /// burst of as many as it may make in a second is permitted.
-    mutating func waitBeforeRequest(of uid: UInt32, perSecond rate: Int, now: Instant) -> Int? {
-        if let wait = wait(of: uid, perSecond: rate, now: now) { return wait }
-        let pace = max(accounts[uid]?.pace ?? now, now).nanoseconds + Self.second / UInt64(rate)
-        accounts[uid, default: Account()].pace = Instant(nanoseconds: pace)
+    private mutating func expectForgetting(_ now: Instant) {
         if nextForgetting == nil { nextForgetting = now.after(milliseconds: 1000) }
-        return nil
-    }
-
-    /// The same without making the request.
-    func wait(of uid: UInt32, perSecond rate: Int, now: Instant) -> Int? {
-        let pace = max(accounts[uid]?.pace ?? now, now).nanoseconds + Self.second / UInt64(rate)
-        let ahead = pace - now.nanoseconds
-        return ahead <= Self.second ? nil : Int((ahead - Self.second + 999_999) / 1_000_000)
-    }
-
-    /// Whether the groups of one more caller who has very many may be read now.
-    mutating func mayReadManyGroups(now: Instant) -> Bool {
-        let pace = max(groupsPace, now).nanoseconds + Self.second / UInt64(Limits.callersWithManyGroupsPerSecond)
-        guard pace - now.nanoseconds <= Self.second else { return false }
-        groupsPace = Instant(nanoseconds: pace)
-        return true
     }
 
     /// Forgets uids that are gone and whose pace makes no difference any more.
     mutating func forgetQuiet(now: Instant) {
         accounts = accounts.filter { $0.value.connections > 0 || $0.value.pace > now }
-        let isSettled = accounts.values.allSatisfy { $0.pace <= now }
-        nextForgetting = isSettled ? nil : now.after(milliseconds: 1000)
+        nextForgetting = nil
+        if accounts.values.contains(where: { $0.connections == 0 }) { expectForgetting(now) }
+    }
+
+    // MARK: Groups
+
+    /// Whether the groups of one more caller who has very many may be read now.
+    func mayReadManyGroups(now: Instant) -> Bool {
+        manyGroups.waitBeforeRequest(perSecond: Limits.callersWithManyGroupsPerSecond, now: now) == nil
     }
 }
 

@@ -65,18 +65,20 @@ package final class Broker {
         let decoded = decode(packet)
         if case .success(let request) = decoded { (record.verb, record.key) = (request.verb, request.key) }
 
-        // By the credentials alone, and then by all that is known: reading that is work, too.
         let now = Instant.now
-        let possible = policy.policy.possibleRequests(
-            ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
-        if let wait = allowance.wait(of: client.uid, perSecond: possible.upperBound, now: now) {
-            return busy(.limitRequests, milliseconds: wait, record, client)
-        }
-        if let reason = try identify(client, from: source, now) {
-            return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
+        if !client.isIdentified(under: policyNumber) {
+            // By the credentials alone first: reading the rest is work, too.
+            let possible = policy.policy.possibleRequests(
+                ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
+            if let wait = client.account.wait(perSecond: possible.upperBound, now: now) {
+                return busy(.limitRequests, milliseconds: wait, record, client)
+            }
+            if let reason = try identify(client, from: source, now) {
+                return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
+            }
         }
         let rate = client.bounds?.requests ?? Limits.requestsPerSecond
-        if let wait = allowance.waitBeforeRequest(of: client.uid, perSecond: rate, now: now) {
+        if let wait = client.account.waitBeforeRequest(perSecond: rate, now: now) {
             return busy(.limitRequests, milliseconds: wait, record, client)
         }
 
@@ -98,7 +100,7 @@ package final class Broker {
         case .permitted(let key, let rule):
             var record = request
             record.rule = rule.location.description
-            guard allowance.unread(of: client.uid) < capacity.unreadPerUser else {
+            guard client.account.unread < capacity.unreadPerUser else {
                 return busy(.limitUnread, milliseconds: Limits.busyMilliseconds, record, client)
             }
             do throws(TrustError) {
@@ -140,7 +142,6 @@ package final class Broker {
     private func identify(
         _ client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
     ) throws(Failure) -> Reason? {
-        if client.isIdentified(under: policyNumber) { return nil }
         do throws(Failure) {
             if !client.hasGroups(under: policyNumber) {
                 guard let groups = try groups(of: client, from: source, now) else { return .limitGroups }

@@ -11,6 +11,7 @@ internal import Wire
 /// Who is connected.
 package final class Client {
     package let standing: Standing
+    let account: UserAccount
     /// As far as it is known.
     private(set) var peer: Peer
     /// What the policy can ask of it; nil until it is identified.
@@ -21,8 +22,9 @@ package final class Client {
     private var policyNumber = -1
     private var hasAskedForProcess = false
 
-    init(_ peer: Peer, _ standing: Standing) {
+    init(_ peer: Peer, _ standing: Standing, _ account: UserAccount) {
         self.peer = peer
+        self.account = account
         self.standing = standing
     }
 

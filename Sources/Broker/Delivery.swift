@@ -13,14 +13,14 @@ extension Broker {
     package func commit(_ answers: [Answer]) -> Committed { ledger.commit(answers) }
 
     /// A reply with descriptors was sent: until it is read they are in flight, and count against the daemon.
-    package func noteUnread(_ client: Client) { allowance.addUnread(of: client.uid) }
+    package func noteUnread(_ client: Client) { client.account.unread += 1 }
 
     /// It was read, or nobody can read it any more.
-    package func noteRead(_ client: Client) { allowance.removeUnread(of: client.uid) }
+    package func noteRead(_ client: Client) { client.account.unread -= 1 }
 
     /// Whether the client's uid leaves as much unread as it may: then it is worth looking whether that is still so.
     package func isAtUnreadBound(_ client: Client) -> Bool {
-        allowance.unread(of: client.uid) >= capacity.unreadPerUser
+        client.account.unread >= capacity.unreadPerUser
     }
 
     /// A grant could not be sent: a correction is staged, and a client that is still there gets what is returned.

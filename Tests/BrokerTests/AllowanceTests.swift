@@ -11,14 +11,17 @@ struct AllowanceTests {
 
     @Test func connectionsAreCountedPerUser() {
         var allowance = Allowance()
-        allowance.beginConnection(of: 1, .user)
-        allowance.beginConnection(of: 1, .user)
-        allowance.beginConnection(of: 2, .stranger)
-        #expect(allowance.connections(of: 1) == 2)
-        #expect(allowance.connections(of: 2) == 1)
-        allowance.endConnection(of: 1, .user)
-        #expect(allowance.connections(of: 1) == 1)
-        #expect(allowance.connections(of: 3) == 0)
+        let one = allowance.account(of: 1)
+        allowance.beginConnection(one, .user)
+        allowance.beginConnection(allowance.account(of: 1), .user)
+        allowance.beginConnection(allowance.account(of: 2), .stranger)
+        #expect(allowance.account(of: 1).connections == 2)
+        #expect(allowance.account(of: 2).connections == 1)
+        allowance.endConnection(one, .user, now: start)
+        #expect(allowance.account(of: 1).connections == 1)
+        // Who has no connection is nobody's account yet.
+        #expect(allowance.account(of: 3).connections == 0)
+        #expect(allowance.connections == 2)
     }
 
     @Test func placesAreKeptBackForThoseWhoAreKnown() {
@@ -30,7 +33,7 @@ struct AllowanceTests {
             while allowance.hasPlace(for: standing, in: capacity) {
                 taken += 1
                 count += 1
-                allowance.beginConnection(of: UInt32(taken), standing)
+                allowance.beginConnection(allowance.account(of: UInt32(taken)), standing)
             }
             return count
         }
@@ -40,51 +43,56 @@ struct AllowanceTests {
         #expect(fill(.administrator) == 2)
         // Nobody finds a place then; the one that an administrator leaves is for administrators.
         for standing in Standing.allCases { #expect(!allowance.hasPlace(for: standing, in: capacity)) }
-        allowance.endConnection(of: 64, .administrator)
+        allowance.endConnection(allowance.account(of: 64), .administrator, now: start)
         #expect(allowance.hasPlace(for: .administrator, in: capacity))
         #expect(!allowance.hasPlace(for: .user, in: capacity))
         #expect(!allowance.hasPlace(for: .stranger, in: capacity))
         // The one that a stranger leaves is for anybody.
-        allowance.endConnection(of: 1, .stranger)
+        allowance.endConnection(allowance.account(of: 1), .stranger, now: start)
         for standing in Standing.allCases { #expect(allowance.hasPlace(for: standing, in: capacity)) }
         // Administrators who came first take nothing away from the share of strangers.
         var empty = Allowance()
-        for uid in 0..<10 as Range<UInt32> { empty.beginConnection(of: uid, .administrator) }
+        for uid in 0..<10 as Range<UInt32> { empty.beginConnection(empty.account(of: uid), .administrator) }
         #expect(empty.hasPlace(for: .stranger, in: capacity))
         // However few there are, somebody is served.
         for standing in Standing.allCases { #expect(Allowance().hasPlace(for: standing, in: Capacity(total: 1))) }
     }
 
     @Test func aBurstOfASecondsWorthAndThenTheRate() {
-        var allowance = Allowance()
-        for _ in 0..<10 { #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == nil) }
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == 100)
+        let (one, two) = (UserAccount(uid: 1), UserAccount(uid: 2))
+        for _ in 0..<10 { #expect(one.waitBeforeRequest(perSecond: 10, now: start) == nil) }
+        #expect(one.waitBeforeRequest(perSecond: 10, now: start) == 100)
         // Being refused costs nothing, and neither does asking.
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == 100)
-        #expect(allowance.wait(of: 1, perSecond: 10, now: start) == 100)
-        #expect(allowance.waitBeforeRequest(of: 2, perSecond: 10, now: start) == nil)
+        #expect(one.waitBeforeRequest(perSecond: 10, now: start) == 100)
+        #expect(one.wait(perSecond: 10, now: start) == 100)
+        #expect(two.waitBeforeRequest(perSecond: 10, now: start) == nil)
         let later = start.after(milliseconds: 100)
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == nil)
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == 100)
+        #expect(one.wait(perSecond: 10, now: later) == nil)
+        #expect(one.waitBeforeRequest(perSecond: 10, now: later) == nil)
+        #expect(one.waitBeforeRequest(perSecond: 10, now: later) == 100)
     }
 
     @Test func manyGroupsAreReadForSoManyCallersASecond() {
-        var allowance = Allowance()
+        let allowance = Allowance()
         let most = Limits.callersWithManyGroupsPerSecond
-        for _ in 0..<most { #expect(allowance.mayReadManyGroups(now: start) == true) }
-        #expect(allowance.mayReadManyGroups(now: start) == false)
-        #expect(allowance.mayReadManyGroups(now: start.after(milliseconds: 1000 / most)) == true)
+        for _ in 0..<most { #expect(allowance.mayReadManyGroups(now: start)) }
+        #expect(!allowance.mayReadManyGroups(now: start))
+        #expect(allowance.mayReadManyGroups(now: start.after(milliseconds: 1000 / most)))
     }
 
     @Test func whoIsGoneIsForgotten() {
         var allowance = Allowance()
         for uid in 0..<1000 as Range<UInt32> {
-            allowance.beginConnection(of: uid, .stranger)
-            #expect(allowance.waitBeforeRequest(of: uid, perSecond: 1, now: start) == nil)
-            allowance.endConnection(of: uid, .stranger)
+            let account = allowance.account(of: uid)
+            allowance.beginConnection(account, .stranger)
+            #expect(account.waitBeforeRequest(perSecond: 1, now: start) == nil)
+            allowance.endConnection(account, .stranger, now: start)
+            // It may not begin anew by coming again.
+            #expect(allowance.account(of: uid).wait(perSecond: 1, now: start) == 1000)
         }
         #expect(allowance.nextForgetting == start.after(milliseconds: 1000))
         allowance.forgetQuiet(now: start.after(milliseconds: 1000))
         #expect(allowance.nextForgetting == nil)
+        #expect(allowance.account(of: 1).wait(perSecond: 1, now: start) == nil)
     }
 }
