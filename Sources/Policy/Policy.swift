@@ -63,8 +63,15 @@ package struct Policy: Equatable, Sendable {
     package private(set) var keys: [KeyName: Key] = [:]
     /// In the order of the lines.
     package private(set) var rules: [KeyName: [Rule]] = [:]
-    /// The keys that an identity is named with, for listing.
-    private var keysOf: [Identity: [KeyName]] = [:]
+    /// The same by identity, with their order: a verdict looks at what names the caller, and never at a key that is
+    /// another's, so that it takes as long for that as for one that there is not.
+    private var rulesOf: [Identity: [KeyName: [Ordered]]] = [:]
+    private var count = 0
+
+    struct Ordered: Equatable, Sendable {
+        let order: Int
+        let rule: Rule
+    }
     private var bounds: [Identity: Bounds] = [:]
     private var boundsOfEachUser = Bounds()
     /// The names of users that the policy names, for the log.
@@ -88,7 +95,8 @@ package struct Policy: Equatable, Sendable {
 
     mutating func add(_ rule: Rule) {
         rules[rule.key, default: []].append(rule)
-        keysOf[rule.identity, default: []].append(rule.key)
+        rulesOf[rule.identity, default: [:]][rule.key, default: []].append(Ordered(order: count, rule: rule))
+        count += 1
     }
 
     /// Nil: for each user that no other line is about.
@@ -102,7 +110,7 @@ package struct Policy: Equatable, Sendable {
 
     /// Every line was read.
     mutating func complete() {
-        let identities = Set(keysOf.keys).union(bounds.keys)
+        let identities = Set(rulesOf.keys).union(bounds.keys)
         namedGroups = identities.compactMap { if case .group(let gid) = $0 { gid } else { nil } }.sorted()
         let ofGroups = namedGroups.compactMap { bounds[.group($0)] }
         connectionsOfGroups = Self.range(ofGroups.compactMap(\.connections))
@@ -115,12 +123,12 @@ package struct Policy: Equatable, Sendable {
     }
 
     /// Whether a line is about it.
-    package func names(_ identity: Identity) -> Bool { keysOf[identity] != nil || bounds[identity] != nil }
+    package func names(_ identity: Identity) -> Bool { rulesOf[identity] != nil || bounds[identity] != nil }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
 
-    /// The rules that are about an identity, keys of theirs only.
-    func keys(of identity: Identity) -> [KeyName] { keysOf[identity] ?? [] }
+    /// The lines about an identity, by key.
+    func rules(of identity: Identity) -> [KeyName: [Ordered]] { rulesOf[identity] ?? [:] }
 
     func bounds(of identity: Identity) -> Bounds? { bounds[identity] }
 

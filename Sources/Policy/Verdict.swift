@@ -29,7 +29,7 @@ package struct Caller: Equatable, Sendable {
     }
 
     /// The identities that lines can name this caller by.
-    var identities: [Identity] {
+    package var identities: [Identity] {
         guard let uid else { return [] }
         return [.user(uid)] + groups.map { .group($0) }
     }
@@ -83,17 +83,23 @@ extension Rule {
 extension Policy {
     /// Whether `caller` may have the key, and by which line: the first of those that say so.
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
+        let permitting = caller.identities.compactMap { identity in
+            rules(of: identity)[name]?.first { $0.rule.permits(caller) }
+        }
+        let first = permitting.min { $0.order < $1.order }
         guard let key = keys[name] else { return .denied(.unknownKey) }
-        guard let rule = rules[name]?.first(where: { $0.permits(caller) }) else { return .denied(.noRule) }
-        return .permitted(key, by: rule)
+        guard let first else { return .denied(.noRule) }
+        return .permitted(key, by: first.rule)
     }
 
     /// The keys that `caller` may get, sorted.
     package func keys(for caller: Caller) -> [KeyName] {
-        var named: Set<KeyName> = []
-        for identity in caller.identities { named.formUnion(keys(of: identity)) }
-        return named.filter { name in
-            if case .permitted = verdict(on: name, for: caller) { true } else { false }
-        }.sorted()
+        var permitted: Set<KeyName> = []
+        for identity in caller.identities {
+            for (name, lines) in rules(of: identity) where lines.contains(where: { $0.rule.permits(caller) }) {
+                permitted.insert(name)
+            }
+        }
+        return permitted.sorted()
     }
 }
