@@ -130,7 +130,7 @@ package final class Broker {
     private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {
         switch packet {
         case .malformed(let malformed): .failure(malformed)
-        case .bytes(let bytes): Result { () throws(Request.Malformed) in try Request(bytes) }
+        case .bytes(let bytes): Result(of: try Request(bytes))
         }
     }
 

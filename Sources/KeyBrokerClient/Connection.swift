@@ -22,7 +22,7 @@ struct Connection: ~Copyable {
             case .untrusted, .shortage, .outside: throw .untrusted(socket: path, reason: error.description)
             }
         }
-        let socket = try calling({ () throws(Failure) in try Self.connected(to: path) }) { failure in
+        let socket = try calling(try Self.connected(to: path)) { failure in
             switch failure.code {
             // There is a broker, and it did not come to it.
             case Failure.wouldBlock: .noAnswer(socket: path, after: .milliseconds(Limits.replyMilliseconds))
@@ -32,7 +32,7 @@ struct Connection: ~Copyable {
             }
         }
         // Where the directory is sticky, as /tmp, anybody can be the one who listens.
-        let listener = try calling { () throws(Failure) in try socket.peerCredentials().uid }
+        let listener = try calling(try socket.peerCredentials().uid)
         guard listener == 0 || listener == caller else {
             throw .untrusted(socket: path, reason: "uid \(listener) listens there, neither root nor this account")
         }
@@ -55,7 +55,7 @@ struct Connection: ~Copyable {
 
     /// From now on, answers say which process sent them.
     borrowing func wantSenders() throws(KeyBrokerError) {
-        try calling { () throws(Failure) in try socket.wantSenders() }
+        try calling(try socket.wantSenders())
     }
 
     /// Sends the request and returns the reply to it.
@@ -71,9 +71,7 @@ struct Connection: ~Copyable {
     borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> Answer {
         while true {
             try patience.waitForReply(socket, path: path)
-            let delivery = try calling { () throws(Failure) in
-                try socket.receiveDelivery(limit: Limits.packetBytes)
-            } failing: { failure in
+            let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
                 failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
             }
             guard let delivery else { continue }

@@ -25,16 +25,14 @@ struct Deadline: Sendable {
     func pause(milliseconds: Int, orThrow error: KeyBrokerError) throws(KeyBrokerError) {
         let end = Instant.now.after(milliseconds: milliseconds)
         guard end <= deadline else { throw error }
-        guard try calling({ () throws(Failure) in try Kernel.pause(until: end, orCalledOffBy: wakeUp) }) == .timedOut
+        guard try calling(try Kernel.pause(until: end, orCalledOffBy: wakeUp)) == .timedOut
         else { throw .cancelled }
     }
 
     /// Waits for a reply: never longer than a broker needs that is alive, however patient the caller.
     func waitForReply(_ socket: borrowing SeqpacketSocket, path: String) throws(KeyBrokerError) {
         let end = Instant.now.after(milliseconds: Limits.replyMilliseconds)
-        let result = try calling { () throws(Failure) in
-            try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp)
-        }
+        let result = try calling(try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp))
         switch result {
         case .ready: return
         case .timedOut: throw .noAnswer(socket: path, after: .milliseconds(Limits.replyMilliseconds))

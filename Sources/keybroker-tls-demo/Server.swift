@@ -66,7 +66,7 @@ final class Server {
         lastNumber = UInt64(listeners.count)
         // Room for all that can be ready at once: nothing waits for another turn.
         let capacity = options.maxConnections + listeners.count + 1
-        poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: capacity) }
+        poller = try Exit.onFailure(try Poller(capacity: capacity))
     }
 
     /// Serves until a signal ends it.
