@@ -46,16 +46,16 @@ struct Allowance {
         var unread = 0
         /// When the requests so far would have come in at the permitted rate: ahead of now by what was
         /// asked in a burst (the generic cell rate algorithm).
-        var pace = Instant(nanoseconds: 0)
+        var pace = Instant.boot
     }
 
     private var accounts: [UInt32: Account] = [:]
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
     /// As `pace`, for all callers with very many groups that only a group could make known.
-    private var groupsPace = Instant(nanoseconds: 0)
+    private var groupsPace = Instant.boot
     /// When `forgetQuiet` has something to do; nil where it has not.
     private(set) var nextForgetting: Instant?
-    private static let second: UInt64 = 1_000_000_000
+    private static let second = Duration.seconds(1)
 
     // MARK: Connections
 
@@ -85,7 +85,7 @@ struct Allowance {
         accounts[uid]?.connections -= 1
         held[standing.index] -= 1
         // Who never asked is forgotten here; the others by and by.
-        if let account = accounts[uid], account.connections == 0, account.pace == Instant(nanoseconds: 0) {
+        if let account = accounts[uid], account.connections == 0, account.pace == Instant.boot {
             accounts[uid] = nil
         }
     }
@@ -100,28 +100,30 @@ struct Allowance {
 
     // MARK: Requests
 
-    /// Nil where the uid may make a request now, which it then has; else how long it has to wait, in milliseconds. A
+    /// Nil where the uid may make a request now, which it then has; else how long it has to wait. A
     /// burst of as many as it may make in a second is permitted.
-    mutating func waitBeforeRequest(of uid: UInt32, perSecond rate: Int, now: Instant) -> Int? {
+    mutating func waitBeforeRequest(of uid: UInt32, perSecond rate: Int, now: Instant) -> Duration? {
         if let wait = wait(of: uid, perSecond: rate, now: now) { return wait }
-        let pace = max(accounts[uid]?.pace ?? now, now).nanoseconds + Self.second / UInt64(rate)
-        accounts[uid, default: Account()].pace = Instant(nanoseconds: pace)
-        if nextForgetting == nil { nextForgetting = now.after(milliseconds: 1000) }
+        accounts[uid, default: Account()].pace = paceWithOneMore(of: uid, perSecond: rate, now)
+        if nextForgetting == nil { nextForgetting = now.after(Self.second) }
         return nil
     }
 
     /// The same without making the request.
-    func wait(of uid: UInt32, perSecond rate: Int, now: Instant) -> Int? {
-        let pace = max(accounts[uid]?.pace ?? now, now).nanoseconds + Self.second / UInt64(rate)
-        let ahead = pace - now.nanoseconds
-        return ahead <= Self.second ? nil : Int((ahead - Self.second + 999_999) / 1_000_000)
+    func wait(of uid: UInt32, perSecond rate: Int, now: Instant) -> Duration? {
+        let ahead = now.until(paceWithOneMore(of: uid, perSecond: rate, now))
+        return ahead <= Self.second ? nil : ahead - Self.second
+    }
+
+    private func paceWithOneMore(of uid: UInt32, perSecond rate: Int, _ now: Instant) -> Instant {
+        max(accounts[uid]?.pace ?? now, now).after(Self.second / rate)
     }
 
     /// Whether the groups of one more caller who has very many may be read now.
     mutating func mayReadManyGroups(now: Instant) -> Bool {
-        let pace = max(groupsPace, now).nanoseconds + Self.second / UInt64(Limits.callersWithManyGroupsPerSecond)
-        guard pace - now.nanoseconds <= Self.second else { return false }
-        groupsPace = Instant(nanoseconds: pace)
+        let pace = max(groupsPace, now).after(Self.second / Limits.callersWithManyGroupsPerSecond)
+        guard now.until(pace) <= Self.second else { return false }
+        groupsPace = pace
         return true
     }
 
@@ -129,7 +131,7 @@ struct Allowance {
     mutating func forgetQuiet(now: Instant) {
         accounts = accounts.filter { $0.value.connections > 0 || $0.value.pace > now }
         let isSettled = accounts.values.allSatisfy { $0.pace <= now }
-        nextForgetting = isSettled ? nil : now.after(milliseconds: 1000)
+        nextForgetting = isSettled ? nil : now.after(Self.second)
     }
 }
 

@@ -43,19 +43,19 @@ extension KeyBroker {
         // What is read from now on was read after this call began: a policy that was read before counted
         // in `before` already.
         var pause = Deadline.firstPause
-        let deadline = Instant.now.after(milliseconds: Limits.replyMilliseconds)
+        let deadline = Instant.now.after(Limits.reply)
         while true {
             let answer = try connection.answer(to: .status(after: nil), patience)
             if case .busy(_, let milliseconds) = answer.reply {
-                pause = milliseconds
+                pause = .milliseconds(milliseconds)
             } else {
                 let page = try answer.statusPage()
                 if page.reloads != before { return page }
             }
             guard Instant.now < deadline else {
-                throw .noAnswer(socket: socketPath, after: .milliseconds(Limits.replyMilliseconds))
+                throw .noAnswer(socket: socketPath, after: Limits.reply)
             }
-            _ = try calling(try Kernel.pause(until: Instant.now.after(milliseconds: pause)))
+            _ = try calling(try Kernel.pause(until: Instant.now.after(pause)))
             pause = min(pause * 2, Deadline.longestPause)
         }
     }

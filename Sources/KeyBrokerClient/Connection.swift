@@ -25,7 +25,7 @@ struct Connection: ~Copyable {
         let socket = try calling(try Self.connected(to: path)) { failure in
             switch failure.code {
             // There is a broker, and it did not come to it.
-            case Failure.wouldBlock: .noAnswer(socket: path, after: .milliseconds(Limits.replyMilliseconds))
+            case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
             case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
             case Failure.permissionDenied: .mayNotConnect(socket: path)
             default: KeyBrokerError(failure)
@@ -43,12 +43,12 @@ struct Connection: ~Copyable {
     /// Connects, and waits where so many callers wait already that the socket takes no more: as long as for
     /// a reply, as there is a broker. The kernel has no way to wait for that on a non-blocking socket.
     private static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
-        let end = Instant.now.after(milliseconds: Limits.replyMilliseconds)
+        let end = Instant.now.after(Limits.reply)
         while true {
             do { return try SeqpacketSocket.connected(to: path) } catch {
                 let now = Instant.now
                 guard error.code == Failure.wouldBlock, now < end else { throw error }
-                _ = try pause(until: min(now.after(milliseconds: 10), end))
+                _ = try pause(until: min(now.after(.milliseconds(10)), end))
             }
         }
     }

@@ -21,9 +21,9 @@ struct Identity {
     private static let certificateLimit = 1 << 20
 
     /// Asks the broker, which may be waited for for some seconds.
-    init(_ options: Options, waitingUpTo seconds: Int) throws(Exit) {
+    init(_ options: Options, waitingUpTo wait: Duration) throws(Exit) {
         let broker = KeyBroker(socketPath: options.brokerSocket)
-        let handed = try Self.asking(try broker.key(options.key, waitingUpTo: .seconds(seconds)))
+        let handed = try Self.asking(try broker.key(options.key, waitingUpTo: wait))
         let key = try Self.key(in: handed)
         context = try Self.context(key, handed, options)
         decision = handed.decision

@@ -34,7 +34,7 @@ struct Start: ParsableCommand {
     private func serve() throws(Exit) {
         if Privileges.isRoot { complain("runs as root; a service that gets its key from the broker need not") }
         let runningAs = try Exit.onFailure(try RunningAs.now())
-        let identity = try Identity(options, waitingUpTo: options.wait)
+        let identity = try Identity(options, waitingUpTo: .seconds(options.wait))
         // Until here there is nothing to finish, and a signal ends the program at once, even while it waits
         // for the broker.
         let signals = try Exit.onFailure(try Signals())

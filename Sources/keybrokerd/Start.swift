@@ -59,7 +59,7 @@ struct Start {
         sandbox.note("no-new-privileges", "on")
         // Before there is anything that a child could be left with.
         let names = NameService.separate(
-            try Exit.onFailure(try NameServiceProcess(patience: Limits.nameMilliseconds)))
+            try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup)))
         sandbox.note("name-service", "separate process")
         let policyFiles = try path(try paths.policy(names: names))
 

@@ -7,7 +7,7 @@ import Wire
 @testable import Broker
 
 struct AllowanceTests {
-    private let start = Instant(nanoseconds: 1_000_000_000_000)
+    private let start = Instant(sinceBoot: .seconds(1000))
 
     @Test func connectionsAreCountedPerUser() {
         var allowance = Allowance()
@@ -58,14 +58,14 @@ struct AllowanceTests {
     @Test func aBurstOfASecondsWorthAndThenTheRate() {
         var allowance = Allowance()
         for _ in 0..<10 { #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == nil) }
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == 100)
+        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == .milliseconds(100))
         // Being refused costs nothing, and neither does asking.
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == 100)
-        #expect(allowance.wait(of: 1, perSecond: 10, now: start) == 100)
+        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: start) == .milliseconds(100))
+        #expect(allowance.wait(of: 1, perSecond: 10, now: start) == .milliseconds(100))
         #expect(allowance.waitBeforeRequest(of: 2, perSecond: 10, now: start) == nil)
-        let later = start.after(milliseconds: 100)
+        let later = start.after(.milliseconds(100))
         #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == nil)
-        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == 100)
+        #expect(allowance.waitBeforeRequest(of: 1, perSecond: 10, now: later) == .milliseconds(100))
     }
 
     @Test func manyGroupsAreReadForSoManyCallersASecond() {
@@ -73,7 +73,7 @@ struct AllowanceTests {
         let most = Limits.callersWithManyGroupsPerSecond
         for _ in 0..<most { #expect(allowance.mayReadManyGroups(now: start) == true) }
         #expect(allowance.mayReadManyGroups(now: start) == false)
-        #expect(allowance.mayReadManyGroups(now: start.after(milliseconds: 1000 / most)) == true)
+        #expect(allowance.mayReadManyGroups(now: start.after(.milliseconds(1000 / most))) == true)
     }
 
     @Test func whoIsGoneIsForgotten() {
@@ -83,8 +83,8 @@ struct AllowanceTests {
             #expect(allowance.waitBeforeRequest(of: uid, perSecond: 1, now: start) == nil)
             allowance.endConnection(of: uid, .stranger)
         }
-        #expect(allowance.nextForgetting == start.after(milliseconds: 1000))
-        allowance.forgetQuiet(now: start.after(milliseconds: 1000))
+        #expect(allowance.nextForgetting == start.after(.milliseconds(1000)))
+        allowance.forgetQuiet(now: start.after(.milliseconds(1000)))
         #expect(allowance.nextForgetting == nil)
     }
 }
