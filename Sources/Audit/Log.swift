@@ -76,12 +76,12 @@ package final class AuditLog: RecordLog {
         self.syncs = syncs
         claim = try LogClaim(path)
         let file = try Self.opened(path)
-        let end = try Self.reading { () throws(Failure) in try End(of: file) }
+        let end = try Self.reading(try End(of: file))
         size = end.size
         switch end.content {
         case .empty:
-            if syncs { try Self.reading { () throws(Failure) in try syncDirectory(above: path) } }
-            let before = try Self.reading { () throws(Failure) in try End.ofRotatedFile(beside: path) }
+            if syncs { try Self.reading(try syncDirectory(above: path)) }
+            let before = try Self.reading(try End.ofRotatedFile(beside: path))
             committed = Position(
                 number: before?.number ?? 0, link: before?.link ?? .beginning, beginsFile: before != nil)
             recovery = before.map { "continues \($0.path), which ends with record \($0.number)" }
@@ -92,7 +92,7 @@ package final class AuditLog: RecordLog {
         staged = committed
         if !end.unfinished.isEmpty {
             // Its grant never left: nothing is handed out before its record is whole.
-            try Self.reading { () throws(Failure) in try file.cut(to: end.size) }
+            try Self.reading(try file.cut(to: end.size))
             let text = String(decoding: end.unfinished.prefix(1024), as: UTF8.self)
             let note = "cut off \(end.unfinished.count) bytes of a record that was never finished: \(text)"
             recovery = recovery.map { "\($0); \(note)" } ?? note
@@ -106,7 +106,7 @@ package final class AuditLog: RecordLog {
         }
     }
 
-    private static func reading<R>(_ body: () throws(Failure) -> R) throws(LogError) -> R {
+    private static func reading<R>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
         do throws(Failure) { return try body() } catch { throw .failed(error) }
     }
 
@@ -159,12 +159,12 @@ package final class AuditLog: RecordLog {
     /// Goes on in the file that is at `path` now, where that is another one: its first record will carry
     /// `previous`. False where it is the same file. Nothing may be staged.
     package func reopen() throws(LogError) -> Bool {
-        let now = try Self.reading { () throws(Failure) in try statusWithoutFollowing(path) }
+        let now = try Self.reading(try statusWithoutFollowing(path))
         if let now, now.device == file.device, now.inode == file.inode { return false }
         let next = try Self.opened(path)
-        let size = try Self.reading { () throws(Failure) in try next.size() }
+        let size = try Self.reading(try next.size())
         guard size == 0 else { throw .damaged(path, "records of another log") }
-        if syncs { try Self.reading { () throws(Failure) in try syncDirectory(above: path) } }
+        if syncs { try Self.reading(try syncDirectory(above: path)) }
         file = next
         self.size = 0
         hasLooseEnd = false

@@ -66,7 +66,6 @@ extension Broker {
     }
 
     private func turnAway(_ client: Client, _ reason: Reason) -> Admission {
-        let wait = Limits.busyMilliseconds
-        return .turnedAway(client, busy(reason, milliseconds: wait, Record(.limit), client, isLast: true))
+        .turnedAway(client, busy(reason, for: Limits.busy, Record(.limit), client, isLast: true))
     }
 }

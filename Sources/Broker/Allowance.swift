@@ -46,24 +46,24 @@ final class UserAccount {
     var unread = 0
     /// When the requests so far would have come in at the permitted rate: ahead of now by what was
     /// asked in a burst (the generic cell rate algorithm).
-    fileprivate var pace = Instant(nanoseconds: 0)
+    fileprivate var pace = Instant.boot
 
     init(uid: UInt32) { self.uid = uid }
 
-    private static let second: UInt64 = 1_000_000_000
+    private static let second = Duration.seconds(1)
 
-    /// Nil if the uid may make a request now, which it then has; else how long it has to wait, in milliseconds. A
-    /// burst of as many as it may make in a second is permitted.
-    func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Int? {
-        let next = max(pace, now).nanoseconds + Self.second / UInt64(rate)
-        let ahead = next - now.nanoseconds
-        guard ahead <= Self.second else { return Int((ahead - Self.second + 999_999) / 1_000_000) }
-        pace = Instant(nanoseconds: next)
+    /// Nil if the uid may make a request now, which it then has; else how long it has to wait. A burst of as many as it
+    /// may make in a second is permitted.
+    func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Duration? {
+        let next = max(pace, now).after(Self.second / rate)
+        let ahead = now.until(next)
+        guard ahead <= Self.second else { return ahead - Self.second }
+        pace = next
         return nil
     }
 
     /// The same without making the request.
-    func wait(perSecond rate: Int, now: Instant) -> Int? {
+    func wait(perSecond rate: Int, now: Instant) -> Duration? {
         let before = pace
         defer { pace = before }
         return waitBeforeRequest(perSecond: rate, now: now)
@@ -114,7 +114,7 @@ struct Allowance {
     }
 
     private mutating func expectForgetting(_ now: Instant) {
-        if nextForgetting == nil { nextForgetting = now.after(milliseconds: 1000) }
+        if nextForgetting == nil { nextForgetting = now.after(.seconds(1)) }
     }
 
     /// Forgets uids that are gone and whose pace makes no difference any more.

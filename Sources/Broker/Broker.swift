@@ -71,15 +71,15 @@ package final class Broker {
             let possible = policy.policy.possibleRequests(
                 ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
             if let wait = client.account.wait(perSecond: possible.upperBound, now: now) {
-                return busy(.limitRequests, milliseconds: wait, record, client)
+                return busy(.limitRequests, for: wait, record, client)
             }
             if let reason = try identify(client, from: source, now) {
-                return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
+                return busy(reason, for: Limits.busy, record, client)
             }
         }
         let rate = client.bounds?.requests ?? Limits.requestsPerSecond
         if let wait = client.account.waitBeforeRequest(perSecond: rate, now: now) {
-            return busy(.limitRequests, milliseconds: wait, record, client)
+            return busy(.limitRequests, for: wait, record, client)
         }
 
         switch decoded {
@@ -101,7 +101,7 @@ package final class Broker {
             var record = request
             record.rule = rule.location.description
             guard client.account.unread < capacity.unreadPerUser else {
-                return busy(.limitUnread, milliseconds: Limits.busyMilliseconds, record, client)
+                return busy(.limitUnread, for: Limits.busy, record, client)
             }
             do throws(TrustError) {
                 let files = try keys.handOut(key)
@@ -121,7 +121,7 @@ package final class Broker {
         record.detail = distrust.description
         let reason = Reason(distrust)
         if distrust.kind == .shortage {
-            return busy(reason, milliseconds: Limits.busyMilliseconds, record, client)
+            return busy(reason, for: Limits.busy, record, client)
         }
         let number = stage(.unavailable, reason, record, client)
         return Answer(.unavailable(decision: number, reason: reason.rawValue))
@@ -132,7 +132,7 @@ package final class Broker {
     private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {
         switch packet {
         case .malformed(let malformed): .failure(malformed)
-        case .bytes(let bytes): Result { () throws(Request.Malformed) in try Request(bytes) }
+        case .bytes(let bytes): Result(of: try Request(bytes))
         }
     }
 
@@ -183,9 +183,10 @@ package final class Broker {
     }
 
     func busy(
-        _ reason: Reason, milliseconds: Int, _ request: Record, _ client: Client, isLast: Bool = false
+        _ reason: Reason, for wait: Duration, _ request: Record, _ client: Client, isLast: Bool = false
     ) -> Answer {
-        Answer(.busy(decision: stage(.busy, reason, request, client), milliseconds: milliseconds), isLast: isLast)
+        let number = stage(.busy, reason, request, client)
+        return Answer(.busy(decision: number, milliseconds: wait.wholeMilliseconds), isLast: isLast)
     }
 
     /// The number that a refusal or a query is known under.

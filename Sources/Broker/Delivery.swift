@@ -34,6 +34,6 @@ extension Broker {
         record.certificate = nil
         let number = ledger.stage(record, of: record.key.flatMap(KeyName.init))
         return failure.isShortage
-            ? Answer(.busy(decision: number, milliseconds: Limits.busyMilliseconds)) : nil
+            ? Answer(.busy(decision: number, milliseconds: Limits.busy.wholeMilliseconds)) : nil
     }
 }

@@ -75,9 +75,9 @@ struct Folding {
         /// When what was counted so far is recorded.
         var end: Instant
         /// When the records so far would have come in at the permitted rate (the generic cell rate algorithm).
-        var pace = Instant(nanoseconds: 0)
+        var pace = Instant.boot
         /// The same of those that are about no key: a flood of them does not hide which keys somebody was refused.
-        var paceWithoutKey = Instant(nanoseconds: 0)
+        var paceWithoutKey = Instant.boot
         var lastNumber: UInt64 = 0
         var counters = InlineArray<7, Counter>(repeating: Counter())
 
@@ -107,7 +107,7 @@ struct Folding {
         var accounts: [UInt32: Account] = [:]
         /// Of strangers; nil while they have records of their own.
         var strangers: Account?
-        var strangersPace = Instant(nanoseconds: 0)
+        var strangersPace = Instant.boot
         var nextCollection: Instant?
     }
     private var state = State()
@@ -127,16 +127,16 @@ struct Folding {
     /// - Parameter isNamed: a line of the policy names the uid, or it is an administrator's.
     mutating func add(_ kind: Kind, of uid: UInt32, isNamed: Bool, now: Instant) -> Outcome {
         remember(uid)
-        expectCollection(now.after(milliseconds: Limits.foldingMilliseconds))
-        var account = state.accounts[uid] ?? Account(end: now.after(milliseconds: Limits.foldingMilliseconds))
+        expectCollection(now.after(Limits.folding))
+        var account = state.accounts[uid] ?? Account(end: now.after(Limits.folding))
         defer { state.accounts[uid] = account }
-        let second = 1000
+        let second = Duration.seconds(1)
         guard let pace = Self.pace(account.pace, every: second, atOnce: Limits.recordsAtOnce, now) else {
             return .folded(into: account.fold(kind))
         }
         var paceWithoutKey = account.paceWithoutKey
         if !kind.isAboutKey {
-            let next = Self.pace(paceWithoutKey, every: 2 * second, atOnce: Limits.recordsWithoutKeyAtOnce, now)
+            let next = Self.pace(paceWithoutKey, every: second * 2, atOnce: Limits.recordsWithoutKeyAtOnce, now)
             guard let next else { return .folded(into: account.fold(kind)) }
             paceWithoutKey = next
         }
@@ -162,7 +162,7 @@ struct Folding {
 
     private mutating func foldStranger(_ kind: Kind, _ now: Instant) -> Outcome {
         if state.strangers == nil {
-            let end = now.after(milliseconds: Limits.strangersFoldingMilliseconds)
+            let end = now.after(Limits.strangersFolding)
             state.strangers = Account(end: end)
             _ = state.strangers?.fold(kind)
             expectCollection(end)
@@ -171,10 +171,10 @@ struct Folding {
         return .folded(into: state.strangers?.fold(kind) ?? 0)
     }
 
-    /// The pace with one more record, if there may be one now: so many at once, and one in so many milliseconds.
-    private static func pace(_ pace: Instant, every milliseconds: Int, atOnce: Int, _ now: Instant) -> Instant? {
-        let next = max(pace, now).after(milliseconds: milliseconds)
-        return next <= now.after(milliseconds: milliseconds * atOnce) ? next : nil
+    /// The pace with one more record, if there may be one now: so many at once, and one in that time.
+    private static func pace(_ pace: Instant, every interval: Duration, atOnce: Int, _ now: Instant) -> Instant? {
+        let next = max(pace, now).after(interval)
+        return next <= now.after(interval * atOnce) ? next : nil
     }
 
     private mutating func expectCollection(_ instant: Instant) {
@@ -192,7 +192,7 @@ struct Folding {
             if all || account.end <= now {
                 remember(uid)
                 folded += account.collect(of: uid)
-                account.end = now.after(milliseconds: Limits.foldingMilliseconds)
+                account.end = now.after(Limits.folding)
                 let isQuiet = account.pace <= now && account.paceWithoutKey <= now
                 state.accounts[uid] = isQuiet ? nil : account
                 if isQuiet { continue }

@@ -84,7 +84,7 @@ package final class KeyStore: KeyOpener {
         // Not if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {
             if remembered.count >= Limits.rememberedPaths { forgetWays() }
-            remembered[path] = (place, now.after(milliseconds: Limits.rememberedMilliseconds))
+            remembered[path] = (place, now.after(Limits.remembered))
         }
         do { return try place.open() } catch {
             guard error.kind == .unreadable, !sandbox.covers(place.folder) else { throw error }

@@ -12,10 +12,10 @@ internal import Wire
 package struct Load {
     package let connections: Int
     package let mostConnections: Int
-    /// How long the request has waited that waits longest, in milliseconds.
-    package let oldestWaiting: Int
+    /// How long the request has waited that waits longest.
+    package let oldestWaiting: Duration
 
-    package init(connections: Int, mostConnections: Int, oldestWaiting: Int) {
+    package init(connections: Int, mostConnections: Int, oldestWaiting: Duration) {
         self.connections = connections
         self.mostConnections = mostConnections
         self.oldestWaiting = oldestWaiting
@@ -55,16 +55,16 @@ extension Broker {
         var page = StatusPage()
         page.add("version", version)
         page.add("pid", Privileges.processID)
-        page.add("uptime-seconds", life.began.seconds(until: now))
+        page.add("uptime-seconds", life.began.until(now).wholeSeconds)
         page.add("policy", policy.digest)
-        page.add("policy-age-seconds", life.policySince.seconds(until: now))
+        page.add("policy-age-seconds", life.policySince.until(now).wholeSeconds)
         page.add("policy-keys", policy.policy.keys.count)
         page.add("policy-permits", policy.policy.rules.values.reduce(0) { $0 + $1.count })
         page.add("reloads-applied", life.applied)
         page.add("reloads-rejected", life.rejected)
         page.add("connections", load.connections)
         page.add("connections-most", load.mostConnections)
-        page.add("oldest-waiting-milliseconds", load.oldestWaiting)
+        page.add("oldest-waiting-milliseconds", load.oldestWaiting.wholeMilliseconds)
         page.add("audit", ledger.isWritten ? "written" : "failing")
         page.add("audit-seq", ledger.lastNumber)
         page.add("audit-head", ledger.head)

@@ -22,8 +22,7 @@ package struct FolderWatch: ~Copyable {
 
     /// Waits for the next event and takes all that came. Calls `poll(2)` and `read(2)`.
     package borrowing func wait() throws(Failure) {
-        let forEver = Instant(nanoseconds: UInt64(Int64.max))
-        _ = try waitUntilReadable(descriptor, until: forEver)
+        _ = try waitUntilReadable(descriptor, until: .never)
         var buffer = [UInt8](repeating: 0, count: 4096)
         let number = descriptor.withNumber { $0 }
         // Safety: read writes at most as many bytes as the array holds.

@@ -34,30 +34,28 @@ extension KeyBroker {
             throw .notReloaded(
                 "the broker's process cannot be seen from here, as it lives in another container; send it SIGHUP there")
         }
-        let process = try calling { () throws(Failure) in try ProcessHandle(pid: pid) }
+        let process = try calling(try ProcessHandle(pid: pid))
         // It answers once more: so the handle, which is older than that answer, is of the one who answers.
         guard try connection.answer(to: .status(after: nil), patience).sender == pid else {
             throw .notReloaded("the broker was restarted at this moment; it has read its policy anew by that")
         }
-        try calling { () throws(Failure) in try process.hangUp() }
+        try calling(try process.hangUp())
         // What is read from now on was read after this call began: a policy that was read before counted
         // in `before` already.
         var pause = Deadline.firstPause
-        let deadline = Instant.now.after(milliseconds: Limits.replyMilliseconds)
+        let deadline = Instant.now.after(Limits.reply)
         while true {
             let answer = try connection.answer(to: .status(after: nil), patience)
             if case .busy(_, let milliseconds) = answer.reply {
-                pause = milliseconds
+                pause = .milliseconds(milliseconds)
             } else {
                 let page = try answer.statusPage()
                 if page.reloads != before { return page }
             }
             guard Instant.now < deadline else {
-                throw .noAnswer(socket: socketPath, after: .milliseconds(Limits.replyMilliseconds))
+                throw .noAnswer(socket: socketPath, after: Limits.reply)
             }
-            try calling { () throws(Failure) in
-                _ = try Kernel.pause(until: Instant.now.after(milliseconds: pause))
-            }
+            _ = try calling(try Kernel.pause(until: Instant.now.after(pause)))
             pause = min(pause * 2, Deadline.longestPause)
         }
     }

@@ -22,17 +22,17 @@ struct Connection: ~Copyable {
             case .untrusted, .shortage, .outside: throw .untrusted(socket: path, reason: error.description)
             }
         }
-        let socket = try calling({ () throws(Failure) in try Self.connected(to: path) }) { failure in
+        let socket = try calling(try Self.connected(to: path)) { failure in
             switch failure.code {
             // There is a broker, and it did not come to it.
-            case Failure.wouldBlock: .noAnswer(socket: path, after: .milliseconds(Limits.replyMilliseconds))
+            case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
             case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
             case Failure.permissionDenied: .mayNotConnect(socket: path)
             default: KeyBrokerError(failure)
             }
         }
         // Where the directory is sticky, as /tmp, anybody can be the one who listens.
-        let listener = try calling { () throws(Failure) in try socket.peerCredentials().uid }
+        let listener = try calling(try socket.peerCredentials().uid)
         guard listener == 0 || listener == caller else {
             throw .untrusted(socket: path, reason: "uid \(listener) listens there, neither root nor this account")
         }
@@ -43,19 +43,19 @@ struct Connection: ~Copyable {
     /// Connects, and waits where so many callers wait already that the socket takes no more: as long as for
     /// a reply, as there is a broker. The kernel has no way to wait for that on a non-blocking socket.
     private static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
-        let end = Instant.now.after(milliseconds: Limits.replyMilliseconds)
+        let end = Instant.now.after(Limits.reply)
         while true {
             do { return try SeqpacketSocket.connected(to: path) } catch {
                 let now = Instant.now
                 guard error.code == Failure.wouldBlock, now < end else { throw error }
-                _ = try pause(until: min(now.after(milliseconds: 10), end))
+                _ = try pause(until: min(now.after(.milliseconds(10)), end))
             }
         }
     }
 
     /// From now on, answers say which process sent them.
     borrowing func wantSenders() throws(KeyBrokerError) {
-        try calling { () throws(Failure) in try socket.wantSenders() }
+        try calling(try socket.wantSenders())
     }
 
     /// Sends the request and returns the reply to it.
@@ -71,9 +71,7 @@ struct Connection: ~Copyable {
     borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> Answer {
         while true {
             try patience.waitForReply(socket, path: path)
-            let delivery = try calling { () throws(Failure) in
-                try socket.receiveDelivery(limit: Limits.packetBytes)
-            } failing: { failure in
+            let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
                 failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
             }
             guard let delivery else { continue }

@@ -10,34 +10,30 @@ struct Deadline: Sendable {
     private let deadline: Instant
     private let wakeUp: WakeUp?
 
-    /// How long between two attempts to reach a broker that is not there, in milliseconds: at first, at most.
-    static let firstPause = 5
-    static let longestPause = 200
+    /// How long between two attempts to reach a broker that is not there: at first, at most.
+    static let firstPause = Duration.milliseconds(5), longestPause = Duration.milliseconds(200)
 
     init(_ wait: Duration, calledOffBy wakeUp: WakeUp?) {
         // Some 31 years are for ever, and cannot overflow.
-        let milliseconds = min(max(wait / .milliseconds(1), 0), 1e12)
-        deadline = Instant.now.after(milliseconds: Int(milliseconds))
+        deadline = Instant.now.after(min(max(wait, .zero), .seconds(1_000_000_000)))
         self.wakeUp = wakeUp
     }
 
     /// Waits a moment, or throws `error` where that would be past the deadline.
-    func pause(milliseconds: Int, orThrow error: KeyBrokerError) throws(KeyBrokerError) {
-        let end = Instant.now.after(milliseconds: milliseconds)
+    func pause(_ duration: Duration, orThrow error: KeyBrokerError) throws(KeyBrokerError) {
+        let end = Instant.now.after(duration)
         guard end <= deadline else { throw error }
-        guard try calling({ () throws(Failure) in try Kernel.pause(until: end, orCalledOffBy: wakeUp) }) == .timedOut
+        guard try calling(try Kernel.pause(until: end, orCalledOffBy: wakeUp)) == .timedOut
         else { throw .cancelled }
     }
 
     /// Waits for a reply: never longer than a broker needs that is alive, however patient the caller.
     func waitForReply(_ socket: borrowing SeqpacketSocket, path: String) throws(KeyBrokerError) {
-        let end = Instant.now.after(milliseconds: Limits.replyMilliseconds)
-        let result = try calling { () throws(Failure) in
-            try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp)
-        }
+        let end = Instant.now.after(Limits.reply)
+        let result = try calling(try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp))
         switch result {
         case .ready: return
-        case .timedOut: throw .noAnswer(socket: path, after: .milliseconds(Limits.replyMilliseconds))
+        case .timedOut: throw .noAnswer(socket: path, after: Limits.reply)
         case .calledOff: throw .cancelled
         }
     }

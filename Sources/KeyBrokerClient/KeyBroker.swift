@@ -90,10 +90,10 @@ public struct KeyBroker: Sendable {
                 guard case .busy(_, let milliseconds) = answer.reply else {
                     return Exchange(connection: connection, answer: answer)
                 }
-                try patience.pause(milliseconds: max(milliseconds, 1), orThrow: answer.error(asking: nil))
+                try patience.pause(.milliseconds(max(milliseconds, 1)), orThrow: answer.error(asking: nil))
             } catch {
                 guard case .notRunning = error else { throw error }
-                try patience.pause(milliseconds: pause, orThrow: error)
+                try patience.pause(pause, orThrow: error)
                 pause = min(pause * 2, Deadline.longestPause)
             }
         }

@@ -47,7 +47,7 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
 
 /// What system calls brought, or what their failure means to the caller.
 func calling<R: ~Copyable>(
-    _ body: () throws(Failure) -> R, failing meaning: (Failure) -> KeyBrokerError = { KeyBrokerError($0) }
+    _ body: @autoclosure () throws(Failure) -> R, failing meaning: (Failure) -> KeyBrokerError = { KeyBrokerError($0) }
 ) throws(KeyBrokerError) -> R {
     do { return try body() } catch { throw meaning(error) }
 }

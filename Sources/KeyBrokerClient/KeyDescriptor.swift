@@ -51,9 +51,9 @@ public struct KeyDescriptor: ~Copyable, Sendable {
     }
 
     private borrowing func read(_ file: borrowing Descriptor) throws(KeyBrokerError) -> SecretBytes {
-        try calling({ () throws(Failure) in
-            SecretBytes(try WipedMemory.contents(of: file, limit: Limits.keyBytes))
-        }) { .unusableFile(key: name, reason: $0.description) }
+        try calling(SecretBytes(try WipedMemory.contents(of: file, limit: Limits.keyBytes))) {
+            .unusableFile(key: name, reason: $0.description)
+        }
     }
 
     /// Lets `body` use the key's descriptor number, as for a C library, for as long as it runs.

@@ -41,15 +41,15 @@ package final class NameServiceProcess: Sendable {
         var isLate = false
     }
 
-    /// How long an answer may take, in milliseconds.
-    private let patience: Int
+    /// How long an answer may take.
+    private let patience: Duration
     /// The longest packet: a name of the policy, or a reason.
     private static let longest = 4096
 
     /// Calls `fork(2)`; to be called while there is one thread. What is open stays open in the child for no
     /// longer than it takes to close it.
-    package init(patience milliseconds: Int) throws(Failure) {
-        patience = milliseconds
+    package init(patience: Duration) throws(Failure) {
+        self.patience = patience
         var end: Int32 = -1
         // Safety: the call fills the one number it is given.
         let child = try unsafe succeed(ck_child(&end), "fork")
@@ -73,7 +73,7 @@ package final class NameServiceProcess: Sendable {
     private func answer(to question: String, _ conversation: inout Conversation) throws(Failure) -> String? {
         // While one is late no other is asked: each would wait as long.
         if conversation.isLate {
-            guard try answer(numbered: conversation.lastNumber, within: 0) != nil else { return nil }
+            guard try answer(numbered: conversation.lastNumber, within: .zero) != nil else { return nil }
         }
         conversation.isLate = false
         conversation.lastNumber += 1
@@ -84,8 +84,8 @@ package final class NameServiceProcess: Sendable {
     }
 
     /// Nil where it did not come in time. Answers to earlier questions are passed over.
-    private func answer(numbered number: UInt64, within milliseconds: Int) throws(Failure) -> String? {
-        let deadline = Instant.now.after(milliseconds: milliseconds)
+    private func answer(numbered number: UInt64, within duration: Duration) throws(Failure) -> String? {
+        let deadline = Instant.now.after(duration)
         while true {
             guard try waitUntilReadable(socket.descriptor, until: deadline) == .ready else { return nil }
             let packet = try Self.packet(from: socket)
@@ -130,8 +130,7 @@ package final class NameServiceProcess: Sendable {
         let socket = SeqpacketSocket(connected: Descriptor(taking: end))
         while true {
             do throws(Failure) {
-                let forEver = Instant(nanoseconds: UInt64(Int64.max))
-                _ = try waitUntilReadable(socket.descriptor, until: forEver)
+                _ = try waitUntilReadable(socket.descriptor, until: .never)
                 guard let question = try packet(from: socket) else { break }
                 let words = question.split(separator: " ", maxSplits: 1)
                 guard words.count == 2, let kind = words[1].first else { break }

@@ -136,15 +136,17 @@ package struct PolicyFiles: Sendable {
     ) throws(TrustError) -> [UInt8] {
         do {
             let trusted = try owners.place(of: file).open()
-            return try reading(file) { () throws(Failure) in try trusted.descriptor.readAll(limit: room, file) }
+            return try reading(file, try trusted.descriptor.readAll(limit: room, file))
         } catch {
             guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
             diagnostics.append(Diagnostic(.warning, "keybrokerd would refuse this file: \(error)", file: file))
-            return try reading(file) { () throws(Failure) in try readSmallFile(file, limit: room) }
+            return try reading(file, try readSmallFile(file, limit: room))
         }
     }
 
-    private func reading(_ file: String, _ body: () throws(Failure) -> [UInt8]) throws(TrustError) -> [UInt8] {
+    private func reading(_ file: String, _ body: @autoclosure () throws(Failure) -> [UInt8]) throws(TrustError)
+        -> [UInt8]
+    {
         do { return try body() } catch { throw TrustError(unreadable: file, error) }
     }
 

@@ -24,14 +24,14 @@ package enum Limits {
     /// How many supplementary groups of any caller are read without further ado; and how often in a second those of a
     /// caller who has more, and whose uid no line names.
     package static let groupsReadFreely = 1024, callersWithManyGroupsPerSecond = 20
-    /// How long a connection may stay without a granted request, in milliseconds.
-    package static let idleMilliseconds = 30_000
+    /// How long a connection may stay without a granted request.
+    package static let idle = Duration.seconds(30)
     /// How long a caller is told to wait where a limit on connections, or the system, was exhausted.
-    package static let busyMilliseconds = 250
-    /// When a connection that ends with an unread reply is looked at again, in milliseconds: twice as late each time.
-    package static let firstLookMilliseconds = 10, lastLookMilliseconds = 1000
-    /// How long a daemon that ends still waits for callers that it let in to ask, in milliseconds.
-    package static let drainMilliseconds = 1000
+    package static let busy = Duration.milliseconds(250)
+    /// When a connection that ends with an unread reply is looked at again: twice as late each time.
+    package static let firstLook = Duration.milliseconds(10), lastLook = Duration.seconds(1)
+    /// How long a daemon that ends still waits for callers that it let in to ask.
+    package static let drain = Duration.seconds(1)
     /// Connections waiting to be accepted.
     package static let backlog = 512
     /// Descriptors that the daemon keeps for itself beside those of its clients.
@@ -39,8 +39,8 @@ package enum Limits {
     /// Ways to keys that are remembered as trusted; each costs a descriptor.
     package static let rememberedPaths = 256
     /// How long such a way is believed without walking it anew, for changes that nobody is told of: a
-    /// mount on top of it, another host's on a network file system. In milliseconds.
-    package static let rememberedMilliseconds = 10_000
+    /// mount on top of it, another host's on a network file system.
+    package static let remembered = Duration.seconds(10)
 
     // MARK: Records of what was refused or only asked; more are counted and folded
 
@@ -49,12 +49,12 @@ package enum Limits {
     package static let recordsAtOnce = 12
     /// Of these, records that are about no key: so many at once, and one in two seconds from then on.
     package static let recordsWithoutKeyAtOnce = 6
-    /// For how long they are counted before a record says how many they were, in milliseconds.
-    package static let foldingMilliseconds = 1000
+    /// For how long they are counted before a record says how many they were.
+    package static let folding = Duration.seconds(1)
     /// Records of all uids together that no line names: so many at once, and so many a second from then on.
     package static let strangersRecordsAtOnce = 200, strangersRecordsPerSecond = 2
-    /// For how long these are counted, in milliseconds.
-    package static let strangersFoldingMilliseconds = 60_000
+    /// For how long these are counted.
+    package static let strangersFolding = Duration.seconds(60)
 
     // MARK: The policy
 
@@ -66,8 +66,8 @@ package enum Limits {
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
-    /// How long the name service may take to answer for one name, in milliseconds.
-    package static let nameMilliseconds = 10_000
+    /// How long the name service may take to answer for one name.
+    package static let nameLookup = Duration.seconds(10)
 
     // MARK: The log's readers
 
@@ -80,6 +80,6 @@ package enum Limits {
 
     /// The largest key or certificate file that the library reads into memory, in bytes.
     package static let keyBytes = 1 << 20
-    /// How long a client waits for a reply, in milliseconds.
-    package static let replyMilliseconds = 10_000
+    /// How long a client waits for a reply.
+    package static let reply = Duration.seconds(10)
 }

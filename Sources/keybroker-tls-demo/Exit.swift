@@ -12,7 +12,7 @@ struct Exit: Error {
     static let system: Int32 = 71, notPermitted: Int32 = 77, unusable: Int32 = 78
 
     /// What the calls return, or the end with a system error.
-    static func onFailure<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Exit) -> R {
+    static func onFailure<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(status: system, description: error.description) }
     }
 }

@@ -21,11 +21,9 @@ struct Identity {
     private static let certificateLimit = 1 << 20
 
     /// Asks the broker, which may be waited for for some seconds.
-    init(_ options: Options, waitingUpTo seconds: Int) throws(Exit) {
+    init(_ options: Options, waitingUpTo wait: Duration) throws(Exit) {
         let broker = KeyBroker(socketPath: options.brokerSocket)
-        let handed = try Self.asking { () throws(KeyBrokerError) in
-            try broker.key(options.key, waitingUpTo: .seconds(seconds))
-        }
+        let handed = try Self.asking(try broker.key(options.key, waitingUpTo: wait))
         let key = try Self.key(in: handed)
         context = try Self.context(key, handed, options)
         decision = handed.decision
@@ -35,10 +33,8 @@ struct Identity {
 
     /// The bytes are wiped when this returns.
     private static func key(in handed: borrowing KeyDescriptor) throws(Exit) -> PrivateKey {
-        let pem = try asking { () throws(KeyBrokerError) in try handed.readKey() }
-        return try using(handed.name) { () throws(LibraryFailure) in
-            try pem.withBytes { bytes throws(LibraryFailure) in try PrivateKey(pem: bytes) }
-        }
+        let pem = try asking(try handed.readKey())
+        return try using(handed.name, try pem.withBytes { bytes throws(LibraryFailure) in try PrivateKey(pem: bytes) })
     }
 
     private static func context(
@@ -46,22 +42,20 @@ struct Identity {
     ) throws(Exit) -> ServerContext {
         if let path = options.certificate {
             let bytes = try certificate(at: path)
-            return try using(handed.name) { () throws(LibraryFailure) in
-                try ServerContext(key: key, certificates: bytes.span)
-            }
+            return try using(handed.name, try ServerContext(key: key, certificates: bytes.span))
         }
-        let certificate = try asking { () throws(KeyBrokerError) in try handed.readCertificate() }
+        let certificate = try asking(try handed.readCertificate())
         guard let certificate else {
             throw Exit(
                 status: Exit.unusable,
                 description: "key '\(handed.name)': the policy names no certificate for it; name one there "
                     + "(key \(handed.name) PATH certificate PATH) or with --certificate PATH")
         }
-        return try using(handed.name) { () throws(LibraryFailure) in
+        return try using(
+            handed.name,
             try certificate.withBytes { bytes throws(LibraryFailure) in
                 try ServerContext(key: key, certificates: bytes)
-            }
-        }
+            })
     }
 
     private static func certificate(at path: String) throws(Exit) -> [UInt8] {
@@ -72,12 +66,12 @@ struct Identity {
         }
     }
 
-    private static func asking<R: ~Copyable>(_ body: () throws(KeyBrokerError) -> R) throws(Exit) -> R {
+    private static func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(status: error.exitStatus, description: error.description) }
     }
 
     private static func using<R: ~Copyable>(
-        _ name: String, _ body: () throws(LibraryFailure) -> R
+        _ name: String, _ body: @autoclosure () throws(LibraryFailure) -> R
     ) throws(Exit) -> R {
         do { return try body() } catch {
             throw Exit(status: Exit.unusable, description: "key '\(name)': \(error)")

@@ -24,7 +24,7 @@ final class Server {
     /// When to try again, where there was no descriptor left for a connection.
     private var acceptAgain: Instant?
     /// Until when nothing is said of that, as it has just been said.
-    private var silentUntil = Instant(nanoseconds: 0)
+    private var silentUntil = Instant.boot
     /// When the end comes even for those that are still served.
     private var end: Instant?
 
@@ -36,13 +36,13 @@ final class Server {
 
     private static let signalsToken: UInt64 = 0
     /// How long clients have to take what they asked for, once the server is told to stop.
-    private static let endMilliseconds = 5_000
+    private static let patienceAtEnd = Duration.seconds(5)
     /// How long to wait for descriptors that come back, and how often to say so.
-    private static let shortageMilliseconds = 250, silenceMilliseconds = 10_000
+    private static let shortage = Duration.milliseconds(250), silence = Duration.seconds(10)
     /// Connections accepted before those that are there have a turn.
     private static let acceptedInTurn = 64
-    /// How long the broker may be waited for while clients are served, in seconds.
-    private static let renewalSeconds = 1
+    /// How long the broker may be waited for while clients are served.
+    private static let renewal = Duration.seconds(1)
 
     /// Listens at all addresses, or at none.
     init(_ options: Options, _ runningAs: RunningAs, _ identity: Identity, _ signals: consuming Signals) throws(Exit) {
@@ -66,7 +66,7 @@ final class Server {
         lastNumber = UInt64(listeners.count)
         // Room for all that can be ready at once: nothing waits for another turn.
         let capacity = options.maxConnections + listeners.count + 1
-        poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: capacity) }
+        poller = try Exit.onFailure(try Poller(capacity: capacity))
     }
 
     /// Serves until a signal ends it.
@@ -79,7 +79,7 @@ final class Server {
         StandardStream.output.writeLine(
             "ready: key \(options.key), decision \(identity.decision), uid \(runningAs.uid)")
         while !isOver {
-            for event in try poller.wait(milliseconds: untilNextChore()) { attend(to: event) }
+            for event in try poller.wait(atMost: untilNextChore()) { attend(to: event) }
             chores()
         }
     }
@@ -116,7 +116,7 @@ final class Server {
             return complain("a client was turned away: \(error)")
         }
         lastNumber += 1
-        let visitor = Visitor(number: lastNumber, stream: stream, facts: facts, idleSeconds: options.idleSeconds)
+        let visitor = Visitor(number: lastNumber, stream: stream, facts: facts, idle: .seconds(options.idleSeconds))
         do throws(Failure) { try poller.watch(visitor.stream.socket, for: .reading, as: visitor.number) } catch {
             return pauseAccepting(error)
         }
@@ -153,10 +153,10 @@ final class Server {
 
     // MARK: What is due
 
-    private func untilNextChore() -> Int? {
-        if !unfinished.isEmpty { return 0 }
+    private func untilNextChore() -> Duration? {
+        if !unfinished.isEmpty { return .zero }
         let dues = visitors.values.map(\.deadline) + [acceptAgain, end].compactMap(\.self)
-        return dues.min().map { Instant.now.milliseconds(until: $0) }
+        return dues.min().map { Instant.now.until($0) }
     }
 
     private func chores() {
@@ -179,9 +179,9 @@ final class Server {
         let now = Instant.now
         if now >= silentUntil {
             complain("new clients have to wait: \(failure); allow more open files, or fewer --max-connections")
-            silentUntil = now.after(milliseconds: Self.silenceMilliseconds)
+            silentUntil = now.after(Self.silence)
         }
-        acceptAgain = now.after(milliseconds: Self.shortageMilliseconds)
+        acceptAgain = now.after(Self.shortage)
         setAccepting(false)
     }
 
@@ -206,7 +206,7 @@ final class Server {
 
     private func stop() {
         guard end == nil else { return }
-        end = Instant.now.after(milliseconds: Self.endMilliseconds)
+        end = Instant.now.after(Self.patienceAtEnd)
         acceptAgain = nil
         for (_, listener) in listeners { Self.removeSocket(listener) }
         listeners = [:]
@@ -231,7 +231,7 @@ final class Server {
     /// Asks for the key anew; those who are connected keep what they began with.
     private func renew() {
         do throws(Exit) {
-            identity = try Identity(options, waitingUpTo: min(options.wait, Self.renewalSeconds))
+            identity = try Identity(options, waitingUpTo: min(.seconds(options.wait), Self.renewal))
             facts = Self.facts(options, runningAs, attempt, identity)
             StandardStream.output.writeLine("renewed: key \(options.key), decision \(identity.decision)")
         } catch { complain("keeps the old key and certificate: \(error.description)") }

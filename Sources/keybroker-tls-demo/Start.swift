@@ -33,12 +33,12 @@ struct Start: ParsableCommand {
 
     private func serve() throws(Exit) {
         if Privileges.isRoot { complain("runs as root; a service that gets its key from the broker need not") }
-        let runningAs = try Exit.onFailure { () throws(Failure) in try RunningAs.now() }
-        let identity = try Identity(options, waitingUpTo: options.wait)
+        let runningAs = try Exit.onFailure(try RunningAs.now())
+        let identity = try Identity(options, waitingUpTo: .seconds(options.wait))
         // Until here there is nothing to finish, and a signal ends the program at once, even while it waits
         // for the broker.
-        let signals = try Exit.onFailure { () throws(Failure) in try Signals() }
+        let signals = try Exit.onFailure(try Signals())
         let server = try Server(options, runningAs, identity, signals)
-        try Exit.onFailure { () throws(Failure) in try server.run() }
+        try Exit.onFailure(try server.run())
     }
 }

@@ -11,7 +11,7 @@ final class Visitor {
     let number: UInt64
     private(set) var stream: TLSStream
     private let facts: Facts
-    private let idleMilliseconds: Int
+    private let idle: Duration
     private var state = State.handshake
     private var input: [UInt8] = []
     private var output: ArraySlice<UInt8> = []
@@ -39,14 +39,14 @@ final class Visitor {
     /// How much is read at a time, in bytes.
     private static let chunkBytes = 4096
     /// How long a client may take to go when all is said, at most.
-    private static let lingerMilliseconds = 2_000
+    private static let linger = Duration.seconds(2)
 
-    init(number: UInt64, stream: consuming TLSStream, facts: Facts, idleSeconds: Int) {
+    init(number: UInt64, stream: consuming TLSStream, facts: Facts, idle: Duration) {
         self.number = number
         self.stream = stream
         self.facts = facts
-        idleMilliseconds = idleSeconds * 1000
-        deadline = Instant.now.after(milliseconds: idleMilliseconds)
+        self.idle = idle
+        deadline = Instant.now.after(idle)
     }
 
     /// Nothing of a request has come that is not answered.
@@ -113,7 +113,7 @@ final class Visitor {
         let step = stream.read(into: &chunk)
         if case .done(let count) = step {
             // A request's time begins with its first byte, and not again with the next ones.
-            if input.isEmpty { setDeadline(idleMilliseconds) }
+            if input.isEmpty { setDeadline(idle) }
             input.append(contentsOf: chunk[..<count])
         }
         return step
@@ -122,10 +122,10 @@ final class Visitor {
     private func enter(_ next: State) {
         state = next
         let isLeaving = next == .goodbye || next == .lingering
-        setDeadline(isLeaving ? min(idleMilliseconds, Self.lingerMilliseconds) : idleMilliseconds)
+        setDeadline(isLeaving ? min(idle, Self.linger) : idle)
     }
 
-    private func setDeadline(_ milliseconds: Int) { deadline = Instant.now.after(milliseconds: milliseconds) }
+    private func setDeadline(_ duration: Duration) { deadline = Instant.now.after(duration) }
 
     /// Turns a whole request into a response. False where there is none yet.
     private func answer() -> Bool {

@@ -29,17 +29,11 @@ struct Get: ParsableCommand {
                 "standard output is a terminal, where a private key is not shown; redirect it, or use --force",
                 status: 64)
         }
-        let key = try asking { () throws(KeyBrokerError) in
-            try options.broker.key(name, waitingUpTo: options.patience)
-        }
-        let bytes = try asking { () throws(KeyBrokerError) in
-            certificate ? try key.readCertificate() : try key.readKey()
-        }
+        let key = try asking(try options.broker.key(name, waitingUpTo: options.patience))
+        let bytes = try asking(certificate ? try key.readCertificate() : try key.readKey())
         guard let bytes else {
             throw fail("key '\(name)': the policy names no certificate for it", status: 69)
         }
-        try output { () throws(Failure) in
-            try bytes.withBytes { bytes throws(Failure) in try StandardStream.output.writeAll(bytes) }
-        }
+        try output(try bytes.withBytes { bytes throws(Failure) in try StandardStream.output.writeAll(bytes) })
     }
 }

@@ -59,12 +59,12 @@ func fail(_ line: String, status: Int32) -> ExitCode {
 }
 
 /// What the broker brought, or the end of the program.
-func asking<R: ~Copyable>(_ body: () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
+func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
     do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
 }
 
 /// Writes to standard output. A reader that has gone is no error of ours to report.
-func output(_ write: () throws(Failure) -> Void) throws(ExitCode) {
+func output(_ write: @autoclosure () throws(Failure) -> Void) throws(ExitCode) {
     do { try write() } catch {
         if error.code == Failure.brokenPipe { throw ExitCode(0) }
         throw fail("cannot write to standard output: \(error)", status: 71)
@@ -72,5 +72,5 @@ func output(_ write: () throws(Failure) -> Void) throws(ExitCode) {
 }
 
 func output(line: String) throws(ExitCode) {
-    try output { () throws(Failure) in try StandardStream.output.writeAll(Array((line + "\n").utf8)) }
+    try output(try StandardStream.output.writeAll(Array((line + "\n").utf8)))
 }

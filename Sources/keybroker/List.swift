@@ -12,9 +12,7 @@ struct List: ParsableCommand {
     @OptionGroup var options: BrokerOptions
 
     func run() throws {
-        let names = try asking { () throws(KeyBrokerError) in
-            try options.broker.keys(waitingUpTo: options.patience)
-        }
+        let names = try asking(try options.broker.keys(waitingUpTo: options.patience))
         for name in names {
             // A key's name needs no escaping: see KeyName.
             try output(line: format == .json ? #"{"key":"\#(name)"}"# : name)

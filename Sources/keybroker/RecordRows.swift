@@ -40,7 +40,7 @@ struct RecordRows {
 
     mutating func flush() throws(ExitCode) {
         let bytes = taken()
-        try output { () throws(Failure) in try StandardStream.output.writeAll(bytes) }
+        try output(try StandardStream.output.writeAll(bytes))
     }
 
     /// What waits to be written, and does no more.

@@ -24,9 +24,9 @@ struct Reload: ParsableCommand {
 
     func run() throws {
         let before = BrokerStatus(
-            try asking { () throws(KeyBrokerError) in try options.broker.status(waitingUpTo: options.patience) })
+            try asking(try options.broker.status(waitingUpTo: options.patience)))
         let checked = try check(before)
-        let page = try asking { () throws(KeyBrokerError) in try options.broker.reload() }
+        let page = try asking(try options.broker.reload())
         let after = BrokerStatus(page)
         guard after.value("last-reload") == "applied" else {
             for fault in after.lastReloadFaults { StandardStream.error.writeLine(printable(fault)) }

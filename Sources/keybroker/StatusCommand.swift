@@ -21,9 +21,7 @@ struct StatusCommand: ParsableCommand {
     @OptionGroup var options: BrokerOptions
 
     func run() throws {
-        let page = try asking { () throws(KeyBrokerError) in
-            try options.broker.status(waitingUpTo: options.patience)
-        }
+        let page = try asking(try options.broker.status(waitingUpTo: options.patience))
         let status = BrokerStatus(page)
         let lines =
             switch format {

@@ -23,14 +23,14 @@ final class Connection {
     /// When it began to be told names.
     private(set) var listsSince: Instant?
     /// When it is looked at again while it is draining, and how much later the next time.
-    private(set) var nextLook = Instant(nanoseconds: 0)
-    private var lookMilliseconds = Limits.firstLookMilliseconds
+    private(set) var nextLook = Instant.boot
+    private var lookAfter = Limits.firstLook
 
     init(number: UInt64, socket: consuming SeqpacketSocket, client: Client) {
         self.number = number
         self.socket = socket
         self.client = client
-        idleAt = Instant.now.after(milliseconds: Limits.idleMilliseconds)
+        idleAt = Instant.now.after(Limits.idle)
     }
 
     enum Incoming {
@@ -56,7 +56,7 @@ final class Connection {
     func send(_ answer: Answer) throws(Failure) {
         try socket.send(answer.reply.packet, with: answer.key, and: answer.certificate)
         if answer.carriesDescriptors { owesReading = true }
-        if answer.isUse { idleAt = Instant.now.after(milliseconds: Limits.idleMilliseconds) }
+        if answer.isUse { idleAt = Instant.now.after(Limits.idle) }
     }
 
     /// Whether a reply with descriptors was read meanwhile. Asks the kernel only if there is one.
@@ -90,7 +90,7 @@ final class Connection {
 
     /// It will be looked at again: soon at first, then ever less often, as it may last.
     func scheduleLook(_ now: Instant) {
-        nextLook = now.after(milliseconds: lookMilliseconds)
-        lookMilliseconds = min(2 * lookMilliseconds, Limits.lastLookMilliseconds)
+        nextLook = now.after(lookAfter)
+        lookAfter = min(lookAfter * 2, Limits.lastLook)
     }
 }

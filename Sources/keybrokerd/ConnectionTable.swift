@@ -17,7 +17,7 @@ final class ConnectionTable {
     private var nextIdle = Instant.never
     private var nextLook = Instant.never
     /// When all that are draining were looked at.
-    private var lookedAt = Instant(nanoseconds: 0)
+    private var lookedAt = Instant.boot
 
     init(_ poller: Poller, _ broker: Broker) {
         self.poller = poller
@@ -107,7 +107,7 @@ final class ConnectionTable {
     func look(_ now: Instant, all: Bool = false) {
         if all {
             // Whoever is turned away can make the daemon look as often as it comes, but not more often than that.
-            guard lookedAt.after(milliseconds: Limits.firstLookMilliseconds) <= now else { return }
+            guard lookedAt.after(Limits.firstLook) <= now else { return }
             lookedAt = now
         } else if nextLook > now {
             return
@@ -119,8 +119,4 @@ final class ConnectionTable {
         }
         nextLook = draining.values.map(\.nextLook).min() ?? .never
     }
-}
-
-extension Instant {
-    static let never = Instant(nanoseconds: .max)
 }

@@ -52,7 +52,7 @@ final class EventLoop {
         self.capacity = capacity
         connections = ConnectionTable(poller, broker)
         (acceptTrouble, peerTrouble, sendTrouble) = (RateLimited(logger), RateLimited(logger), RateLimited(logger))
-        nextSignOfLife = manager.watchdogMilliseconds.map { Instant.now.after(milliseconds: $0) }
+        nextSignOfLife = manager.lifeSignInterval.map { Instant.now.after($0) }
     }
 
     /// Serves until a signal ends it.
@@ -73,17 +73,17 @@ final class EventLoop {
     /// lost. Where the socket is the service manager's, whoever comes now waits in it for the next daemon.
     private func drain() throws(Failure) {
         if listener.outlivesTheDaemon { pauseAccepting(until: .never) }
-        let end = Instant.now.after(milliseconds: Limits.drainMilliseconds)
-        try turn(wait: 0)
+        let end = Instant.now.after(Limits.drain)
+        try turn(wait: .zero)
         while connections.hasSilent, Instant.now < end {
-            try turn(wait: Instant.now.milliseconds(until: end))
+            try turn(wait: Instant.now.until(end))
         }
     }
 
     // MARK: A turn
 
-    private func turn(wait: Int?) throws(Failure) {
-        let events = try poller.wait(milliseconds: wait)
+    private func turn(wait: Duration?) throws(Failure) {
+        let events = try poller.wait(atMost: wait)
         turnBegan = .now
         // First, so that no answer of this turn is given by what is no longer so.
         if events.contains(where: { $0.token == Token.changes }) { broker.noteChanges() }
@@ -118,7 +118,7 @@ final class EventLoop {
         } catch {
             guard error.isShortage else { return acceptTrouble.log("a connection could not be taken: \(error)") }
             acceptTrouble.log("no connection can be taken for want of descriptors or memory: \(error); going on")
-            pauseAccepting(until: Instant.now.after(milliseconds: Limits.busyMilliseconds))
+            pauseAccepting(until: Instant.now.after(Limits.busy))
         }
     }
 
@@ -190,7 +190,7 @@ final class EventLoop {
         let oldest = connections.listsSince.map { min($0, turnBegan) } ?? turnBegan
         return Load(
             connections: connections.count, mostConnections: capacity.total,
-            oldestWaiting: oldest.milliseconds(until: .now))
+            oldestWaiting: oldest.until(.now))
     }
 
     // MARK: Deliver
@@ -254,11 +254,11 @@ final class EventLoop {
 
     // MARK: What is due
 
-    /// How long nothing has to be done, in milliseconds; nil: for ever.
-    private func untilNextChore() -> Int? {
+    /// How long nothing has to be done; nil: for ever.
+    private func untilNextChore() -> Duration? {
         let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife].compactMap(\.self)
         guard let next = dues.min(), next != .never else { return nil }
-        return Instant.now.milliseconds(until: next)
+        return Instant.now.until(next)
     }
 
     private func doChores() {
@@ -273,7 +273,7 @@ final class EventLoop {
         if let again = acceptAgain, again <= now { resumeAccepting() }
         if let due = nextSignOfLife, due <= now {
             manager.isAlive()
-            nextSignOfLife = manager.watchdogMilliseconds.map { now.after(milliseconds: $0) }
+            nextSignOfLife = manager.lifeSignInterval.map { now.after($0) }
         }
     }
 

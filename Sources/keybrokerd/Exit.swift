@@ -19,7 +19,7 @@ struct Exit: Error {
 
     /// What the calls return, or the end with a system error.
     static func onFailure<R: ~Copyable>(
-        _ status: Status = .system, _ body: () throws(Failure) -> R
+        _ body: @autoclosure () throws(Failure) -> R, status: Status = .system
     ) throws(Exit) -> R {
         do { return try body() } catch {
             let isPermission = error.code == Failure.permissionDenied || error.code == Failure.notPermitted

@@ -22,9 +22,10 @@ struct Listener: ~Copyable {
     ///   - path: where, asked only where a socket is made.
     ///   - group: who may connect, asked only then; nil leaves the group as it is.
     static func begun(
-        at path: () throws(Exit) -> String, mode: UInt32, owners: TrustedOwners, group: () throws(Exit) -> UInt32?
+        at path: @autoclosure () throws(Exit) -> String, mode: UInt32, owners: TrustedOwners,
+        group: @autoclosure () throws(Exit) -> UInt32?
     ) throws(Exit) -> Listener {
-        let inherited = try Exit.onFailure { () throws(Failure) in try ServiceManager.inheritedListener() }
+        let inherited = try Exit.onFailure(try ServiceManager.inheritedListener())
         if let inherited {
             _ = inherited.refuseDescriptors()
             return Listener(socket: inherited, claim: nil, path: nil)
@@ -34,17 +35,15 @@ struct Listener: ~Copyable {
         do throws(TrustError) { try owners.checkDirectories(above: path) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")
         }
-        let claim = try Exit.onFailure { () throws(Failure) in try LockFile.claimed(path + ".lock") }
+        let claim = try Exit.onFailure(try LockFile.claimed(path + ".lock"))
         guard let claim else { throw Exit(.busy, "another keybrokerd serves \(path)") }
         try removeStaleSocket(path, owners: owners)
-        let socket = try Exit.onFailure { () throws(Failure) in try SeqpacketSocket.bound(to: path) }
-        try Exit.onFailure { () throws(Failure) in
-            // Before anybody can connect.
-            try setMode(path, mode)
-            if let group { try setOwner(path, uid: nil, gid: group) }
-            _ = socket.refuseDescriptors()
-            try socket.listen(backlog: Limits.backlog)
-        }
+        let socket = try Exit.onFailure(try SeqpacketSocket.bound(to: path))
+        // Before anybody can connect.
+        try Exit.onFailure(try setMode(path, mode))
+        if let group { try Exit.onFailure(try setOwner(path, uid: nil, gid: group)) }
+        _ = socket.refuseDescriptors()
+        try Exit.onFailure(try socket.listen(backlog: Limits.backlog))
         return Listener(socket: socket, claim: claim, path: path)
     }
 
@@ -55,13 +54,11 @@ struct Listener: ~Copyable {
         do throws(TrustError) { try owners.checkDirectories(above: directory) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")
         }
-        try Exit.onFailure { () throws(Failure) in
-            _ = try Kernel.makeDirectory(directory, mode: Privileges.isRoot ? 0o755 : 0o700)
-        }
+        _ = try Exit.onFailure(try Kernel.makeDirectory(directory, mode: Privileges.isRoot ? 0o755 : 0o700))
     }
 
     private static func removeStaleSocket(_ path: String, owners: TrustedOwners) throws(Exit) {
-        let status = try Exit.onFailure { () throws(Failure) in try statusWithoutFollowing(path) }
+        let status = try Exit.onFailure(try statusWithoutFollowing(path))
         guard let status else { return }
         guard status.kind == .socket, owners.contains(status.owner) else {
             throw Exit(
@@ -71,7 +68,7 @@ struct Listener: ~Copyable {
         }
         do throws(Failure) { _ = try SeqpacketSocket.connected(to: path) } catch {
             if error.code == Failure.connectionRefused {
-                try Exit.onFailure { () throws(Failure) in try removeFile(path) }
+                try Exit.onFailure(try removeFile(path))
                 return
             }
             throw Exit(.busy, "whether somebody listens at \(path) cannot be told: \(error)")

@@ -50,10 +50,10 @@ final class Logger {
 /// Lets a message through at most once in an interval, and says how often it was held back.
 struct RateLimited {
     private let logger: Logger
-    private var until = Instant(nanoseconds: 0)
+    private var until = Instant.boot
     private var heldBack = 0
 
-    private static let intervalMilliseconds = 10_000
+    private static let interval = Duration.seconds(10)
 
     init(_ logger: Logger) { self.logger = logger }
 
@@ -65,7 +65,7 @@ struct RateLimited {
         }
         let more = heldBack > 0 ? " (and \(heldBack) more times since it was last said)" : ""
         logger.log(text() + more)
-        until = now.after(milliseconds: Self.intervalMilliseconds)
+        until = now.after(Self.interval)
         heldBack = 0
     }
 }

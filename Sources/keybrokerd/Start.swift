@@ -37,35 +37,31 @@ struct Start {
     }
 
     private static func serve(_ options: Options, _ logger: Logger) throws(Exit) {
-        let signals = try Exit.onFailure { () throws(Failure) in try Signals() }
+        let signals = try Exit.onFailure(try Signals())
         let owners = TrustedOwners.now
         let manager = ServiceManager()
         let journal = journal(logger)
         let capacity = Capacity(total: try connections(options, logger))
-        let servesSystem = try Exit.onFailure { () throws(Failure) in
-            Privileges.isRoot ? true : try Privileges.canReadAnyFile()
-        }
+        let servesSystem = try Exit.onFailure(Privileges.isRoot ? true : try Privileges.canReadAnyFile())
         let paths = Paths(options, owners: owners, servesSystem: servesSystem)
-        let audit = try path { () throws(Paths.Unknown) in try paths.audit() }
+        let audit = try path(try paths.audit())
 
         let account = try account(options)
         let listener = try Listener.begun(
-            at: { () throws(Exit) in try path { () throws(Paths.Unknown) in try paths.socket() } },
+            at: try path(try paths.socket()),
             mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600), owners: owners,
-            group: { () throws(Exit) in try group(options) })
+            group: try group(options))
         let state = "serves \(listener.description): "
         try makeLogDirectory(audit, for: account, owners: owners)
-        try Exit.onFailure { () throws(Failure) in
-            if let account { try Privileges.become(uid: account.uid, gid: account.gid) }
-            try Privileges.harden()
-        }
+        if let account { try Exit.onFailure(try Privileges.become(uid: account.uid, gid: account.gid)) }
+        try Exit.onFailure(try Privileges.harden())
         var sandbox = Sandbox()
         sandbox.note("no-new-privileges", "on")
         // Before there is anything that a child could be left with.
         let names = NameService.separate(
-            try Exit.onFailure { () throws(Failure) in try NameServiceProcess(patience: Limits.nameMilliseconds) })
+            try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup)))
         sandbox.note("name-service", "separate process")
-        let policyFiles = try path { () throws(Paths.Unknown) in try paths.policy(names: names) }
+        let policyFiles = try path(try paths.policy(names: names))
 
         let policy = try policy(policyFiles, logger)
         let log: AuditLog
@@ -79,11 +75,11 @@ struct Start {
         // The sandbox denies it from here on.
         watch?.seal()
         // Room for all that can be ready at once: nothing waits for another turn.
-        let poller = try Exit.onFailure { () throws(Failure) in try Poller(capacity: capacity.total + 8) }
+        let poller = try Exit.onFailure(try Poller(capacity: capacity.total + 8))
         sandbox.apply(folders, audit: audit, socket: listener.path, logger)
         let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
-        try Exit.onFailure(.audit) { () throws(Failure) in try broker.start() }
+        try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(
             listener, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
             manager: manager, logger: logger, capacity: capacity)
@@ -91,11 +87,11 @@ struct Start {
         loop.warnOfKeysOutside()
         logger.log(state + policy.summary, .information)
         manager.ready(state + policy.summary)
-        try Exit.onFailure { () throws(Failure) in try loop.run() }
+        try Exit.onFailure(try loop.run())
         logger.journal = nil
     }
 
-    private static func path<R>(_ body: () throws(Paths.Unknown) -> R) throws(Exit) -> R {
+    private static func path<R>(_ body: @autoclosure () throws(Paths.Unknown) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(.usage, error.description) }
     }
 
@@ -118,7 +114,7 @@ struct Start {
     /// As many connections as there can be descriptors for: one each, two that are on their way, and some
     /// for the daemon itself.
     private static func connections(_ options: Options, _ logger: Logger) throws(Exit) -> Int {
-        let limit = try Exit.onFailure { () throws(Failure) in try Privileges.raiseDescriptorLimit() }
+        let limit = try Exit.onFailure(try Privileges.raiseDescriptorLimit())
         let own = Limits.reservedDescriptors + Limits.rememberedPaths
         let possible = max(1, (limit - own) / 3)
         if possible < options.maxConnections {
@@ -134,15 +130,7 @@ struct Start {
             return nil
         }
         let name = options.user ?? "keybroker"
-        let found = try Exit.onFailure { () throws(Failure) in
-            if let number = decimal(name) {
-                guard let uid = UInt32(exactly: number), uid != .max else { return nil as Account? }
-                // Without an entry the group has the user's number.
-                return try Accounts.user(numbered: uid) ?? Account(name: name, uid: uid, gid: uid)
-            }
-            return try Accounts.user(named: name)
-        }
-        guard let found else {
+        guard let found = try Exit.onFailure(try account(name)) else {
             throw Exit(
                 .usage,
                 "there is no user '\(name)' to become: create it (useradd --system \(name)), "
@@ -151,13 +139,23 @@ struct Start {
         return found
     }
 
+    /// Nil where there is none of that name or number.
+    private static func account(_ name: String) throws(Failure) -> Account? {
+        guard let number = decimal(name) else { return try Accounts.user(named: name) }
+        guard let uid = UInt32(exactly: number), uid != .max else { return nil }
+        // Without an entry the group has the user's number.
+        return try Accounts.user(numbered: uid) ?? Account(name: name, uid: uid, gid: uid)
+    }
+
     /// Who may connect; nil where an ordinary user named nobody.
     private static func group(_ options: Options) throws(Exit) -> UInt32? {
         guard let name = options.socketGroup ?? (Privileges.isRoot ? "keyusers" : nil) else { return nil }
-        let found = try Exit.onFailure { () throws(Failure) in
-            if let number = decimal(name) { return UInt32(exactly: number).flatMap { $0 == .max ? nil : $0 } }
-            return try Accounts.gid(ofGroup: name)
-        }
+        let found =
+            if let number = decimal(name) {
+                UInt32(exactly: number).flatMap { $0 == .max ? nil : $0 }
+            } else {
+                try Exit.onFailure(try Accounts.gid(ofGroup: name))
+            }
         guard let found else {
             throw Exit(
                 .usage,
@@ -175,10 +173,8 @@ struct Start {
             // It may well be there, below what is not this account's to judge: opening the log will tell.
             return
         }
-        try Exit.onFailure(.audit) { () throws(Failure) in
-            guard try makeDirectory(directory, mode: 0o750), let account else { return }
-            try setOwner(directory, uid: account.uid, gid: account.gid)
-        }
+        guard try Exit.onFailure(try makeDirectory(directory, mode: 0o750), status: .audit), let account else { return }
+        try Exit.onFailure(try setOwner(directory, uid: account.uid, gid: account.gid), status: .audit)
     }
 
     private static func policy(_ files: PolicyFiles, _ logger: Logger) throws(Exit) -> LoadedPolicy {

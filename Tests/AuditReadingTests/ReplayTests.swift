@@ -99,7 +99,7 @@ struct ReplayTests {
                     guard case .admitted(let client) = try broker.admit(peer.credentials, from: peer) else { continue }
                     defer { broker.dismiss(client) }
                     for key in Self.keys {
-                        let load = Load(connections: 0, mostConnections: 0, oldestWaiting: 0)
+                        let load = Load(connections: 0, mostConnections: 0, oldestWaiting: .zero)
                         let answer = try broker.answer(
                             .bytes(Array("1G\(key)".utf8)[...]), from: client, of: peer, under: load)
                         var isGranted = false

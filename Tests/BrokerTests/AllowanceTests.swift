@@ -7,7 +7,7 @@ import Wire
 @testable import Broker
 
 struct AllowanceTests {
-    private let start = Instant(nanoseconds: 1_000_000_000_000)
+    private let start = Instant(sinceBoot: .seconds(1000))
 
     @Test func connectionsAreCountedPerUser() {
         var allowance = Allowance()
@@ -61,15 +61,15 @@ struct AllowanceTests {
     @Test func aBurstOfASecondsWorthAndThenTheRate() {
         let (one, two) = (UserAccount(uid: 1), UserAccount(uid: 2))
         for _ in 0..<10 { #expect(one.waitBeforeRequest(perSecond: 10, now: start) == nil) }
-        #expect(one.waitBeforeRequest(perSecond: 10, now: start) == 100)
+        #expect(one.waitBeforeRequest(perSecond: 10, now: start) == .milliseconds(100))
         // Being refused costs nothing, and neither does asking.
-        #expect(one.waitBeforeRequest(perSecond: 10, now: start) == 100)
-        #expect(one.wait(perSecond: 10, now: start) == 100)
+        #expect(one.waitBeforeRequest(perSecond: 10, now: start) == .milliseconds(100))
+        #expect(one.wait(perSecond: 10, now: start) == .milliseconds(100))
         #expect(two.waitBeforeRequest(perSecond: 10, now: start) == nil)
-        let later = start.after(milliseconds: 100)
+        let later = start.after(.milliseconds(100))
         #expect(one.wait(perSecond: 10, now: later) == nil)
         #expect(one.waitBeforeRequest(perSecond: 10, now: later) == nil)
-        #expect(one.waitBeforeRequest(perSecond: 10, now: later) == 100)
+        #expect(one.waitBeforeRequest(perSecond: 10, now: later) == .milliseconds(100))
     }
 
     @Test func manyGroupsAreReadForSoManyCallersASecond() {
@@ -77,7 +77,7 @@ struct AllowanceTests {
         let most = Limits.callersWithManyGroupsPerSecond
         for _ in 0..<most { #expect(allowance.mayReadManyGroups(now: start)) }
         #expect(!allowance.mayReadManyGroups(now: start))
-        #expect(allowance.mayReadManyGroups(now: start.after(milliseconds: 1000 / most)))
+        #expect(allowance.mayReadManyGroups(now: start.after(.milliseconds(1000 / most))))
     }
 
     @Test func whoIsGoneIsForgotten() {
@@ -88,10 +88,10 @@ struct AllowanceTests {
             #expect(account.waitBeforeRequest(perSecond: 1, now: start) == nil)
             allowance.endConnection(account, .stranger, now: start)
             // It may not begin anew by coming again.
-            #expect(allowance.account(of: uid).wait(perSecond: 1, now: start) == 1000)
+            #expect(allowance.account(of: uid).wait(perSecond: 1, now: start) == .seconds(1))
         }
-        #expect(allowance.nextForgetting == start.after(milliseconds: 1000))
-        allowance.forgetQuiet(now: start.after(milliseconds: 1000))
+        #expect(allowance.nextForgetting == start.after(.milliseconds(1000)))
+        allowance.forgetQuiet(now: start.after(.milliseconds(1000)))
         #expect(allowance.nextForgetting == nil)
         #expect(allowance.account(of: 1).wait(perSecond: 1, now: start) == nil)
     }

@@ -8,7 +8,7 @@ import Wire
 @testable import Broker
 
 struct FoldingTests {
-    private let start = Instant(nanoseconds: 1_000_000_000_000)
+    private let start = Instant(sinceBoot: .seconds(1000))
 
     /// Adds events of one uid; returns how many got a record of their own.
     private func add(
@@ -40,18 +40,18 @@ struct FoldingTests {
         #expect(folding.add(.denied, of: 2, isNamed: true, now: start) == .ownRecord)
         // Of a kind that had none, the number is that of the last record.
         #expect(folding.add(.unavailable, of: 1, isNamed: true, now: start) == .folded(into: 12))
-        #expect(folding.nextCollection == start.after(milliseconds: 1000))
-        #expect(folding.collect(now: start.after(milliseconds: 999)).isEmpty)
-        let folded = folding.collect(now: start.after(milliseconds: 1000))
+        #expect(folding.nextCollection == start.after(.milliseconds(1000)))
+        #expect(folding.collect(now: start.after(.milliseconds(999))).isEmpty)
+        let folded = folding.collect(now: start.after(.milliseconds(1000)))
         #expect(
             folded == [
                 Folding.Folded(uid: 1, kind: .denied, count: 4), Folding.Folded(uid: 1, kind: .unavailable, count: 1),
             ])
         // One more a second, and all of it when the uid was quiet for long enough: then it is forgotten.
-        let later = start.after(milliseconds: 2000)
+        let later = start.after(.milliseconds(2000))
         let more = add(5, .denied, to: &folding, at: later, number: &number)
         #expect(more == 2)
-        _ = folding.collect(now: start.after(milliseconds: 30_000))
+        _ = folding.collect(now: start.after(.milliseconds(30_000)))
         #expect(folding.nextCollection == nil)
     }
 
@@ -65,7 +65,7 @@ struct FoldingTests {
         #expect(keys == 6)
         var later = 0
         for second in 1...100 {
-            let now = start.after(milliseconds: 1000 * second)
+            let now = start.after(.milliseconds(1000 * second))
             _ = add(100, .version, to: &folding, at: now, number: &number)
             later += add(1, .denied, to: &folding, at: now, number: &number)
         }
@@ -78,11 +78,11 @@ struct FoldingTests {
         var number: UInt64 = 0
         var records = 0
         for second in 0..<5 {
-            let now = start.after(milliseconds: 1000 * second + 1)
+            let now = start.after(.milliseconds(1000 * second + 1))
             records += add(1000, .denied, to: &folding, at: now, number: &number)
         }
         #expect(records == 12 + 4)
-        let counts = folding.collect(now: start.after(milliseconds: 10_000)).map(\.count)
+        let counts = folding.collect(now: start.after(.milliseconds(10_000))).map(\.count)
         #expect(counts.reduce(0, +) == 5000 - records)
     }
 
@@ -92,7 +92,7 @@ struct FoldingTests {
         var number: UInt64 = 0
         var times: [Int] = []
         for step in 0..<400 {
-            let now = start.after(milliseconds: 10 * step)
+            let now = start.after(.milliseconds(10 * step))
             if let due = folding.nextCollection, due <= now {
                 times += folding.collect(now: now).map { _ in 10 * step }
             }
@@ -119,7 +119,7 @@ struct FoldingTests {
         #expect(folding.add(.denied, of: 5000, isNamed: false, now: start) == .folded(into: number))
         // Whom a line names is not one of them.
         #expect(folding.add(.denied, of: 5001, isNamed: true, now: start) == .ownRecord)
-        let folded = folding.collect(now: start.after(milliseconds: Limits.strangersFoldingMilliseconds))
+        let folded = folding.collect(now: start.after(Limits.strangersFolding))
         let ofStrangers = folded.filter { $0.uid == nil }.map(\.count).reduce(0, +)
         // The first 16 had twelve each, as any uid may, and the next one eight.
         #expect(ofStrangers == 20 * 983 + 12 + 1)
@@ -129,7 +129,7 @@ struct FoldingTests {
         // In five minutes of it.
         records = 0
         for second in 61..<361 {
-            let now = start.after(milliseconds: 1000 * second)
+            let now = start.after(.milliseconds(1000 * second))
             for uid in 0..<10 as Range<UInt32> {
                 let user = UInt32(second) * 10 + uid
                 records += add(1, .denied, of: user, to: &folding, isNamed: false, at: now, number: &number)
@@ -152,7 +152,7 @@ struct FoldingTests {
         #expect(folding.add(.denied, of: 1, isNamed: true, now: start) == .folded(into: 12))
         folding.undo()
         // What was counted before is not lost with it, and what was collected in vain is collected again.
-        let over = start.after(milliseconds: 1000)
+        let over = start.after(.milliseconds(1000))
         #expect(folding.collect(now: over) == [Folding.Folded(uid: 1, kind: .denied, count: 3)])
         folding.undo()
         #expect(folding.nextCollection == over)

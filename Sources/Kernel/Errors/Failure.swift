@@ -81,3 +81,8 @@ package func retrying<T: SignedInteger>(
         if code != EINTR { throw Failure(call, code: code, on: subject) }
     }
 }
+
+extension Result {
+    /// What the call brings, or how it fails.
+    package init(of call: @autoclosure () throws(Failure) -> Success) { self.init(catching: call) }
+}

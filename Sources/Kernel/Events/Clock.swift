@@ -68,33 +68,47 @@ extension Int {
 
 /// A moment of the clock that only goes forward, as the time since boot.
 package struct Instant: Comparable, Hashable, Sendable {
-    /// Nanoseconds since boot.
-    package let nanoseconds: UInt64
+    private let sinceBoot: Duration
 
-    package init(nanoseconds: UInt64) { self.nanoseconds = nanoseconds }
+    package init(sinceBoot duration: Duration) { sinceBoot = duration }
+
+    package static let boot = Instant(sinceBoot: .zero)
+    /// After some 300 years, of which nobody waits for the end.
+    package static let never = Instant(sinceBoot: .nanoseconds(Int64.max))
 
     /// `clock_gettime(CLOCK_MONOTONIC)`.
     package static var now: Instant {
         var time = timespec()
         // Safety: clock_gettime fills the one struct it is given; with this clock it cannot fail.
         unsafe _ = clock_gettime(CLOCK_MONOTONIC, &time)
-        return Instant(nanoseconds: UInt64(time.tv_sec) * 1_000_000_000 + UInt64(time.tv_nsec))
+        return Instant(sinceBoot: .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec))
     }
 
-    /// The moment `milliseconds` later.
-    package func after(milliseconds: Int) -> Instant {
-        Instant(nanoseconds: nanoseconds + UInt64(milliseconds) * 1_000_000)
+    /// The moment that much later.
+    package func after(_ duration: Duration) -> Instant { Instant(sinceBoot: sinceBoot + duration) }
+
+    /// How long it is until `later`; zero if that is past.
+    package func until(_ later: Instant) -> Duration { max(later.sinceBoot - sinceBoot, .zero) }
+
+    /// As the kernel's `CLOCK_MONOTONIC` counts them.
+    var microseconds: Int64 {
+        let (seconds, attoseconds) = sinceBoot.components
+        return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
     }
 
-    /// How long it is until `later`, in whole milliseconds rounded up; 0 where that is past.
-    package func milliseconds(until later: Instant) -> Int {
-        later > self ? Int((later.nanoseconds - nanoseconds + 999_999) / 1_000_000) : 0
+    package static func < (left: Instant, right: Instant) -> Bool { left.sinceBoot < right.sinceBoot }
+}
+
+extension Duration {
+    /// In whole milliseconds, rounded up, so that whoever waits them has waited long enough.
+    package var wholeMilliseconds: Int {
+        let (seconds, attoseconds) = components
+        // What a stranger may have sent, and nobody lives to see.
+        guard seconds < 1 << 40 else { return .max }
+        let (milliseconds, rest) = attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
+        return Int(seconds * 1000 + milliseconds) + (rest > 0 ? 1 : 0)
     }
 
-    /// How long it is until `later`, in whole seconds; 0 where that is past.
-    package func seconds(until later: Instant) -> Int {
-        later > self ? Int((later.nanoseconds - nanoseconds) / 1_000_000_000) : 0
-    }
-
-    package static func < (left: Instant, right: Instant) -> Bool { left.nanoseconds < right.nanoseconds }
+    /// In whole seconds, rounded down.
+    package var wholeSeconds: Int { Int(components.seconds) }
 }

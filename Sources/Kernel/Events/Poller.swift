@@ -68,10 +68,10 @@ package final class Poller {
             ck_epoll_set(descriptor.number, isKnown ? 1 : 0, watched.number, UInt32(events), token), "epoll_ctl")
     }
 
-    /// Waits until something is ready, at most `milliseconds` (nil: for ever), and returns all of it.
+    /// Waits until something is ready, at most that long (nil: for ever), and returns all of it.
     /// A signal handler ends the wait with nothing. Calls `epoll_wait(2)`.
-    package func wait(milliseconds: Int?) throws(Failure) -> [Event] {
-        let timeout = milliseconds.map { Int32(clamping: $0) } ?? -1
+    package func wait(atMost duration: Duration?) throws(Failure) -> [Event] {
+        let timeout = duration.map { Int32(clamping: $0.wholeMilliseconds) } ?? -1
         let number = descriptor.number
         // Safety: epoll_wait fills at most as many structs as the array holds.
         let result = unsafe ready.withUnsafeMutableBufferPointer { events in

@@ -37,8 +37,8 @@ private func wait(_ what: [pollfd], _ deadline: Instant, _ wakeUp: WakeUp?) thro
     var polled = what
     if let wakeUp { polled.append(pollfd(fd: wakeUp.descriptor.number, events: Int16(POLLIN), revents: 0)) }
     while true {
-        let rest = Instant.now.milliseconds(until: deadline)
-        let (count, milliseconds) = (nfds_t(polled.count), Int32(clamping: rest))
+        let rest = Instant.now.until(deadline)
+        let (count, milliseconds) = (nfds_t(polled.count), Int32(clamping: rest.wholeMilliseconds))
         // Safety: poll changes at most as many structs as the array holds.
         let result = unsafe poll(&polled, count, milliseconds)
         if result < 0 {
@@ -48,6 +48,6 @@ private func wait(_ what: [pollfd], _ deadline: Instant, _ wakeUp: WakeUp?) thro
         }
         if wakeUp != nil, polled[polled.count - 1].revents != 0 { return .calledOff }
         if !what.isEmpty, polled[0].revents != 0 { return .ready }
-        if rest == 0 { return .timedOut }
+        if rest == .zero { return .timedOut }
     }
 }

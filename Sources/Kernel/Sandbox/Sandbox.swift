@@ -62,7 +62,7 @@ package struct Sandbox: Sendable {
         walls.append(Wall(name: name, state: nil, reason: reason))
     }
 
-    private mutating func put(_ name: String, _ body: () throws(Failure) -> String) {
+    private mutating func put(_ name: String, _ body: @autoclosure () throws(Failure) -> String) {
         do throws(Failure) { note(name, try body()) } catch { note(name, missing: error.description) }
     }
 
@@ -71,10 +71,12 @@ package struct Sandbox: Sendable {
     /// Nothing is had by what is executed, and no capability is kept but the one that opens keys, where it is
     /// there. Calls `prctl(2)` and `capset(2)`.
     package mutating func keepOneCapability() {
-        put("capabilities") { () throws(Failure) in
-            _ = try succeed(ck_keep_capabilities(1 << UInt64(ck_cap_dac_read_search)), "capset")
-            return try Privileges.canReadAnyFile() ? "dac_read_search" : "none"
-        }
+        put("capabilities", try Self.keepOneCapability())
+    }
+
+    private static func keepOneCapability() throws(Failure) -> String {
+        _ = try succeed(ck_keep_capabilities(1 << UInt64(ck_cap_dac_read_search)), "capset")
+        return try Privileges.canReadAnyFile() ? "dac_read_search" : "none"
     }
 
     /// Files outside of `folders` can no longer be opened, made, changed or removed, and nothing can be executed
@@ -82,30 +84,36 @@ package struct Sandbox: Sendable {
     /// - Parameter keepsAbstractSockets: whether somebody outside is to be reached by an abstract Unix socket.
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
         var covered: Set<Identity> = []
-        put("landlock") { () throws(Failure) in
-            let version = try succeed(ck_landlock_version(), "landlock_create_ruleset")
-            let ruleset = try Descriptor.opened(
-                ck_landlock_ruleset(version, 0, keepsAbstractSockets ? 1 : 0), by: "landlock_create_ruleset")
-            for (path, rights) in folders {
-                // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-                let handle = unsafe ck_open_target(path)
-                if handle < 0 { continue }
-                let folder = Descriptor(taking: handle)
-                let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0
-                if isIn, rights.contains(.read) { covered.insert(Identity(try folder.status())) }
-            }
-            _ = try succeed(ck_landlock_restrict(ruleset.number), "landlock_restrict_self")
-            return "version \(version)"
-        }
+        put("landlock", try Self.restrictFiles(folders, keepsAbstractSockets, &covered))
         if walls.last?.state != nil { readable = covered }
+    }
+
+    private static func restrictFiles(
+        _ folders: [(path: String, rights: Rights)], _ keepsAbstractSockets: Bool, _ covered: inout Set<Identity>
+    ) throws(Failure) -> String {
+        let version = try succeed(ck_landlock_version(), "landlock_create_ruleset")
+        let ruleset = try Descriptor.opened(
+            ck_landlock_ruleset(version, 0, keepsAbstractSockets ? 1 : 0), by: "landlock_create_ruleset")
+        for (path, rights) in folders {
+            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+            let handle = unsafe ck_open_target(path)
+            if handle < 0 { continue }
+            let folder = Descriptor(taking: handle)
+            let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0
+            if isIn, rights.contains(.read) { covered.insert(Identity(try folder.status())) }
+        }
+        _ = try succeed(ck_landlock_restrict(ruleset.number), "landlock_restrict_self")
+        return "version \(version)"
     }
 
     /// Only the system calls that a broker needs once it serves (seccomp(2)).
     package mutating func restrictCalls() {
-        put("seccomp") { () throws(Failure) in
-            _ = try succeed(ck_seccomp_restrict(), "seccomp")
-            return "on"
-        }
+        put("seccomp", try Self.restrictCalls())
+    }
+
+    private static func restrictCalls() throws(Failure) -> String {
+        _ = try succeed(ck_seccomp_restrict(), "seccomp")
+        return "on"
     }
 
     /// For a helper that only reads: nothing is written or executed.

@@ -15,20 +15,20 @@ package func environment(_ name: String) -> String? {
 /// The one who started the daemon, where that is one who wants to know.
 package struct ServiceManager {
     private let address: String?
-    /// How often a sign of life is wanted, in milliseconds: half of `WATCHDOG_USEC`, as is advised.
-    package let watchdogMilliseconds: Int?
+    /// How often a sign of life is wanted: half of `WATCHDOG_USEC`, as is advised.
+    package let lifeSignInterval: Duration?
 
     /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
     package init() {
         address = environment("NOTIFY_SOCKET")
         let isOurs = environment("WATCHDOG_PID").map { $0 == String(getpid()) } ?? true
-        watchdogMilliseconds = environment("WATCHDOG_USEC").flatMap { Int($0) }
-            .flatMap { isOurs && $0 > 0 ? max(1, $0 / 2_000) : nil }
+        lifeSignInterval = environment("WATCHDOG_USEC").flatMap { Int($0) }
+            .flatMap { isOurs && $0 > 0 ? Duration.milliseconds(max(1, $0 / 2_000)) : nil }
     }
 
     package func ready(_ status: String) { tell("READY=1\nSTATUS=\(status)") }
     /// `MONOTONIC_USEC` is what `Type=notify-reload` wants with it.
-    package func reloading() { tell("RELOADING=1\nMONOTONIC_USEC=\(Instant.now.nanoseconds / 1_000)") }
+    package func reloading() { tell("RELOADING=1\nMONOTONIC_USEC=\(Instant.now.microseconds)") }
     package func stopping() { tell("STOPPING=1") }
     package func isAlive() { tell("WATCHDOG=1") }
     package func status(_ text: String) { tell("STATUS=\(text)") }

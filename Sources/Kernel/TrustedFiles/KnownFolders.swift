@@ -23,7 +23,7 @@ package final class KnownFolders {
         }
         let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
         let known =
-            walks[folder] ?? Result { () throws(TrustError) in try owners.walk(to: String(folder), watchedBy: watch) }
+            walks[folder] ?? Result(of: try owners.walk(to: String(folder), watchedBy: watch))
         walks[folder] = known
         let walk = try known.get()
         // A file of its own; what else it may be takes a walk to tell.

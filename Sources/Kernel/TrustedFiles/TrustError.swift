@@ -56,7 +56,7 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
 
 /// The result of system calls on `path`, their failure turned into distrust of it.
 func examining<R: ~Copyable>(
-    _ path: String, _ body: () throws(Failure) -> R
+    _ path: String, _ body: @autoclosure () throws(Failure) -> R
 ) throws(TrustError) -> R {
     do { return try body() } catch { throw TrustError(error, on: path) }
 }

@@ -44,11 +44,11 @@ package final class TrustedPath: Sendable {
     /// Opens the file, `O_RDONLY`, anew each time and at offset 0, and checks it on the descriptor.
     /// Calls `openat(2)` and `fstat(2)`, no more.
     package func open() throws(TrustError) -> TrustedFile {
-        let descriptor = try examining(path) { () throws(Failure) in
+        let descriptor = try examining(
+            path,
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-            try unsafe Descriptor.opened(ck_open_for_reading(directory.number, name), by: "openat")
-        }
-        let status = try examining(path) { () throws(Failure) in try descriptor.status() }
+            try unsafe Descriptor.opened(ck_open_for_reading(directory.number, name), by: "openat"))
+        let status = try examining(path, try descriptor.status())
         try owners.checkFile(status, path)
         return TrustedFile(descriptor: descriptor, status: status, path: path)
     }

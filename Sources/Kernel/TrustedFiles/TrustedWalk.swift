@@ -12,10 +12,10 @@ private func handle(
     of name: String, in directory: borrowing Descriptor, at path: String
 ) throws(TrustError) -> Descriptor {
     let number = directory.number
-    return try examining(path) { () throws(Failure) in
+    return try examining(
+        path,
         // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        try unsafe Descriptor.opened(ck_open_handle(number, name), by: "openat")
-    }
+        try unsafe Descriptor.opened(ck_open_handle(number, name), by: "openat"))
 }
 
 extension TrustedOwners {
@@ -38,12 +38,12 @@ extension TrustedOwners {
         guard walk.status.kind == .directory else {
             throw TrustError(.untrusted, "\(path) is not a directory")
         }
-        return try examining(path) { () throws(Failure) in try walk.entries() }
+        return try examining(path, try walk.entries())
     }
 
     /// Checks all directories above `path`, which itself need not exist.
     package func checkDirectories(above path: String) throws(TrustError) {
-        let absolute = try examining(path) { () throws(Failure) in try absolutePath(path) }
+        let absolute = try examining(path, try absolutePath(path))
         let parent = folder(of: absolute)
         let walk = try walk(to: parent, watchedBy: nil)
         guard walk.status.kind == .directory else {
@@ -52,7 +52,7 @@ extension TrustedOwners {
     }
 
     func walk(to path: String, watchedBy watch: ChangeWatch? = nil) throws(TrustError) -> Walk {
-        let path = try examining(path) { () throws(Failure) in try absolutePath(path) }
+        let path = try examining(path, try absolutePath(path))
         let walk = try Walk(from: "/", owners: self, watch: watch)
         var links = 0
         var ahead: [Substring] = path.split(separator: "/").reversed()
@@ -97,11 +97,11 @@ final class Walk {
     private(set) var isWatched: Bool
 
     init(from root: String, owners: TrustedOwners, watch: ChangeWatch?) throws(TrustError) {
-        let handle = try examining(root) { () throws(Failure) in
+        let handle = try examining(
+            root,
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-            try unsafe Descriptor.opened(ck_open_handle(AT_FDCWD, root), by: "open")
-        }
-        let status = try examining(root) { () throws(Failure) in try handle.status() }
+            try unsafe Descriptor.opened(ck_open_handle(AT_FDCWD, root), by: "open"))
+        let status = try examining(root, try handle.status())
         let isWatched = watch?.covers(handle, status) ?? false
         try owners.checkDirectory(status, root)
         self.owners = owners
@@ -131,17 +131,17 @@ final class Walk {
         let parent = here
         let path = parent.path + "/" + name
         let handle = try handle(of: name, in: parent.handle, at: path)
-        var status = try examining(path) { () throws(Failure) in try handle.status() }
+        var status = try examining(path, try handle.status())
         if let watch, status.kind == .directory {
             isWatched = watch.covers(handle, status) && isWatched
             // What it is like is asked anew, so that no change falls between the answer and the watch.
-            status = try examining(path) { () throws(Failure) in try handle.status() }
+            status = try examining(path, try handle.status())
         }
         switch status.kind {
         case .symbolicLink:
             isWatched = watch?.covers(linkNamed: name, in: parent.handle, parent.status) == true && isWatched
             try owners.checkLink(status, in: parent.status, path)
-            return try examining(path) { () throws(Failure) in try handle.linkTarget() }
+            return try examining(path, try handle.linkTarget())
         case .directory:
             try owners.checkDirectory(status, path)
             levels.append(Level(handle, status, path))
@@ -164,7 +164,7 @@ final class Walk {
 
     /// The handle of the directory that the file is in.
     func takeParent() throws(TrustError) -> Descriptor {
-        try examining(path) { () throws(Failure) in try here.handle.duplicate() }
+        try examining(path, try here.handle.duplicate())
     }
 }
 
