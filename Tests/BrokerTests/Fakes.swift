@@ -115,7 +115,7 @@ final class Bench {
     }
 
     func ask(_ packet: String, _ client: Client, _ peer: FakePeer) throws -> Answer {
-        let load = Load(connections: 1, mostConnections: 64, oldestWaiting: 0)
+        let load = Load(connections: 1, mostConnections: 64, oldestWaiting: .zero)
         return try broker.answer(.bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
     }
 
