@@ -149,7 +149,8 @@ struct HouseTests {
     }
 
     @Test func noPathOfOneMachineIsInAFile() throws {
-        let tracked = try Program.run(installed("git") ?? "git", ["-C", projectFolder.path, "ls-files", "-z"])
+        guard let git = installed("git") else { return print("skipped: git is not installed") }
+        let tracked = try Program.run(git, ["-C", projectFolder.path, "ls-files", "-z"])
         guard tracked.status == 0 else { return }
         for name in tracked.output.split(separator: "\0") {
             let data = try? Data(contentsOf: projectFolder.appendingPathComponent(String(name)))
