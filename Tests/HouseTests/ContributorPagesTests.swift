@@ -24,7 +24,7 @@ struct ContributorPagesTests {
     }
 
     /// A file is named from the project's folder, from Sources or from Tests.
-    @Test(arguments: ["ARCHITECTURE.md"]) func everyFileThatIsNamedIsThere(_ page: String) throws {
+    @Test(arguments: ["ARCHITECTURE.md", "CONTRIBUTING.md"]) func everyFileThatIsNamedIsThere(_ page: String) throws {
         let named = try text(page).matches(of: #/`((?:[\w.+-]+\/)+[\w.+-]*)`|\]\(([\w.\/-]+)\)/#)
         #expect(named.count > 5)
         for name in named.compactMap({ $0.1 ?? $0.2 }) {
