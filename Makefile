@@ -1,4 +1,5 @@
-# make demo and make test are all the set-up there is: they install what is missing and build what they need.
+# make demo and make test are all the set-up there is: they install what is missing and build what they need. make check
+# installs nothing.
 
 SHELL := /bin/bash
 SWIFT ?= swift
@@ -32,11 +33,17 @@ FRESH_PACKAGES := mmdebstrap:mmdebstrap git:git setpriv:util-linux
 export DESTDIR ?=
 export PREFIX ?= /usr
 
-.PHONY: help build demo demo-serve install uninstall deb test fresh bench lint format clean
+# The suites that need no root and nothing installed but what the programs are built with.
+CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests HouseTests FuzzTests
+NOTHING :=
+SPACE := $(NOTHING) $(NOTHING)
+
+.PHONY: help check headers build demo demo-serve install uninstall deb test fresh bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
 	@echo 'make demo-serve   the same, and leaves it running'
+	@echo 'make check        lint and the unit tests: needs no root, installs nothing, takes seconds'
 	@echo 'make test         runs all tests (as root for those under real uids)'
 	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
@@ -44,6 +51,14 @@ help:
 	@echo 'make install      puts them, with units and manual pages, below $$DESTDIR$$PREFIX; make uninstall'
 	@echo 'make deb          builds a Debian package of them'
 	@echo 'make lint, make format, make clean'
+
+check: headers lint
+	$(SWIFT) build --build-tests $(STRICT)
+	$(SWIFT) test --skip-build --filter '^($(subst $(SPACE),|,$(CHECKED)))\.'
+
+# Says what is missing; installs nothing.
+headers:
+	@.ci/install-packages --check $(BUILD_PACKAGES)
 
 build:
 	@.ci/install-packages $(BUILD_PACKAGES)

@@ -69,8 +69,8 @@ struct HouseTests {
         }
     }
 
-    /// Which module may import which: the house as it is drawn in README.
-    private static let arrows: [String: Set<String>] = [
+    /// Which module may import which: the house as it is drawn in ARCHITECTURE.md.
+    static let arrows: [String: Set<String>] = [
         "Wire": [], "Kernel": ["CKernel", "Glibc"], "Digest": ["CCrypto"], "Policy": ["Wire"],
         "NameLookup": ["CKernel", "Kernel", "Glibc", "Synchronization"],
         "PolicyLoading": ["Policy", "NameLookup", "Digest", "Kernel", "Wire"], "Audit": ["Digest", "Wire", "Kernel"],
@@ -149,7 +149,8 @@ struct HouseTests {
     }
 
     @Test func noPathOfOneMachineIsInAFile() throws {
-        let tracked = try Program.run(installed("git") ?? "git", ["-C", projectFolder.path, "ls-files", "-z"])
+        guard let git = installed("git") else { return print("skipped: git is not installed") }
+        let tracked = try Program.run(git, ["-C", projectFolder.path, "ls-files", "-z"])
         guard tracked.status == 0 else { return }
         for name in tracked.output.split(separator: "\0") {
             let data = try? Data(contentsOf: projectFolder.appendingPathComponent(String(name)))

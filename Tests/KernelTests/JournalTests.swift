@@ -31,7 +31,7 @@ struct JournalTests {
     }
 
     /// One descriptor for as long as it lives: nobody there, somebody, a full queue, another one.
-    @Test func itOutlivesWhoListens() throws {
+    @Test(.enabled(if: installed("python3") != nil, "python3 is not installed")) func itOutlivesWhoListens() throws {
         let journal = try Journal(at: folder["socket"])
         let entry: [Journal.Field] = [.init("MESSAGE", "text")]
         #expect(journal.add(entry) == false)

@@ -1,0 +1,58 @@
+// The pages for contributors name what there is: targets with their arrows, files, and states.
+
+import Foundation
+import TestSupport
+import Testing
+
+struct ContributorPagesTests {
+    private func text(_ path: String) throws -> String {
+        try String(contentsOf: projectFolder.appendingPathComponent(path), encoding: .utf8)
+    }
+
+    @Test func theTargetsAreDrawnAsTheyAre() throws {
+        let page = try text("ARCHITECTURE.md")
+        var drawn: [String: Set<String>] = [:]
+        for line in page.split(separator: "\n") {
+            let cells = line.split(separator: "|", omittingEmptySubsequences: false)
+            guard cells.count == 5, let target = cells[1].firstMatch(of: #/^ `([\w-]+)` $/#) else { continue }
+            drawn[String(target.1)] = Set(cells[3].matches(of: #/`([\w-]+)`/#).map { String($0.1) })
+        }
+        let system: Set = ["Glibc", "Synchronization", "Dispatch"]
+        for (target, arrows) in HouseTests.arrows {
+            #expect(drawn[target] == arrows.subtracting(system), "\(target)")
+        }
+    }
+
+    /// A file is named from the project's folder, from Sources or from Tests.
+    @Test(arguments: ["ARCHITECTURE.md", "CONTRIBUTING.md"]) func everyFileThatIsNamedIsThere(_ page: String) throws {
+        let named = try text(page).matches(of: #/`((?:[\w.+-]+\/)+[\w.+-]*)`|\]\(([\w.\/-]+)\)/#)
+        #expect(named.count > 5)
+        for name in named.compactMap({ $0.1 ?? $0.2 }) {
+            let isThere = ["", "Sources/", "Tests/"].contains {
+                FileManager.default.fileExists(atPath: projectFolder.appendingPathComponent($0 + name).path)
+            }
+            #expect(isThere, "\(page) names \(name)")
+        }
+    }
+
+    @Test func theStatesAreDrawnAsTheyAre() throws {
+        let page = try text("ARCHITECTURE.md")
+        let source = try text("Sources/keybrokerd/ConnectionState.swift")
+        for name in source.matches(of: #/\n    case (\w+)/#).map(\.1) {
+            #expect(page.contains("`\(name)`") || page.contains(" \(name) |"), "\(name)")
+        }
+        var steps: Set<String> = []
+        for line in source.split(separator: "\n") {
+            guard let step = line.firstMatch(of: #/case (.*): \.(\w+)$/#), step.2 != "nothing" else { continue }
+            for pair in step.1.matches(of: #/\(\.(\w+), \.(\w+)\)/#) { steps.insert("\(pair.2) \(pair.1) \(step.2)") }
+        }
+        var drawn: Set<String> = []
+        for line in page.split(separator: "\n") {
+            guard let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$/#) else { continue }
+            for (state, step) in [("open", row.2), ("listing", row.3), ("draining", row.4)] where step != "–" {
+                drawn.insert("\(row.1) \(state) \(step)")
+            }
+        }
+        #expect(drawn == steps)
+    }
+}
