@@ -30,7 +30,7 @@ extension Broker {
         var standing = standing(of: credentials)
         // Before anything else is asked of the kernel: whoever is over the bound costs no more than this.
         if held >= possible.upperBound { return turnAway(Client(peer, standing, account), .limitConnections) }
-        if !allowance.hasPlace(for: .administrator, in: capacity) {
+        if !allowance.hasPlace(for: .administrator, isFirst: held == 0, in: capacity) {
             return turnAway(Client(peer, standing, account), .limitTotal)
         }
 
@@ -47,7 +47,9 @@ extension Broker {
         if held >= (standing == .stranger ? min(bound, Limits.connectionsPerStranger) : bound) {
             return turnAway(client, .limitConnections)
         }
-        guard allowance.hasPlace(for: standing, in: capacity) else { return turnAway(client, .limitTotal) }
+        guard allowance.hasPlace(for: standing, isFirst: held == 0, in: capacity) else {
+            return turnAway(client, .limitTotal)
+        }
         allowance.beginConnection(account, standing)
         return .admitted(client)
     }

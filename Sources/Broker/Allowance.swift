@@ -23,8 +23,16 @@ package struct Capacity: Sendable {
 
     package init(total: Int) { self.total = total }
 
+    /// Kept for uids that lines name and that have no connection yet.
+    private var firstPlaces: Int { total / 8 }
+
     /// Up to how many connections of that standing or a lower one there may be.
-    func places(for standing: Standing) -> Int {
+    /// - Parameter isFirst: the uid has none yet.
+    func places(for standing: Standing, isFirst: Bool) -> Int {
+        standing == .user && !isFirst ? places(for: standing) - firstPlaces : places(for: standing)
+    }
+
+    private func places(for standing: Standing) -> Int {
         switch standing {
         case .stranger: max(1, total / 4)
         case .group: max(1, total / 4 * 3)
@@ -44,6 +52,8 @@ final class UserAccount {
     fileprivate(set) var connections = 0
     /// Replies with descriptors that are not known to have been read.
     var unread = 0
+    /// When it was last looked whether some of them were.
+    var lookedAt = Instant.boot
     /// When the requests so far would have come in at the permitted rate: ahead of now by what was
     /// asked in a burst (the generic cell rate algorithm).
     fileprivate var pace = Instant.boot
@@ -68,6 +78,11 @@ final class UserAccount {
         defer { pace = before }
         return waitBeforeRequest(perSecond: rate, now: now)
     }
+
+    /// Counts what took as much as so many requests more.
+    func charge(_ requests: Int, perSecond rate: Int, now: Instant) {
+        pace = max(pace, now).after(Self.second / rate * requests)
+    }
 }
 
 /// The account of every uid that is connected or was a moment ago.
@@ -88,13 +103,13 @@ struct Allowance {
     func account(of uid: UInt32) -> UserAccount { accounts[uid] ?? UserAccount(uid: uid) }
 
     /// Whether there is a place left for a caller of that standing.
-    func hasPlace(for standing: Standing, in capacity: Capacity) -> Bool {
+    func hasPlace(for standing: Standing, isFirst: Bool, in capacity: Capacity) -> Bool {
         // In the order of the standings, each of which may fill what those before it may, and more.
         var (sum, reached) = (0, false)
         for each in Standing.allCases {
             sum += held[each.index]
             reached = reached || each == standing
-            if reached, sum >= capacity.places(for: each) { return false }
+            if reached, sum >= capacity.places(for: each, isFirst: isFirst) { return false }
         }
         return true
     }

@@ -17,17 +17,22 @@ package final class Answer {
     package private(set) var names: ArraySlice<KeyName>
     /// The connection ends with it.
     package let isLast: Bool
-    /// What the record says of a grant; for one that says that it did not arrive.
+    /// What the record says of a grant, and whose it is; for one that says that it did not arrive.
     let granted: Record?
+    private let account: UserAccount?
 
     init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false) {
         self.reply = reply
         self.names = names[...]
         self.isLast = isLast
         granted = nil
+        account = nil
     }
 
-    init(granted decision: UInt64, _ files: consuming HandOut, record: Record) {
+    /// From here on it counts as unread.
+    init(granted decision: UInt64, _ files: consuming HandOut, record: Record, of account: UserAccount) {
+        self.account = account
+        account.unread += 1
         reply = .granted(decision: decision)
         names = []
         isLast = false
@@ -52,10 +57,14 @@ package final class Answer {
         return carriesDescriptors
     }
 
+    /// It can no longer be read.
+    func noteUndelivered() { account?.unread -= 1 }
+
     /// Its record could not be written: it grants nothing and tells nothing, to nobody; but an administrator
     /// is told just that.
     func withdraw() {
         if case .status = reply { return }
+        if carriesDescriptors { noteUndelivered() }
         key = nil
         certificate = nil
         names = []

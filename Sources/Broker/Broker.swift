@@ -26,6 +26,8 @@ package final class Broker {
     let overflow: OverflowIDs
     let capacity: Capacity
     var allowance = Allowance()
+    private var groupGrants = GroupGrants()
+    private var lists = KeyLists()
     let life = Lifetime()
     /// The account that the daemon runs as.
     let ownUID = Privileges.effectiveUID
@@ -46,6 +48,7 @@ package final class Broker {
     func adopt(_ policy: LoadedPolicy) {
         self.policy = policy
         policyNumber += 1
+        lists.forget()
         keys.adopt(policy)
         ledger.keepCounts(ofOnly: policy.policy.keys.keys)
     }
@@ -77,15 +80,14 @@ package final class Broker {
                 return busy(reason, for: Limits.busy, record, client)
             }
         }
-        let rate = client.bounds?.requests ?? Limits.requestsPerSecond
-        if let wait = client.account.waitBeforeRequest(perSecond: rate, now: now) {
+        if let wait = client.account.waitBeforeRequest(perSecond: client.rate, now: now) {
             return busy(.limitRequests, for: wait, record, client)
         }
 
         switch decoded {
         case .failure(let malformed): return refuse(malformed, record, client)
-        case .success(.get(let name)): return key(name, record, client)
-        case .success(.list): return query(.names([]), names: names(for: client), record, client)
+        case .success(.get(let name)): return key(name, record, client, now)
+        case .success(.list): return query(.names([]), names: names(for: client, now), record, client)
         case .success(.version): return query(.version(version), record, client)
         case .success(.status(let name)):
             guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
@@ -93,7 +95,7 @@ package final class Broker {
         }
     }
 
-    private func key(_ name: KeyName, _ request: Record, _ client: Client) -> Answer {
+    private func key(_ name: KeyName, _ request: Record, _ client: Client, _ now: Instant) -> Answer {
         guard let caller = client.caller else { return deny(.noRule, request, client) }
         switch policy.policy.verdict(on: name, for: caller) {
         case .denied(let denial): return deny(denial.reason, request, client)
@@ -103,6 +105,9 @@ package final class Broker {
             guard client.account.unread < capacity.unreadPerUser else {
                 return busy(.limitUnread, for: Limits.busy, record, client)
             }
+            if client.crowd != nil, let wait = groupGrants.wait(of: client.uid, now: now) {
+                return busy(.limitRequests, for: wait, record, client)
+            }
             do throws(TrustError) {
                 let files = try keys.handOut(key)
                 record.decision = .granted
@@ -110,7 +115,7 @@ package final class Broker {
                 record.file = HandedOver(path: files.key.path, status: files.key.status)
                 record.certificate = files.certificateHandedOver
                 record = complete(record, client)
-                return Answer(granted: ledger.stage(record, of: name), files, record: record)
+                return Answer(granted: ledger.stage(record, of: name), files, record: record, of: client.account)
             } catch { return notHandedOver(error, record, client) }
         }
     }
@@ -127,7 +132,12 @@ package final class Broker {
         return Answer(.unavailable(decision: number, reason: reason.rawValue))
     }
 
-    private func names(for client: Client) -> [KeyName] { client.caller.map(policy.policy.keys(for:)) ?? [] }
+    private func names(for client: Client, _ now: Instant) -> [KeyName] {
+        guard let caller = client.caller else { return [] }
+        let names = lists.list(for: caller, under: policy.policy)
+        client.account.charge(names.count / Limits.namesPerRequest, perSecond: client.rate, now: now)
+        return names
+    }
 
     private func decode(_ packet: Packet) -> Result<Request, Request.Malformed> {
         switch packet {
@@ -162,7 +172,8 @@ package final class Broker {
     ) throws(Failure) -> PeerGroups? {
         let wanted = policy.policy.namedGroups
         if let few = try source.peerGroups(among: wanted, limit: Limits.groupsReadFreely) { return few }
-        guard client.isNamed || allowance.mayReadManyGroups(now: now) else { return nil }
+        client.account.charge(Limits.requestsForManyGroups, perSecond: client.rate, now: now)
+        guard client.crowd == nil || allowance.mayReadManyGroups(now: now) else { return nil }
         return try source.peerGroups(among: wanted, limit: .max)
     }
 
@@ -195,7 +206,7 @@ package final class Broker {
         record.decision = decision
         record.reason = reason
         let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.keys[$0] == nil ? nil : $0 }
-        return ledger.stageFoldable(record, of: key, isNamed: client.isNamed, now: .now)
+        return ledger.stageFoldable(record, of: key, in: client.crowd, now: .now)
     }
 
     /// With who it was, and under which policy.

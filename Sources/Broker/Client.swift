@@ -30,8 +30,17 @@ package final class Client {
 
     package var uid: UInt32 { peer.uid }
     var isAdministrator: Bool { standing == .administrator }
-    /// Counts as itself in the log, and not as one of all strangers: only so many uids are named.
-    var isNamed: Bool { standing >= .user }
+    /// Counts as itself if a line names its uid, and else as one of any number.
+    var crowd: Folding.Crowd? {
+        switch standing {
+        case .stranger: .strangers
+        case .group: .groups
+        case .user, .administrator: nil
+        }
+    }
+
+    /// How many requests a second it may make.
+    var rate: Int { bounds?.requests ?? Limits.requestsPerSecond }
 
     func isIdentified(under policyNumber: Int) -> Bool { self.policyNumber == policyNumber && caller != nil }
 

@@ -1,7 +1,7 @@
 // Which refusals and queries get a record of their own, and how many are counted instead: "folded".
 //
-// What one uid can write, and what all strangers can write together, is bounded, whatever they do. Must never fold
-// a grant or a correction, nor let the number that a refused caller is told depend on why it was refused.
+// What one uid can write, and what all uids can write together that no line names, is bounded, whatever they do. Must
+// never fold a grant or a correction, nor let the number that a refused caller is told depend on why it was refused.
 
 internal import Audit
 internal import Kernel
@@ -53,14 +53,23 @@ struct Folding {
         case ownRecord
         /// It was counted, and is known by that number.
         case folded(into: UInt64)
-        /// It was counted. A record is to say that strangers are counted from here on; its number is to be reported
-        /// to `strangersFoldInto`, and is the event's too.
-        case beginsToFoldStrangers
+        /// It was counted. A record is to say that the crowd is counted from here on; its number is to be reported
+        /// to `foldsInto`, and is the event's too.
+        case beginsToFold(Crowd)
     }
 
-    /// What was counted and is to be recorded. No uid: of all strangers together.
+    /// Uids of which there may be any number: what they write together is bounded, too. Those whom a group makes known
+    /// have a share of their own, so that strangers do not hide what they were refused.
+    enum Crowd: Int, CaseIterable { case strangers, groups }
+
+    enum Subject: Equatable {
+        case uid(UInt32)
+        case crowd(Crowd)
+    }
+
+    /// What was counted and is to be recorded.
     struct Folded: Equatable {
-        let uid: UInt32?
+        let subject: Subject
         let kind: Kind
         let count: Int
     }
@@ -70,7 +79,7 @@ struct Folding {
         var lastNumber: UInt64 = 0
     }
 
-    /// The events of one uid, or of all strangers.
+    /// The events of one uid, or of a crowd.
     private struct Account {
         /// When what was counted so far is recorded.
         var end: Instant
@@ -82,11 +91,11 @@ struct Folding {
         var counters = InlineArray<7, Counter>(repeating: Counter())
 
         /// Takes what was counted.
-        mutating func collect(of uid: UInt32?) -> [Folded] {
+        mutating func collect(of subject: Subject) -> [Folded] {
             Kind.allCases.compactMap { kind in
                 let count = counters[kind.rawValue].folded
                 counters[kind.rawValue].folded = 0
-                return count > 0 ? Folded(uid: uid, kind: kind, count: count) : nil
+                return count > 0 ? Folded(subject: subject, kind: kind, count: count) : nil
             }
         }
 
@@ -105,9 +114,9 @@ struct Folding {
 
     private struct State {
         var accounts: [UInt32: Account] = [:]
-        /// Of strangers; nil while they have records of their own.
-        var strangers: Account?
-        var strangersPace = Instant.boot
+        /// Of the crowds: how many records their uids had, and, while they have none of their own, what is counted.
+        var crowdPaces = InlineArray<2, Instant>(repeating: .boot)
+        var crowds = InlineArray<2, Account?>(repeating: nil)
         var nextCollection: Instant?
     }
     private var state = State()
@@ -115,7 +124,7 @@ struct Folding {
     /// How it was before this turn: of the uids of the turn alone, so that a turn costs what it did.
     private struct Before {
         var accounts: [UInt32: Account?] = [:]
-        let strangers: Account?, strangersPace: Instant, nextCollection: Instant?
+        let crowds: InlineArray<2, Account?>, crowdPaces: InlineArray<2, Instant>, nextCollection: Instant?
     }
     private var before: Before?
 
@@ -124,8 +133,8 @@ struct Folding {
 
     // MARK: Events
 
-    /// - Parameter isNamed: a line of the policy names the uid, or it is an administrator's.
-    mutating func add(_ kind: Kind, of uid: UInt32, isNamed: Bool, now: Instant) -> Outcome {
+    /// - Parameter crowd: which one the uid is of; nil if a line names it, or if it is an administrator's.
+    mutating func add(_ kind: Kind, of uid: UInt32, in crowd: Crowd?, now: Instant) -> Outcome {
         remember(uid)
         expectCollection(now.after(Limits.folding))
         var account = state.accounts[uid] ?? Account(end: now.after(Limits.folding))
@@ -140,12 +149,12 @@ struct Folding {
             guard let next else { return .folded(into: account.fold(kind)) }
             paceWithoutKey = next
         }
-        if !isNamed {
+        if let crowd {
             let next = Self.pace(
-                state.strangersPace, every: second / Limits.strangersRecordsPerSecond,
-                atOnce: Limits.strangersRecordsAtOnce, now)
-            guard let next else { return foldStranger(kind, now) }
-            state.strangersPace = next
+                state.crowdPaces[crowd.rawValue], every: second / Limits.crowdRecordsPerSecond,
+                atOnce: Limits.crowdRecordsAtOnce, now)
+            guard let next else { return fold(kind, of: crowd, now) }
+            state.crowdPaces[crowd.rawValue] = next
         }
         account.pace = pace
         account.paceWithoutKey = paceWithoutKey
@@ -158,17 +167,15 @@ struct Folding {
     }
 
     /// The record that says so has that number.
-    mutating func strangersFoldInto(_ number: UInt64) { state.strangers?.lastNumber = number }
+    mutating func foldsInto(_ number: UInt64, _ crowd: Crowd) { state.crowds[crowd.rawValue]?.lastNumber = number }
 
-    private mutating func foldStranger(_ kind: Kind, _ now: Instant) -> Outcome {
-        if state.strangers == nil {
-            let end = now.after(Limits.strangersFolding)
-            state.strangers = Account(end: end)
-            _ = state.strangers?.fold(kind)
-            expectCollection(end)
-            return .beginsToFoldStrangers
-        }
-        return .folded(into: state.strangers?.fold(kind) ?? 0)
+    private mutating func fold(_ kind: Kind, of crowd: Crowd, _ now: Instant) -> Outcome {
+        if let number = state.crowds[crowd.rawValue]?.fold(kind) { return .folded(into: number) }
+        var account = Account(end: now.after(Limits.crowdFolding))
+        _ = account.fold(kind)
+        expectCollection(account.end)
+        state.crowds[crowd.rawValue] = account
+        return .beginsToFold(crowd)
     }
 
     /// The pace with one more record, if there may be one now: so many at once, and one in that time.
@@ -191,7 +198,7 @@ struct Folding {
             var account = account
             if all || account.end <= now {
                 remember(uid)
-                folded += account.collect(of: uid)
+                folded += account.collect(of: .uid(uid))
                 account.end = now.after(Limits.folding)
                 let isQuiet = account.pace <= now && account.paceWithoutKey <= now
                 state.accounts[uid] = isQuiet ? nil : account
@@ -199,13 +206,14 @@ struct Folding {
             }
             next = min(next ?? account.end, account.end)
         }
-        if var strangers = state.strangers {
-            if all || strangers.end <= now {
+        for crowd in Crowd.allCases {
+            guard var account = state.crowds[crowd.rawValue] else { continue }
+            if all || account.end <= now {
                 remember(nil)
-                folded += strangers.collect(of: nil)
-                state.strangers = nil
+                folded += account.collect(of: .crowd(crowd))
+                state.crowds[crowd.rawValue] = nil
             } else {
-                next = min(next ?? strangers.end, strangers.end)
+                next = min(next ?? account.end, account.end)
             }
         }
         state.nextCollection = next
@@ -217,7 +225,7 @@ struct Folding {
     private mutating func remember(_ uid: UInt32?) {
         if before == nil {
             before = Before(
-                strangers: state.strangers, strangersPace: state.strangersPace, nextCollection: state.nextCollection)
+                crowds: state.crowds, crowdPaces: state.crowdPaces, nextCollection: state.nextCollection)
         }
         if let uid, before?.accounts[uid] == nil { before?.accounts[uid] = .some(state.accounts[uid]) }
     }
@@ -229,8 +237,8 @@ struct Folding {
     mutating func undo() {
         guard let before else { return }
         for (uid, account) in before.accounts { state.accounts[uid] = account }
-        state.strangers = before.strangers
-        state.strangersPace = before.strangersPace
+        state.crowds = before.crowds
+        state.crowdPaces = before.crowdPaces
         state.nextCollection = before.nextCollection
         self.before = nil
     }

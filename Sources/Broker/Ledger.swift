@@ -41,6 +41,8 @@ final class Ledger {
     private var outage: Outage?
     /// Corrections that the log did not take: the grants that they take back are in it, so they are staged again.
     private var owed: [(record: Record, key: KeyName?)] = []
+    /// While the log cannot be written: when it is tried again for what nobody waits for.
+    private var retryAt = Instant.boot
 
     init(_ log: any RecordLog) { self.log = log }
 
@@ -62,24 +64,23 @@ final class Ledger {
 
     /// Stages a refusal or a query, or counts it where one caller, or all strangers together, make many. Returns the
     /// number that the caller is told.
-    /// - Parameter isNamed: a line of the policy names the caller's uid, or it is an administrator's.
-    func stageFoldable(_ record: Record, of key: KeyName?, isNamed: Bool, now: Instant) -> UInt64 {
+    /// - Parameter crowd: which one the caller is of; nil if a line names its uid, or if it is an administrator's.
+    func stageFoldable(_ record: Record, of key: KeyName?, in crowd: Folding.Crowd?, now: Instant) -> UInt64 {
         guard let kind = Folding.Kind(record), let uid = record.peer?.uid else { return stage(record, of: key) }
         tally.note(record, key)
-        switch folding.add(kind, of: uid, isNamed: isNamed, now: now) {
+        switch folding.add(kind, of: uid, in: crowd, now: now) {
         case .folded(let number): return number
         case .ownRecord:
             let number = add(record, key)
             folding.recorded(kind, of: uid, number: number)
             return number
-        case .beginsToFoldStrangers:
+        case .beginsToFold(let crowd):
             var beginning = Record(.limit)
             beginning.reason = .folded
-            beginning.detail =
-                "from here on refusals of users that no line names are counted together, not recorded one by one"
+            beginning.detail = "from here on refusals of \(crowd.words) are counted together, not recorded one by one"
             beginning.policy = record.policy
             let number = add(beginning, nil)
-            folding.strangersFoldInto(number)
+            folding.foldsInto(number, crowd)
             return number
         }
     }
@@ -90,24 +91,31 @@ final class Ledger {
         return number
     }
 
-    // MARK: Folding
+    // MARK: The clock
 
-    /// When `settle` has something to do; nil where it has not.
-    var nextSettling: Instant? { folding.nextCollection }
+    /// When `settle` has something to do; nil if it has not.
+    var nextSettling: Instant? {
+        guard let next = owed.isEmpty ? folding.nextCollection : .boot else { return nil }
+        return max(next, retryAt)
+    }
 
     /// Stages a record for each count of what was folded in a time that is over; of all with `all`.
     func settle(now: Instant, policy digest: String, all: Bool = false) {
+        if !owed.isEmpty { stageWhatIsOwed() }
         for folded in folding.collect(now: now, all: all) {
-            var record = Record(folded.uid == nil ? .limit : .request)
+            var record = Record(.limit)
+            switch folded.subject {
+            case .uid(let uid):
+                record.event = .request
+                record.uid = uid
+                record.detail = "as many more from uid \(uid), within a second"
+            case .crowd(let crowd): record.detail = "as many from \(crowd.words), within a minute"
+            }
             record.verb = folded.kind.verb
             record.decision = folded.kind.decision
             record.reason = .folded
             record.suppressed = folded.count
-            record.uid = folded.uid
             record.policy = digest
-            record.detail =
-                folded.uid.map { "as many more from uid \($0), within a second" }
-                ?? "as many from users that no line names, within a minute"
             _ = log.stage(record)
         }
     }
@@ -116,27 +124,30 @@ final class Ledger {
 
     /// Puts what was staged into the log. If it cannot, it withdraws `answers`, which are those to what was staged,
     /// and nothing of it counts.
-    func commit(_ answers: [Answer]) -> Committed {
+    func commit(_ answers: [Answer], now: Instant = .now) -> Committed {
         if log.hasStaged { stageWhatIsOwed() }
         do throws(Failure) { try log.commit() } catch {
             undo(answers)
-            guard outage == nil else {
-                outage?.failure = error
-                outage?.withdrawn += answers.count
-                return .failedAgain(error)
-            }
-            outage = Outage(since: .now, failure: error, withdrawn: answers.count)
-            return .failed(error)
+            // What nobody waits for is not tried again and again.
+            retryAt = now.after(Limits.retry)
+            let isNew = outage == nil
+            outage = Outage(
+                since: outage?.since ?? .now, failure: error, withdrawn: (outage?.withdrawn ?? 0) + answers.count)
+            return isNew ? .failed(error) : .failedAgain(error)
         }
         let recorded = staged.map(\.recorded)
         staged = []
-        owed = []
         tally.commit()
         folding.commit()
         guard !recorded.isEmpty, let ended = outage else { return .written(recorded) }
         outage = nil
+        retryAt = .boot
         return .recovered(recorded, withdrawn: ended.withdrawn)
     }
+
+    /// Counts what was committed or withdrawn. To be called when the answers are sent: how long counting takes must not
+    /// tell a caller of a key.
+    func count() { tally.count() }
 
     /// The one way back: the log has freed the numbers itself.
     private func undo(_ answers: [Answer]) {
@@ -149,14 +160,17 @@ final class Ledger {
 
     /// What an outage left behind.
     private func stageWhatIsOwed() {
-        for (record, key) in owed { _ = stage(record, of: key) }
+        let corrections = owed
+        owed = []
+        for (record, key) in corrections { _ = stage(record, of: key) }
         guard let outage else { return }
         var record = Record(.limit)
         record.decision = .unavailable
         record.reason = .auditUnavailable
         record.detail = "since \(outage.since.rfc3339) the log could not be written: \(outage.failure)"
         record.suppressed = outage.withdrawn
-        _ = stage(record)
+        // Of requests that are counted already.
+        _ = add(record, nil)
     }
 
     /// Goes on in a new log file if the old one was rotated away.
@@ -164,4 +178,13 @@ final class Ledger {
 
     /// Forgets the counts of keys that are no longer in the policy.
     func keepCounts(ofOnly names: some Collection<KeyName>) { tally.keep(only: names) }
+}
+
+extension Folding.Crowd {
+    fileprivate var words: String {
+        switch self {
+        case .strangers: "users that no line names"
+        case .groups: "users that only a group makes known"
+        }
+    }
 }

@@ -42,8 +42,8 @@ struct Tally {
 
     private(set) var outcomes: [Outcome: UInt64] = [:]
     private(set) var keys: [KeyName: Counts] = [:]
-    /// Those of this turn.
-    private var waiting: [Noted] = []
+    /// Those of this turn: not committed yet, and not counted yet.
+    private var waiting: [Noted] = [], settled: [Noted] = []
 
     mutating func note(_ record: Record, _ key: KeyName?) {
         guard let decision = record.decision, let reason = record.reason else { return }
@@ -53,12 +53,18 @@ struct Tally {
 
     /// What was noted is in the log.
     mutating func commit() {
-        for noted in waiting {
+        settled += waiting
+        waiting.removeAll(keepingCapacity: true)
+    }
+
+    /// Counts what was committed or withdrawn.
+    mutating func count() {
+        for noted in settled {
             outcomes[noted.outcome, default: 0] += 1
             if let key = noted.key { keys[key, default: Counts()].count(noted.outcome.decision) }
             if noted.isCorrection { takeBack(noted.key) }
         }
-        waiting.removeAll(keepingCapacity: true)
+        settled.removeAll(keepingCapacity: true)
     }
 
     /// A grant is always counted before its correction; but a reload may have made the daemon forget a key meanwhile.
@@ -70,11 +76,11 @@ struct Tally {
     /// What was noted could not be recorded: all of it was answered as unavailable. Corrections are noted again when
     /// they are staged again.
     mutating func withdraw() {
-        waiting = waiting.filter { !$0.isCorrection }.map { noted in
+        settled += waiting.filter { !$0.isCorrection }.map { noted in
             let outcome = Outcome(verb: noted.outcome.verb, decision: .unavailable, reason: .auditUnavailable)
             return Noted(outcome: outcome, key: noted.key, isCorrection: false)
         }
-        commit()
+        waiting.removeAll(keepingCapacity: true)
     }
 
     /// Forgets keys that are no longer in the policy.

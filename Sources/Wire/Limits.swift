@@ -21,9 +21,9 @@ package enum Limits {
     package static let unreadPerUser = 64
     /// Requests a second per uid, where the policy sets no `limit`.
     package static let requestsPerSecond = 100
-    /// How many supplementary groups of any caller are read without further ado; and how often in a second those of a
-    /// caller who has more, and whose uid no line names.
-    package static let groupsReadFreely = 1024, callersWithManyGroupsPerSecond = 20
+    /// How many supplementary groups of any caller are read without further ado; how often in a second those of a
+    /// caller who has more, and whose uid no line names; and how many requests that counts as.
+    package static let groupsReadFreely = 1024, callersWithManyGroupsPerSecond = 20, requestsForManyGroups = 20
     /// How long a connection may stay without a granted request.
     package static let idle = Duration.seconds(30)
     /// How long a caller is told to wait where a limit on connections, or the system, was exhausted.
@@ -51,10 +51,28 @@ package enum Limits {
     package static let recordsWithoutKeyAtOnce = 6
     /// For how long they are counted before a record says how many they were.
     package static let folding = Duration.seconds(1)
-    /// Records of all uids together that no line names: so many at once, and so many a second from then on.
-    package static let strangersRecordsAtOnce = 200, strangersRecordsPerSecond = 2
+    /// Records of all uids together that no line names, and of all that lines name by a group alone: so many at once,
+    /// and so many a second from then on.
+    package static let crowdRecordsAtOnce = 200, crowdRecordsPerSecond = 2
     /// For how long these are counted.
-    package static let strangersFolding = Duration.seconds(60)
+    package static let crowdFolding = Duration.seconds(60)
+    /// How long it takes until a log that could not be written is tried again, if nobody asks for anything.
+    package static let retry = Duration.seconds(1)
+
+    // MARK: Grants
+
+    /// Grants to all uids together that lines name by a group alone, beside the first of each uid in the last half hour:
+    /// so many at once, and so many a second from then on.
+    package static let groupGrantsAtOnce = 1000, groupGrantsPerSecond = 20
+    /// For how long it is remembered that such a uid had one, at least; and of how many uids.
+    package static let firstGrant = Duration.seconds(1800), firstGrants = 100_000
+
+    // MARK: Lists
+
+    /// How many names of a list cost as much as a request.
+    package static let namesPerRequest = 100
+    /// How many lists are kept, and how many names in all of them.
+    package static let lists = 256, listedNames = 200_000
 
     // MARK: The policy
 

@@ -12,6 +12,8 @@ enum ConnectionState: CaseIterable {
     /// It gets no more answers. A reply with descriptors is unread, so it keeps its place until that was read or the
     /// client is gone: the kernel counts such descriptors against the daemon.
     case draining
+    /// Its place is free. Nothing may be sent on it any more: that would be counted nowhere.
+    case closed
 }
 
 /// What can happen to one.
@@ -56,7 +58,7 @@ extension ConnectionState {
         case (.open, .lastAnswer), (.listing, .lastAnswer): .finish
         case (.open, .idle), (.listing, .idle): .finish
         case (.draining, .timeToLook): .look
-        case (.open, _), (.listing, _), (.draining, _): .nothing
+        case (.open, _), (.listing, _), (.draining, _), (.closed, _): .nothing
         }
     }
 }

@@ -52,12 +52,9 @@ final class ConnectionTable {
 
     // MARK: Unread replies
 
-    /// A reply with descriptors was sent on it.
-    func noteUnread(_ connection: Connection) { broker.noteUnread(connection.client) }
-
     /// Looks whether replies were read meanwhile that the client's uid owes: if it is to have another one.
-    func lookAtUnread(of client: Client) {
-        guard broker.isAtUnreadBound(client) else { return }
+    func lookAtUnread(of client: Client, _ now: Instant) {
+        guard broker.isWorthLooking(at: client, now: now) else { return }
         for connection in serving.values where connection.client.uid == client.uid { noteIfRead(connection) }
     }
 
@@ -84,6 +81,7 @@ final class ConnectionTable {
     }
 
     private func close(_ connection: Connection) {
+        connection.state = .closed
         serving[connection.number] = nil
         draining[connection.number] = nil
         if connection.owesReading { broker.noteRead(connection.client) }

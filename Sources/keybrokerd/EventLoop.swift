@@ -97,8 +97,10 @@ final class EventLoop {
                 if let connection = connections[number] { attend(to: connection, event, &turn) }
             }
         }
-        doChores()
+        broker.settle()
         deliver(turn)
+        // After the answers: an end that is due must not come between a decision and its reply.
+        doChores()
         // Last, so that what came before a signal is answered as of before it.
         if events.contains(where: { $0.token == Token.signals }) { obeySignals() }
     }
@@ -164,7 +166,7 @@ final class EventLoop {
     }
 
     private func answer(_ packet: Packet, on connection: Connection, _ turn: inout Turn) {
-        connections.lookAtUnread(of: connection.client)
+        connections.lookAtUnread(of: connection.client, turnBegan)
         do throws(Failure) {
             let answer = try broker.answer(packet, from: connection.client, of: connection.socket, under: load)
             turn.append((connection, answer))
@@ -202,6 +204,7 @@ final class EventLoop {
         // Corrections, and what clients are told that are still there; to those that have gone there is no answer.
         recorded += commit(again)
         _ = send(again)
+        broker.count()
         // Log after replying, so that no client waits for the journal.
         logger.log(recorded)
     }
@@ -244,12 +247,13 @@ final class EventLoop {
     }
 
     private func send(_ answer: Answer, to connection: Connection) throws(Failure) {
+        // Whoever was drained or closed meanwhile has gone.
+        guard connection.state == .open else { throw Failure("sendmsg", code: Failure.brokenPipe) }
         if case .names = answer.reply {
             connection.begin(answer.names)
             return try connections.setListing(try !connection.sendNames(), connection)
         }
         try connection.send(answer)
-        if answer.carriesDescriptors { connections.noteUnread(connection) }
     }
 
     // MARK: What is due
@@ -263,7 +267,6 @@ final class EventLoop {
 
     private func doChores() {
         let now = Instant.now
-        broker.settle()
         for connection in connections.idle(now) {
             do throws(Failure) { try perform(connection.state.step(on: .idle), on: connection) } catch {
                 connections.leave(connection)

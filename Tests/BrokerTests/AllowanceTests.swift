@@ -30,7 +30,7 @@ struct AllowanceTests {
         var taken = 0
         func fill(_ standing: Standing) -> Int {
             var count = 0
-            while allowance.hasPlace(for: standing, in: capacity) {
+            while allowance.hasPlace(for: standing, isFirst: true, in: capacity) {
                 taken += 1
                 count += 1
                 allowance.beginConnection(allowance.account(of: UInt32(taken)), standing)
@@ -42,20 +42,42 @@ struct AllowanceTests {
         #expect(fill(.user) == 14)
         #expect(fill(.administrator) == 2)
         // Nobody finds a place then; the one that an administrator leaves is for administrators.
-        for standing in Standing.allCases { #expect(!allowance.hasPlace(for: standing, in: capacity)) }
+        for standing in Standing.allCases { #expect(!allowance.hasPlace(for: standing, isFirst: true, in: capacity)) }
         allowance.endConnection(allowance.account(of: 64), .administrator, now: start)
-        #expect(allowance.hasPlace(for: .administrator, in: capacity))
-        #expect(!allowance.hasPlace(for: .user, in: capacity))
-        #expect(!allowance.hasPlace(for: .stranger, in: capacity))
+        #expect(allowance.hasPlace(for: .administrator, isFirst: true, in: capacity))
+        #expect(!allowance.hasPlace(for: .user, isFirst: true, in: capacity))
+        #expect(!allowance.hasPlace(for: .stranger, isFirst: true, in: capacity))
         // The one that a stranger leaves is for anybody.
         allowance.endConnection(allowance.account(of: 1), .stranger, now: start)
-        for standing in Standing.allCases { #expect(allowance.hasPlace(for: standing, in: capacity)) }
+        for standing in Standing.allCases { #expect(allowance.hasPlace(for: standing, isFirst: true, in: capacity)) }
         // Administrators who came first take nothing away from the share of strangers.
         var empty = Allowance()
         for uid in 0..<10 as Range<UInt32> { empty.beginConnection(empty.account(of: uid), .administrator) }
-        #expect(empty.hasPlace(for: .stranger, in: capacity))
+        #expect(empty.hasPlace(for: .stranger, isFirst: true, in: capacity))
         // However few there are, somebody is served.
-        for standing in Standing.allCases { #expect(Allowance().hasPlace(for: standing, in: Capacity(total: 1))) }
+        for standing in Standing.allCases {
+            #expect(Allowance().hasPlace(for: standing, isFirst: true, in: Capacity(total: 1)))
+        }
+    }
+
+    /// Few uids with many connections leave places for one that a line names and that has none.
+    @Test func theFirstConnectionOfANamedUserFindsAPlace() {
+        let capacity = Capacity(total: 64)
+        var allowance = Allowance()
+        let greedy = allowance.account(of: 1)
+        var count = 0
+        while allowance.hasPlace(for: .user, isFirst: count == 0, in: capacity) {
+            allowance.beginConnection(greedy, .user)
+            count += 1
+        }
+        #expect(count == 54)
+        #expect(allowance.hasPlace(for: .user, isFirst: true, in: capacity))
+    }
+
+    @Test func whatTakesMoreCountsAsMore() {
+        let account = UserAccount(uid: 1)
+        account.charge(15, perSecond: 10, now: start)
+        #expect(account.wait(perSecond: 10, now: start) == .milliseconds(600))
     }
 
     @Test func aBurstOfASecondsWorthAndThenTheRate() {

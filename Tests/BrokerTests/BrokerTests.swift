@@ -176,6 +176,52 @@ struct BrokerTests {
         #expect(bench.log.records.map(\.number) == [1, 2])
     }
 
+    /// Nobody asks, and something is to be recorded: the log is tried again now and then.
+    @Test func aFullLogIsNotTriedAllTheTime() throws {
+        let bench = try Bench(Self.policy)
+        for _ in 0..<20 { _ = try bench.reply("1Gnone", FakePeer(uid: 1001)) }
+        let ledger = bench.broker.ledger
+        let due = try #require(ledger.nextSettling)
+        bench.log.isFull = true
+        for attempt in 0..<5 {
+            let now = due.after(.seconds(attempt))
+            #expect(try #require(ledger.nextSettling) <= now)
+            ledger.settle(now: now, policy: "")
+            guard case .failed = ledger.commit([], now: now) else {
+                if case .failedAgain = ledger.commit([], now: now) { continue }
+                continue
+            }
+            #expect(try #require(ledger.nextSettling) == now.after(Limits.retry))
+        }
+        bench.broker.count()
+        // What was told of the outage is no request.
+        #expect(!ledger.tally.outcomes.keys.contains { $0.reason == .auditUnavailable })
+        bench.log.isFull = false
+        ledger.settle(now: due.after(.seconds(10)), policy: "")
+        _ = ledger.commit([])
+        #expect(bench.log.records.contains { $0.record.reason == .folded && $0.record.suppressed == 8 })
+        #expect(bench.log.records.filter { $0.record.reason == .auditUnavailable }.count <= 1)
+    }
+
+    /// Callers that a policy cannot tell apart share a list, and a long one costs as much as many requests.
+    @Test func listsAreMadeOnceAndCostWhatTheyAre() throws {
+        let keys = (0..<1000).map { "key k\($0) /k/\($0)\npermit :2001 key k\($0)\n" }.joined()
+        let bench = try Bench(keys)
+        let peer = FakePeer(uid: 7001, groups: [2001])
+        let client = try #require(try bench.admit(peer))
+        #expect(try bench.ask("1L", client, peer).names.count == 1000)
+        // Ten of the hundred of a second, and itself.
+        var asked = 1
+        while case .names = try bench.ask("1L", client, peer).reply { asked += 1 }
+        #expect((9...11).contains(asked))
+        let other = FakePeer(uid: 7002, groups: [2001])
+        let second = try #require(try bench.admit(other))
+        #expect(try bench.ask("1L", second, other).names.count == 1000)
+        let stranger = FakePeer(uid: 7003)
+        let third = try #require(try bench.admit(stranger))
+        #expect(try bench.ask("1L", third, stranger).names.isEmpty)
+    }
+
     @Test func aGrantThatDoesNotArriveIsTakenBack() throws {
         let bench = try Bench(Self.policy)
         let peer = FakePeer(uid: 1001)
@@ -196,6 +242,7 @@ struct BrokerTests {
         bench.log.isFull = true
         _ = bench.broker.commit([instead])
         #expect(instead.reply == .unavailable(decision: 0, reason: "audit-unavailable"))
+        bench.broker.count()
         #expect(bench.broker.ledger.tally.keys.values.first?.granted == 4)
         bench.log.isFull = false
         _ = try bench.ask("1V", client, peer)
@@ -204,6 +251,7 @@ struct BrokerTests {
         #expect(corrections.map(\.of) == [4, 6])
         #expect(corrections.map(\.decision) == [.unavailable, .busy])
         #expect(corrections.allSatisfy { $0.file == nil && $0.key == "web" && $0.peer?.uid == 1001 })
+        bench.broker.count()
         #expect(bench.broker.ledger.tally.keys.values.first?.granted == 3)
         // Once, and not again.
         _ = try bench.ask("1V", client, peer)
@@ -222,6 +270,7 @@ struct BrokerTests {
             _ = bench.broker.commit([])
         }
         #expect(bench.log.records.filter { $0.record.of != nil }.count == 50)
+        bench.broker.count()
         #expect(bench.broker.ledger.tally.keys.values.first?.granted == 0)
     }
 
@@ -239,11 +288,12 @@ struct BrokerTests {
         let bench = try Bench(Self.policy, total: 8)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
-        for _ in 0..<2 {
-            _ = try bench.ask("1Gweb", client, peer)
-            bench.broker.noteUnread(client)
-        }
-        #expect(bench.broker.isAtUnreadBound(client))
+        // Counted from the decision on, so that many in one turn are not too many.
+        var kept: [Answer] = []
+        for _ in 0..<2 { kept.append(try bench.ask("1Gweb", client, peer)) }
+        let now = Instant.now
+        #expect(bench.broker.isWorthLooking(at: client, now: now))
+        #expect(!bench.broker.isWorthLooking(at: client, now: now))
         let opened = bench.keys.opened
         let answer = try bench.ask("1Gweb", client, peer)
         _ = bench.broker.commit([answer])
@@ -251,6 +301,15 @@ struct BrokerTests {
         #expect(bench.log[3]?.reason == .limitUnread)
         #expect(bench.keys.opened == opened)
         bench.broker.noteRead(client)
-        #expect(try bench.ask("1Gweb", client, peer).carriesDescriptors)
+        kept.append(try bench.ask("1Gweb", client, peer))
+        #expect(kept.last?.carriesDescriptors == true)
+        // What was withdrawn, or did not arrive, is not unread.
+        bench.log.isFull = true
+        _ = bench.broker.commit([try #require(kept.last)])
+        bench.log.isFull = false
+        let lost = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([lost])
+        _ = bench.broker.undelivered(lost, to: client, Failure("sendmsg", code: Failure.brokenPipe))
+        #expect(client.account.unread == 1)
     }
 }

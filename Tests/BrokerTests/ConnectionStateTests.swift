@@ -17,6 +17,7 @@ struct ConnectionStateTests {
             ],
             // Nothing but reading frees its place.
             .draining: [.timeToLook: .look],
+            .closed: [:],
         ]
         for state in ConnectionState.allCases {
             for event in ConnectionEvent.allCases {

@@ -125,6 +125,7 @@ final class Bench {
         defer { broker.dismiss(client) }
         let answer = try ask(packet, client, peer)
         _ = broker.commit([answer])
+        broker.count()
         return answer.reply
     }
 }

@@ -12,19 +12,20 @@ struct FoldingTests {
 
     /// Adds events of one uid; returns how many got a record of their own.
     private func add(
-        _ count: Int, _ kind: Folding.Kind, of uid: UInt32 = 1, to folding: inout Folding, isNamed: Bool = true,
+        _ count: Int, _ kind: Folding.Kind, of uid: UInt32 = 1, to folding: inout Folding,
+        in crowd: Folding.Crowd? = nil,
         at now: Instant, number: inout UInt64
     ) -> Int {
         var records = 0
         for _ in 0..<count {
-            switch folding.add(kind, of: uid, isNamed: isNamed, now: now) {
+            switch folding.add(kind, of: uid, in: crowd, now: now) {
             case .folded: break
             case .ownRecord:
                 (number, records) = (number + 1, records + 1)
                 folding.recorded(kind, of: uid, number: number)
-            case .beginsToFoldStrangers:
+            case .beginsToFold(let crowd):
                 (number, records) = (number + 1, records + 1)
-                folding.strangersFoldInto(number)
+                folding.foldsInto(number, crowd)
             }
         }
         return records
@@ -35,17 +36,18 @@ struct FoldingTests {
         var number: UInt64 = 0
         let records = add(15, .denied, to: &folding, at: start, number: &number)
         #expect(records == 12)
-        #expect(folding.add(.denied, of: 1, isNamed: true, now: start) == .folded(into: 12))
+        #expect(folding.add(.denied, of: 1, in: nil, now: start) == .folded(into: 12))
         // Others have records of their own.
-        #expect(folding.add(.denied, of: 2, isNamed: true, now: start) == .ownRecord)
+        #expect(folding.add(.denied, of: 2, in: nil, now: start) == .ownRecord)
         // Of a kind that had none, the number is that of the last record.
-        #expect(folding.add(.unavailable, of: 1, isNamed: true, now: start) == .folded(into: 12))
+        #expect(folding.add(.unavailable, of: 1, in: nil, now: start) == .folded(into: 12))
         #expect(folding.nextCollection == start.after(.milliseconds(1000)))
         #expect(folding.collect(now: start.after(.milliseconds(999))).isEmpty)
         let folded = folding.collect(now: start.after(.milliseconds(1000)))
         #expect(
             folded == [
-                Folding.Folded(uid: 1, kind: .denied, count: 4), Folding.Folded(uid: 1, kind: .unavailable, count: 1),
+                Folding.Folded(subject: .uid(1), kind: .denied, count: 4),
+                Folding.Folded(subject: .uid(1), kind: .unavailable, count: 1),
             ])
         // One more a second, and all of it when the uid was quiet for long enough: then it is forgotten.
         let later = start.after(.milliseconds(2000))
@@ -112,31 +114,32 @@ struct FoldingTests {
         var number: UInt64 = 0
         var records = 0
         for uid in 100..<1100 as Range<UInt32> {
-            records += add(20, .denied, of: uid, to: &folding, isNamed: false, at: start, number: &number)
+            records += add(20, .denied, of: uid, to: &folding, in: .strangers, at: start, number: &number)
         }
         // And one that says from where on they are counted.
-        #expect(records == Limits.strangersRecordsAtOnce + 1)
-        #expect(folding.add(.denied, of: 5000, isNamed: false, now: start) == .folded(into: number))
-        // Whom a line names is not one of them.
-        #expect(folding.add(.denied, of: 5001, isNamed: true, now: start) == .ownRecord)
-        let folded = folding.collect(now: start.after(Limits.strangersFolding))
-        let ofStrangers = folded.filter { $0.uid == nil }.map(\.count).reduce(0, +)
+        #expect(records == Limits.crowdRecordsAtOnce + 1)
+        #expect(folding.add(.denied, of: 5000, in: .strangers, now: start) == .folded(into: number))
+        // Whom a group makes known is not one of them, and whom a line names is not either.
+        #expect(folding.add(.denied, of: 5002, in: .groups, now: start) == .ownRecord)
+        #expect(folding.add(.denied, of: 5001, in: nil, now: start) == .ownRecord)
+        let folded = folding.collect(now: start.after(Limits.crowdFolding))
+        let ofStrangers = folded.filter { $0.subject == .crowd(.strangers) }.map(\.count).reduce(0, +)
         // The first 16 had twelve each, as any uid may, and the next one eight.
         #expect(ofStrangers == 20 * 983 + 12 + 1)
         // Every event is in a record or in a count.
         let counted = folded.map(\.count).reduce(0, +)
-        #expect(counted + Limits.strangersRecordsAtOnce == 20_001)
+        #expect(counted + Limits.crowdRecordsAtOnce == 20_001)
         // In five minutes of it.
         records = 0
         for second in 61..<361 {
             let now = start.after(.milliseconds(1000 * second))
             for uid in 0..<10 as Range<UInt32> {
                 let user = UInt32(second) * 10 + uid
-                records += add(1, .denied, of: user, to: &folding, isNamed: false, at: now, number: &number)
+                records += add(1, .denied, of: user, to: &folding, in: .strangers, at: now, number: &number)
             }
             records += folding.collect(now: now).count
         }
-        let bound = Limits.strangersRecordsAtOnce + 300 * Limits.strangersRecordsPerSecond + 2 * 5
+        let bound = Limits.crowdRecordsAtOnce + 300 * Limits.crowdRecordsPerSecond + 2 * 5
         #expect(records <= bound)
     }
 
@@ -149,14 +152,14 @@ struct FoldingTests {
         _ = add(20, .denied, to: &folding, at: start, number: &number)
         _ = add(3, .denied, of: 2, to: &folding, at: start, number: &number)
         folding.undo()
-        #expect(folding.add(.denied, of: 1, isNamed: true, now: start) == .folded(into: 12))
+        #expect(folding.add(.denied, of: 1, in: nil, now: start) == .folded(into: 12))
         folding.undo()
         // What was counted before is not lost with it, and what was collected in vain is collected again.
         let over = start.after(.milliseconds(1000))
-        #expect(folding.collect(now: over) == [Folding.Folded(uid: 1, kind: .denied, count: 3)])
+        #expect(folding.collect(now: over) == [Folding.Folded(subject: .uid(1), kind: .denied, count: 3)])
         folding.undo()
         #expect(folding.nextCollection == over)
-        #expect(folding.collect(now: over) == [Folding.Folded(uid: 1, kind: .denied, count: 3)])
+        #expect(folding.collect(now: over) == [Folding.Folded(subject: .uid(1), kind: .denied, count: 3)])
         folding.commit()
         #expect(folding.collect(now: over).isEmpty)
     }

@@ -48,8 +48,11 @@ struct ContributorPagesTests {
         }
         var drawn: Set<String> = []
         for line in page.split(separator: "\n") {
-            guard let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \|$/#) else { continue }
-            for (state, step) in [("open", row.2), ("listing", row.3), ("draining", row.4)] where step != "–" {
+            guard let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$/#) else {
+                continue
+            }
+            for (state, step) in [("open", row.2), ("listing", row.3), ("draining", row.4), ("closed", row.5)]
+            where step != "–" {
                 drawn.insert("\(row.1) \(state) \(step)")
             }
         }

@@ -234,7 +234,8 @@ struct HouseTests {
             ("packetBytes", "packet Ta 4096 bytes"),
             ("policyLineBytes", "policy Ta 1024 bytes"), ("connectionsPerStranger", "no line names Ta 1"),
             ("administratorsPlaces", "administrators Ta 16"), ("unreadPerUser", "at a time, per user Ta 64"),
-            ("strangersRecordsAtOnce", "at once Ta 200"),
+            ("crowdRecordsAtOnce", "at once Ta 200"),
+            ("groupGrantsAtOnce", "at once Ta 1000"),
         ] {
             let number = text.split(separator: " ").first { $0.allSatisfy(\.isNumber) } ?? ""
             #expect(limits.contains(try Regex("let \(name) = \(number)[\n,]")), "\(name)")

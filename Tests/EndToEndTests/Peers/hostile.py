@@ -136,6 +136,25 @@ def flood(request, seconds):
     print(count, flush=True)
 
 
+def late(key, count):
+    """Asks at the very moment at which each connection has been idle for too long. Reads, and tells what came."""
+    made, letters = [], ""
+    for _ in range(int(count)):
+        connection = connect()
+        made.append((connection, time.monotonic()))
+        time.sleep(0.01)
+    print("ready", flush=True)
+    for number, (connection, when) in enumerate(made):
+        # Around the deadline, most of them just after it.
+        due = when + 30 + (number % 20 - 5) * 0.0001
+        while time.monotonic() < due:
+            time.sleep(max(0, due - time.monotonic() - 0.002) if due - time.monotonic() > 0.003 else 0)
+        data = attempt(connection.send, b"1G" + key.encode()) and attempt(receive, connection)
+        letters += chr(data[1]) if data else "-"
+        connection.close()
+    print(letters, flush=True)
+
+
 def hasty(key, count):
     """Asks, and has gone before the answer."""
     for _ in range(int(count)):
@@ -184,6 +203,8 @@ elif mode == "wander":
     wander(arguments[0], arguments[1], int(arguments[2]))
 elif mode == "flood":
     flood(*arguments)
+elif mode == "late":
+    late(*arguments)
 elif mode == "hasty":
     hasty(*arguments)
 elif mode == "loop":

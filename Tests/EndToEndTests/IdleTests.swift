@@ -1,0 +1,43 @@
+// The end of connections on which nothing is granted, and what races with it.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(.enabled(if: isRoot, "needs root: it becomes other accounts"))
+struct IdleTests {
+    private let folder = TemporaryFolder("idle")
+
+    /// A request that comes as its connection is about to end for idleness is answered, or not; but a key that it is
+    /// given is counted until it is read. Before, the place was free at once, and what was counted never went away.
+    @Test func aRequestAtTheDeadlineIsCountedAsAnyOther() throws {
+        try folder.write("key", "KEY", mode: 0o600)
+        let policy = "key k \(folder["key"])\npermit 61001 key k\nlimit 61001 connections 70 requests 1000\n"
+        let daemon = try Daemon(folder, policy: policy, options: ["--max-connections", "160", "--user", "61911"])
+        let keeper = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try keeper.ask("1Gk").status == "K")
+        let before = try daemon.openDescriptors()
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/hostile.py").path
+        let late = try Program(
+            installed("python3") ?? "python3", [script, daemon.socket, "61001", "late", "k", "60"])
+        try late.wait(for: "its connections") { $0.contains("ready") ? true : nil }
+        // A `V` now and then does not keep a connection open, a key does.
+        let talker = try PeerProcess(daemon.socket, uid: 61001)
+        for _ in 0..<4 {
+            #expect(try talker.ask("1V").status == "V")
+            #expect(try keeper.ask("1Gk").status == "K")
+            Thread.sleep(forTimeInterval: 7)
+        }
+        #expect(try keeper.ask("1Gk").status == "K")
+        try late.waitForExit(seconds: 40)
+        let letters = late.text().split(separator: "\n").last ?? ""
+        #expect(letters.count == 60 && letters.allSatisfy { "K-".contains($0) }, "\(letters)")
+        #expect(try talker.receive().packet == "")
+        // It has read everything, so nothing is held against it.
+        for _ in 0..<50 { #expect(try keeper.ask("1Gk").status == "K") }
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while try daemon.openDescriptors() > before, Date() < deadline { usleep(10_000) }
+        #expect(try daemon.openDescriptors() <= before)
+        #expect(try daemon.stop() == 0)
+    }
+}
