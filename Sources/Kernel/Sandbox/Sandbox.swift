@@ -95,8 +95,7 @@ package struct Sandbox: Sendable {
         let ruleset = try Descriptor.opened(
             ck_landlock_ruleset(version, 0, keepsAbstractSockets ? 1 : 0), by: "landlock_create_ruleset")
         for (path, rights) in folders {
-            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-            let handle = unsafe ck_open_target(path)
+            let handle = PathCall.openTarget(path)
             if handle < 0 { continue }
             let folder = Descriptor(taking: handle)
             let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0

@@ -61,9 +61,7 @@ package final class ChangeWatch {
     /// Calls `inotify_add_watch(2)` on `/proc/self/fd/N`, which leads to just that inode.
     private func watch(_ directory: borrowing Descriptor, for events: some BinaryInteger) -> Int32? {
         if isSealed { return nil }
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let number = unsafe inotify_add_watch(
-            descriptor.number, "/proc/self/fd/\(directory.number)", UInt32(events))
+        let number = PathCall.watch(by: descriptor.number, for: UInt32(events))("/proc/self/fd/\(directory.number)")
         return number >= 0 ? number : nil
     }
 
