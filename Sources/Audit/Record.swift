@@ -65,7 +65,7 @@ extension Record {
 
     /// The line up to, but not including, `,"chain":`.
     func line(number: UInt64, time: WallTime, previous: [UInt8]?) -> [UInt8] {
-        var line = JSONLine()
+        var line = JSONObject()
         line.add("seq", number)
         line.add(plain: "time", time.rfc3339)
         line.add(plain: "event", event.rawValue)
@@ -103,7 +103,7 @@ extension Record {
 }
 
 extension HandedOver {
-    fileprivate func add(to line: inout JSONLine) {
+    fileprivate func add(to line: inout JSONObject) {
         line.add("path", path, limit: 1024)
         line.add("dev", status.device)
         line.add("ino", status.inode)

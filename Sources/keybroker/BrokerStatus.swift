@@ -133,29 +133,32 @@ struct BrokerStatus {
 
     /// One JSON object.
     var object: String {
-        var fields = page.lines.filter { !Self.grouped.contains($0.name) }.map { line in
-            "\"\(jsonEscaped(line.name))\":" + (page.number(line.name).map(String.init) ?? Self.quoted(line.value))
+        var object = JSONObject()
+        for line in page.lines where !Self.grouped.contains(line.name) {
+            if let number = page.number(line.name) {
+                object.add(line.name, number)
+            } else {
+                object.add(line.name, line.value)
+            }
         }
-        let paths = (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map(Self.quoted)
-        fields.append("\"policy-paths\":[\(paths.joined(separator: ","))]")
-        fields.append("\"last-reload-faults\":[\(lastReloadFaults.map(Self.quoted).joined(separator: ","))]")
-        let walls = walls.map { "{\"wall\":\(Self.quoted($0.name)),\"state\":\(Self.quoted($0.state))}" }
-        fields.append("\"sandbox\":[\(walls.joined(separator: ","))]")
-        let outside = keysOutside.map { "{\"key\":\(Self.quoted($0.key)),\"path\":\(Self.quoted($0.path))}" }
-        fields.append("\"outside-sandbox\":[\(outside.joined(separator: ","))]")
-        let requests = outcomes.map { outcome in
-            let verb = outcome.verb.map { "\"verb\":\(Self.quoted($0))," } ?? ""
-            return "{\(verb)\"decision\":\(Self.quoted(outcome.decision)),"
-                + "\"reason\":\(Self.quoted(outcome.reason)),\"count\":\(outcome.count)}"
+        object.add("policy-paths", policyPaths.paths + [policyPaths.optional].compactMap(\.self))
+        object.add("last-reload-faults", lastReloadFaults)
+        object.add("sandbox", walls) {
+            $0.add("wall", $1.name); $0.add("state", $1.state)
         }
-        fields.append("\"requests\":[\(requests.joined(separator: ","))]")
-        let keys = keys.map { key in
-            let counts = key.counts.map { "\(Self.quoted($0.decision)):\($0.count)" }
-            return "{\"key\":\(Self.quoted(key.name)),\(counts.joined(separator: ","))}"
+        object.add("outside-sandbox", keysOutside) {
+            $0.add("key", $1.key); $0.add("path", $1.path)
         }
-        fields.append("\"keys\":[\(keys.joined(separator: ","))]")
-        return "{\(fields.joined(separator: ","))}"
+        object.add("requests", outcomes) { object, outcome in
+            if let verb = outcome.verb { object.add("verb", verb) }
+            object.add("decision", outcome.decision)
+            object.add("reason", outcome.reason)
+            object.add("count", outcome.count)
+        }
+        object.add("keys", keys) { object, key in
+            object.add("key", key.name)
+            for (decision, count) in key.counts { object.add(decision, count) }
+        }
+        return object.text
     }
-
-    private static func quoted(_ text: String) -> String { "\"\(jsonEscaped(text))\"" }
 }

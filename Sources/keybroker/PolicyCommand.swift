@@ -6,6 +6,7 @@ internal import ArgumentParser
 internal import Kernel
 internal import Policy
 internal import PolicyLoading
+internal import Wire
 internal import NameLookup
 
 struct PolicyCommand: ParsableCommand {
@@ -51,7 +52,7 @@ struct PolicyOptions: ParsableArguments {
 /// A caller as it would be if a service of that user asked now: with the groups of the name service.
 func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
     let overflow = OverflowIDs.ofThisKernel()
-    let isNumber = !user.isEmpty && user.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    let isNumber = !user.isEmpty && user.utf8.allSatisfy(\.isDigit)
     let account: Account?
     if isNumber {
         guard let uid = UInt32(user), uid != .max else { return nil }
