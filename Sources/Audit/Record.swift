@@ -7,10 +7,10 @@ package import Wire
 
 /// One event, before it has a number.
 package struct Record: Sendable {
-    package enum Event: String, Sendable { case start, stop, reload, request, rotate, limit }
-    package enum Verb: String, Sendable { case get, watch, list, status, version }
+    package enum Event: String, Sendable { case start, stop, reload, request, limit }
+    package enum Verb: String, Sendable { case get, list, status, version }
     package enum Decision: String, Hashable, Sendable {
-        case granted, denied, unavailable, busy, malformed, revoked
+        case granted, denied, unavailable, busy, malformed
         /// Of a reload.
         case applied, rejected
     }

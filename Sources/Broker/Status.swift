@@ -32,7 +32,7 @@ final class Lifetime {
     private(set) var faults: [String] = []
     private(set) var lastWasRejected = false
 
-    func adopted(_ loading: LoadResult) {
+    func adopted() {
         applied += 1
         policySince = .now
         (faults, lastWasRejected) = ([], false)

@@ -16,9 +16,6 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// when something is there.
     package init(connected descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
-    /// The longest path of a socket, in bytes.
-    package static let longestPath = Int(ck_longest_socket_path)
-
     // MARK: Listening
 
     /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode are set in

@@ -65,7 +65,7 @@ extension TrustedOwners {
                 guard links <= Self.mostLinks else {
                     throw TrustError(.untrusted, "\(path) leads over more than \(Self.mostLinks) symbolic links")
                 }
-                if target.utf8.first == UInt8(ascii: "/") { try walk.restart() }
+                if target.utf8.first == UInt8(ascii: "/") { walk.restart() }
                 ahead.append(contentsOf: target.split(separator: "/").reversed())
             }
         }
@@ -119,7 +119,7 @@ final class Walk {
         (status, path, name) = (here.status, here.path.isEmpty ? "/" : here.path, ".")
     }
 
-    func restart() throws(TrustError) {
+    func restart() {
         levels.removeSubrange(1...)
         (status, path, name) = (here.status, "/", ".")
     }
