@@ -66,7 +66,7 @@ extension StatusPage {
     fileprivate var reloads: UInt64 { (number(.reloadsApplied) ?? 0) &+ (number(.reloadsRejected) ?? 0) }
 }
 
-extension Answer {
+extension ReceivedReply {
     fileprivate borrowing func statusPage() throws(KeyBrokerError) -> StatusPage {
         switch reply {
         case .status(let page): return page
