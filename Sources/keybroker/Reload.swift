@@ -58,9 +58,7 @@ struct Reload: ParsableCommand {
         guard !paths.isEmpty else { return nil }
         let files = PolicyFiles(paths + [optional].compactMap(\.self), optional: optional, owners: .now)
         let loading = files.load()
-        for diagnostic in loading.diagnostics {
-            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
-        }
+        show(loading.diagnostics)
         guard let loaded = loading.loaded else {
             throw fail(
                 "\(counted(loading.faults, "error")) in the policy; the broker was not asked, and the old one stays in force",
