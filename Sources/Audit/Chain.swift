@@ -5,6 +5,7 @@
 
 internal import Kernel
 internal import Digest
+internal import Wire
 
 /// The hash that a record ends with: 64 lower-case hexadecimal digits, as ASCII.
 package struct Link: Equatable, Sendable {
@@ -54,7 +55,7 @@ package struct Link: Equatable, Sendable {
             let link = Link(tail.dropFirst(opening.count).dropLast(2))
         else { return nil }
         let rest = record.dropFirst(firstField.count)
-        let digits = rest.prefix { (0x30...0x39).contains($0) }
+        let digits = rest.prefix(while: \.isDigit)
         let after = rest.dropFirst(digits.count).first
         guard let number = UInt64(String(decoding: digits, as: UTF8.self)), (1...largestNumber).contains(number),
             digits.first != UInt8(ascii: "0"), after == nil || after == UInt8(ascii: ",")
@@ -70,8 +71,7 @@ package struct Link: Equatable, Sendable {
     private init(digits: [UInt8]) { self.digits = digits }
 
     private init?(_ digits: ArraySlice<UInt8>) {
-        let isLowerHex = digits.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
-        guard digits.count == SHA256.hexLength, isLowerHex else { return nil }
+        guard digits.count == SHA256.hexLength, digits.allSatisfy(\.isLowerHexDigit) else { return nil }
         self.digits = Array(digits)
     }
 }

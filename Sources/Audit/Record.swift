@@ -7,10 +7,10 @@ package import Wire
 
 /// One event, before it has a number.
 package struct Record: Sendable {
-    package enum Event: String, Sendable { case start, stop, reload, request, rotate, limit }
-    package enum Verb: String, Sendable { case get, watch, list, status, version }
+    package enum Event: String, Sendable { case start, stop, reload, request, limit }
+    package enum Verb: String, Sendable { case get, list, status, version }
     package enum Decision: String, Hashable, Sendable {
-        case granted, denied, unavailable, busy, malformed, revoked
+        case granted, denied, unavailable, busy, malformed
         /// Of a reload.
         case applied, rejected
     }
@@ -65,7 +65,7 @@ extension Record {
 
     /// The line up to, but not including, `,"chain":`.
     func line(number: UInt64, time: WallTime, previous: [UInt8]?) -> [UInt8] {
-        var line = JSONLine()
+        var line = JSONObject()
         line.add("seq", number)
         line.add(plain: "time", time.rfc3339)
         line.add(plain: "event", event.rawValue)
@@ -103,7 +103,7 @@ extension Record {
 }
 
 extension HandedOver {
-    fileprivate func add(to line: inout JSONLine) {
+    fileprivate func add(to line: inout JSONObject) {
         line.add("path", path, limit: 1024)
         line.add("dev", status.device)
         line.add("ino", status.inode)

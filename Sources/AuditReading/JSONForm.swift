@@ -4,6 +4,8 @@
 // Must never pass a byte that a terminal could take for a command, nor what two readers could understand
 // differently: a record is printed as it is, and read by other programs too.
 
+internal import Wire
+
 /// Finds where the parts of a line end; nil where they are not of that form. `end` is after the last byte that
 /// may belong to a part.
 enum JSONForm {
@@ -54,7 +56,7 @@ enum JSONForm {
         var unit: UInt32 = 0
         for position in begin..<begin + 4 {
             switch line[position] {
-            case let byte where (0x30...0x39).contains(byte): unit = unit << 4 | UInt32(byte - 0x30)
+            case let byte where byte.isDigit: unit = unit << 4 | UInt32(byte - 0x30)
             case let byte where (0x41...0x46).contains(byte): unit = unit << 4 | UInt32(byte - 0x41 + 10)
             case let byte where (0x61...0x66).contains(byte): unit = unit << 4 | UInt32(byte - 0x61 + 10)
             default: return nil
@@ -103,7 +105,7 @@ enum JSONForm {
     private static func endOfNumber(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> Int? {
         let first = line[begin] == UInt8(ascii: "-") ? begin + 1 : begin
         var position = first
-        while position < end, (0x30...0x39).contains(line[position]) { position += 1 }
+        while position < end, line[position].isDigit { position += 1 }
         guard position > first, position == first + 1 || line[first] != UInt8(ascii: "0") else { return nil }
         return position
     }
@@ -114,7 +116,7 @@ enum JSONForm {
         var number: UInt64 = 0
         for position in begin..<end {
             let byte = line[position]
-            guard (0x30...0x39).contains(byte) else { return nil }
+            guard byte.isDigit else { return nil }
             let (tenfold, isTooLarge) = number.multipliedReportingOverflow(by: 10)
             let (sum, isOver) = tenfold.addingReportingOverflow(UInt64(byte - 0x30))
             guard !isTooLarge, !isOver else { return nil }

@@ -4,6 +4,7 @@
 
 package import Kernel
 internal import LocalTime
+internal import Wire
 
 /// A moment, or a day, that somebody named.
 package struct Moment: Equatable, Sendable {
@@ -65,10 +66,5 @@ package struct Moment: Equatable, Sendable {
         guard numbers.count == parts.count, numbers[0] < 24, numbers[1] < 60 else { return nil }
         let second = numbers.count == 3 ? numbers[2] : 0
         return second < 60 ? (numbers[0], numbers[1], second) : nil
-    }
-
-    private static func decimal(_ text: some StringProtocol) -> Int? {
-        guard !text.isEmpty, text.utf8.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-        return Int(text)
     }
 }

@@ -7,7 +7,7 @@ package import Policy
 internal import Wire
 
 /// A question that another policy answers otherwise.
-package struct Change: Sendable {
+package struct ChangedOutcome: Sendable {
     package let question: Requests.Question
     package let outcome: Requests.Outcome
     /// The line that would permit it now; nil where it would be denied.
@@ -32,15 +32,15 @@ extension Requests {
     /// - Parameter digest: the policy's, where it is known.
     package func changes(
         under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
-    ) -> [Change] {
+    ) -> [ChangedOutcome] {
         all.compactMap { question, outcome in
             switch effect(of: policy, digest, on: question, outcome, unmapped) {
             case .permitted(let rule):
                 guard outcome.denied > 0 else { return nil }
-                return Change(question: question, outcome: outcome, rule: rule, requests: outcome.denied)
+                return ChangedOutcome(question: question, outcome: outcome, rule: rule, requests: outcome.denied)
             case .denied:
                 guard outcome.permitted > 0 else { return nil }
-                return Change(question: question, outcome: outcome, rule: nil, requests: outcome.permitted)
+                return ChangedOutcome(question: question, outcome: outcome, rule: nil, requests: outcome.permitted)
             case .untold, nil: return nil
             }
         }

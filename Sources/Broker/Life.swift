@@ -38,7 +38,7 @@ extension Broker {
         var record = Record(.reload)
         if let loaded = loading.loaded {
             adopt(loaded)
-            life.adopted(loading)
+            life.adopted()
             record.decision = .applied
         } else {
             life.rejected(loading)

@@ -32,7 +32,7 @@ final class Lifetime {
     private(set) var faults: [String] = []
     private(set) var lastWasRejected = false
 
-    func adopted(_ loading: LoadResult) {
+    func adopted() {
         applied += 1
         policySince = .now
         (faults, lastWasRejected) = ([], false)
@@ -53,42 +53,42 @@ extension Broker {
     func status(under load: Load) -> StatusPage {
         let now = Instant.now
         var page = StatusPage()
-        page.add("version", version)
-        page.add("pid", Privileges.processID)
-        page.add("uptime-seconds", life.began.until(now).wholeSeconds)
-        page.add("policy", policy.digest)
-        page.add("policy-age-seconds", life.policySince.until(now).wholeSeconds)
-        page.add("policy-keys", policy.policy.keys.count)
-        page.add("policy-permits", policy.policy.rules.values.reduce(0) { $0 + $1.count })
-        page.add("reloads-applied", life.applied)
-        page.add("reloads-rejected", life.rejected)
-        page.add("connections", load.connections)
-        page.add("connections-most", load.mostConnections)
-        page.add("oldest-waiting-milliseconds", load.oldestWaiting.wholeMilliseconds)
-        page.add("audit", ledger.isWritten ? "written" : "failing")
-        page.add("audit-seq", ledger.lastNumber)
-        page.add("audit-head", ledger.head)
+        page.add(.version, version)
+        page.add(.pid, Privileges.processID)
+        page.add(.uptimeSeconds, life.began.until(now).wholeSeconds)
+        page.add(.policy, policy.digest)
+        page.add(.policyAgeSeconds, life.policySince.until(now).wholeSeconds)
+        page.add(.policyKeys, policy.policy.keys.count)
+        page.add(.policyPermits, policy.policy.rules.values.reduce(0) { $0 + $1.count })
+        page.add(.reloadsApplied, life.applied)
+        page.add(.reloadsRejected, life.rejected)
+        page.add(.connections, load.connections)
+        page.add(.connectionsMost, load.mostConnections)
+        page.add(.oldestWaitingMilliseconds, load.oldestWaiting.wholeMilliseconds)
+        page.add(.audit, ledger.isWritten ? "written" : "failing")
+        page.add(.auditSeq, ledger.lastNumber)
+        page.add(.auditHead, ledger.head)
         for (outcome, count) in ledger.tally.outcomes.sorted(by: { $0.key < $1.key }) {
             page.add(
-                "requests",
+                .requests,
                 "\(outcome.verb?.rawValue ?? "-") \(outcome.decision.rawValue) \(outcome.reason.rawValue) \(count)",
                 keeping: Self.roomForKeys)
         }
-        page.add("last-reload", life.lastWasRejected ? "rejected" : life.applied > 0 ? "applied" : "none")
+        page.add(.lastReload, life.lastWasRejected ? "rejected" : life.applied > 0 ? "applied" : "none")
         for wall in keys.sandbox.walls {
             page.add(
-                "sandbox", "\(wall.name) \(wall.state ?? "missing: \(wall.reason ?? "")")", keeping: Self.roomForKeys)
+                .sandbox, "\(wall.name) \(wall.state ?? "missing: \(wall.reason ?? "")")", keeping: Self.roomForKeys)
         }
-        page.add("audit-path", ledger.path, keeping: Self.roomForKeys)
+        page.add(.auditPath, ledger.path, keeping: Self.roomForKeys)
         for path in policy.source.paths {
-            let name = policy.source.isOptional(path) ? "policy-path-optional" : "policy-path"
+            let name = policy.source.isOptional(path) ? StatusName.policyPathOptional : .policyPath
             page.add(name, path, keeping: Self.roomForKeys)
         }
-        page.add("outside-sandbox-keys", keys.keysOutside.count)
+        page.add(.outsideSandboxKeys, keys.keysOutside.count)
         for (key, path) in keys.keysOutside {
-            page.add("outside-sandbox", "\(key) \(path)", keeping: Self.roomForKeys)
+            page.add(.outsideSandbox, "\(key) \(path)", keeping: Self.roomForKeys)
         }
-        for fault in life.faults { page.add("last-reload-fault", fault, keeping: Self.roomForKeys) }
+        for fault in life.faults { page.add(.lastReloadFault, fault, keeping: Self.roomForKeys) }
         return keys(after: nil, on: page)
     }
 
@@ -103,8 +103,8 @@ extension Broker {
             let value =
                 "\(name) granted \(counts.granted) denied \(counts.denied) unavailable \(counts.unavailable) "
                 + "busy \(counts.busy)"
-            guard page.add("key", value, keeping: KeyName.longest + StatusPage.more.utf8.count + 2) else {
-                if let last { page.add(StatusPage.more, last) }
+            guard page.add(.key, value, keeping: KeyName.longest + StatusName.more.rawValue.utf8.count + 2) else {
+                if let last { page.add(.more, last) }
                 break
             }
             last = name

@@ -18,7 +18,7 @@ struct Tally {
             case .denied: denied += 1
             case .unavailable: unavailable += 1
             case .busy: busy += 1
-            case .malformed, .revoked, .applied, .rejected: break
+            case .malformed, .applied, .rejected: break
             }
         }
     }

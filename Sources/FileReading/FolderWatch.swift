@@ -13,10 +13,8 @@ package struct FolderWatch: ~Copyable {
     package init(_ folder: String) throws(Failure) {
         let watch = Descriptor(
             taking: try retrying("inotify_init1") { inotify_init1(Int32(IN_CLOEXEC | IN_NONBLOCK)) })
-        let number = watch.withNumber { $0 }
         let events = UInt32(IN_MODIFY | IN_CREATE | IN_MOVED_TO | IN_MOVED_FROM | IN_DELETE)
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        _ = try retrying("inotify_add_watch", on: folder) { unsafe inotify_add_watch(number, folder, events) }
+        try watch.watch(folder, for: events)
         descriptor = watch
     }
 

@@ -2,7 +2,6 @@
 //
 // Must never hold more of it than one line and one chunk.
 
-internal import CKernel
 internal import Glibc
 package import Kernel
 
@@ -18,8 +17,7 @@ package struct FileBytes: ~Copyable, ByteSource {
     private var position = 0
 
     package init(_ path: String) throws(Failure) {
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
+        let file = try Descriptor.forReading(path)
         guard try file.status().kind == .regular else {
             throw Failure("open", code: EINVAL, on: "\(path) (not a regular file)")
         }

@@ -63,10 +63,10 @@ extension KeyBroker {
 
 extension StatusPage {
     /// How many reloads there were, taken or not.
-    fileprivate var reloads: UInt64 { (number("reloads-applied") ?? 0) &+ (number("reloads-rejected") ?? 0) }
+    fileprivate var reloads: UInt64 { (number(.reloadsApplied) ?? 0) &+ (number(.reloadsRejected) ?? 0) }
 }
 
-extension Answer {
+extension ReceivedReply {
     fileprivate borrowing func statusPage() throws(KeyBrokerError) -> StatusPage {
         switch reply {
         case .status(let page): return page

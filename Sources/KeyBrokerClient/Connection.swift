@@ -59,7 +59,7 @@ struct Connection: ~Copyable {
     }
 
     /// Sends the request and returns the reply to it.
-    borrowing func answer(to request: Request, _ patience: Deadline) throws(KeyBrokerError) -> Answer {
+    borrowing func answer(to request: Request, _ patience: Deadline) throws(KeyBrokerError) -> ReceivedReply {
         do throws(Failure) { try socket.send(request.packet) } catch {
             // A broker that is busy says so and closes before it is asked: the reply is still there to read.
             guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
@@ -68,7 +68,7 @@ struct Connection: ~Copyable {
     }
 
     /// The next reply.
-    borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> Answer {
+    borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> ReceivedReply {
         while true {
             try patience.waitForReply(socket, path: path)
             let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
@@ -76,13 +76,13 @@ struct Connection: ~Copyable {
             }
             guard let delivery else { continue }
             guard !delivery.packet.isEmpty else { throw .withoutAnswer(path) }
-            return try Answer(delivery)
+            return try ReceivedReply(delivery)
         }
     }
 }
 
 /// A reply with its descriptors, of which there are exactly as many as it announces.
-struct Answer: ~Copyable {
+struct ReceivedReply: ~Copyable {
     let reply: Reply
     /// The process that sent it, where that was asked for.
     let sender: Int32?

@@ -103,5 +103,5 @@ public struct KeyBroker: Sendable {
 /// A connection and what was answered on it last.
 struct Exchange: ~Copyable {
     let connection: Connection
-    var answer: Answer
+    var answer: ReceivedReply
 }

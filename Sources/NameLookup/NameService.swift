@@ -113,7 +113,7 @@ package final class NameServiceProcess: Sendable {
     /// which has none by that: none is ambient or inherited with a file of its own.
     private static func begin() -> Never {
         if !Privileges.giveUpCapabilities() {
-            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+            // Safety: the argument is a constant.
             _ = unsafe ck_execute_again(argument)
             _exit(1)
         }

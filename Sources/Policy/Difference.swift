@@ -6,7 +6,7 @@
 internal import Wire
 
 /// A permission that one policy gives and the other does not.
-package struct Change: Equatable, Sendable {
+package struct PermissionChange: Equatable, Sendable {
     /// The new policy gives it, or the old one did.
     package let isGain: Bool
     /// The line that gives it.
@@ -17,12 +17,12 @@ package struct Change: Equatable, Sendable {
 
 /// The changes from `old` to `new`, by key and identity, losses first. Empty exactly where every caller gets
 /// the same verdict on every key.
-package func differences(from old: Policy, to new: Policy) -> [Change] {
-    var changes: [Change] = []
+package func differences(from old: Policy, to new: Policy) -> [PermissionChange] {
+    var changes: [PermissionChange] = []
     for name in Set(old.rules.keys).union(new.rules.keys).sorted() {
         let (before, after) = (old.rules[name] ?? [], new.rules[name] ?? [])
-        changes += given(by: before, butNotBy: after).map { Change(isGain: false, rule: $0, exampleUnit: $1) }
-        changes += given(by: after, butNotBy: before).map { Change(isGain: true, rule: $0, exampleUnit: $1) }
+        changes += given(by: before, butNotBy: after).map { PermissionChange(isGain: false, rule: $0, exampleUnit: $1) }
+        changes += given(by: after, butNotBy: before).map { PermissionChange(isGain: true, rule: $0, exampleUnit: $1) }
     }
     return changes
 }

@@ -10,19 +10,13 @@ package import Kernel
 package enum PlainFile {
     /// All bytes of a file; more than `limit` is a failure (`EFBIG`). Calls `open(2)` and `pread(2)`.
     package static func contents(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
-        let file = try opened(path)
+        let file = try Descriptor.forReading(followingLinksOf: path)
         guard try file.status().kind == .regular else { throw Failure("open", code: EINVAL, on: path) }
         return try file.readAll(limit: limit, path)
     }
 
     /// Opens a file for reading and closes it unread, to see whether this account can. Calls `open(2)`.
-    package static func tryOpening(_ path: String) throws(Failure) { _ = try opened(path) }
-
-    private static func opened(_ path: String) throws(Failure) -> Descriptor {
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let number = unsafe open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC)
-        let code = errno
-        guard number >= 0 else { throw Failure("open", code: code, on: path) }
-        return Descriptor(taking: number)
+    package static func tryOpening(_ path: String) throws(Failure) {
+        _ = try Descriptor.forReading(followingLinksOf: path)
     }
 }

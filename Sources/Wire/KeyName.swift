@@ -19,7 +19,7 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
     package init?(_ text: String) { self.init(Array(text.utf8)[...]) }
 
     private static func isAlphanumeric(_ byte: UInt8) -> Bool {
-        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || (UInt8(ascii: "0")...UInt8(ascii: "9")).contains(byte)
+        (UInt8(ascii: "a")...UInt8(ascii: "z")).contains(byte) || byte.isDigit
     }
 
     private static func mayAppear(_ byte: UInt8) -> Bool {

@@ -66,7 +66,7 @@ package enum Reply: Equatable, Sendable {
             self = .unavailable(decision: decision, reason: text)
         case UInt8(ascii: "B"):
             let (decision, text) = try Self.numbered(rest)
-            guard let milliseconds = Self.number(Array(text.utf8)[...]) else { throw .malformed }
+            guard let milliseconds = decimal(text, as: UInt64.self) else { throw .malformed }
             self = .busy(decision: decision, milliseconds: Int(clamping: milliseconds))
         case UInt8(ascii: "E"):
             let (decision, text) = try Self.numbered(rest)
@@ -98,10 +98,8 @@ package enum Reply: Equatable, Sendable {
         return .names(Array(names.prefix(count)))
     }
 
-    /// Decimal digits and nothing else: `UInt64(_:)` would take a sign.
     private static func number(_ bytes: ArraySlice<UInt8>) -> UInt64? {
-        guard !bytes.isEmpty, bytes.allSatisfy({ (0x30...0x39).contains($0) }) else { return nil }
-        return UInt64(String(decoding: bytes, as: UTF8.self))
+        decimal(String(decoding: bytes, as: UTF8.self), as: UInt64.self)
     }
 
     private static func numbered(_ bytes: ArraySlice<UInt8>) throws(Malformed) -> (UInt64, String) {

@@ -5,24 +5,24 @@
 /// The lines of one status reply.
 package struct StatusPage: Equatable, Sendable {
     package struct Line: Equatable, Sendable {
-        /// Lower-case letters and hyphens. A name may come more than once.
+        /// A ``StatusName``, or one of a later broker's. A name may come more than once.
         package let name: String
         /// Printable ASCII.
         package let value: String
+
+        /// Nil if this program does not know what it is about.
+        package var known: StatusName? { StatusName(rawValue: name) }
     }
 
     package private(set) var lines: [Line] = []
     private var room = Limits.packetBytes - 2
 
-    /// The last line's name where there is more to be told of keys; its value is the last key on this page.
-    package static let more = "more"
-
     package init() {}
 
     /// Adds a line, unless fewer than `keeping` bytes would be left after it.
     @discardableResult
-    package mutating func add(_ name: String, _ value: some CustomStringConvertible, keeping: Int = 0) -> Bool {
-        let value = printable(value.description)
+    package mutating func add(_ name: StatusName, _ value: some CustomStringConvertible, keeping: Int = 0) -> Bool {
+        let (name, value) = (name.rawValue, printable(value.description))
         let size = name.utf8.count + value.utf8.count + 2
         guard size + keeping <= room else { return false }
         room -= size
@@ -31,19 +31,21 @@ package struct StatusPage: Equatable, Sendable {
     }
 
     /// The values of all lines of that name.
-    package func values(_ name: String) -> [String] { lines.filter { $0.name == name }.map(\.value) }
+    package func values(_ name: StatusName) -> [String] { lines.filter { $0.name == name.rawValue }.map(\.value) }
 
-    package func number(_ name: String) -> UInt64? { values(name).first.flatMap { UInt64($0) } }
+    package func number(_ name: StatusName) -> UInt64? { values(name).first.flatMap { UInt64($0) } }
 
     /// Where there is more: what to ask for next.
     package var next: Request? {
-        guard let last = lines.last, last.name == Self.more, let name = KeyName(last.value) else { return nil }
+        guard let last = lines.last, last.name == StatusName.more.rawValue, let name = KeyName(last.value) else {
+            return nil
+        }
         return .status(after: name)
     }
 
     /// One page after another, as if they had been one.
     package mutating func append(_ other: StatusPage) {
-        if lines.last?.name == Self.more { lines.removeLast() }
+        if lines.last?.name == StatusName.more.rawValue { lines.removeLast() }
         lines += other.lines
     }
 

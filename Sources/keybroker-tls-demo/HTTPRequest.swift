@@ -2,6 +2,8 @@
 //
 // Must never take the body of one request for the beginning of the next, nor read without a bound.
 
+internal import Wire
+
 /// A request whose head has come whole.
 struct HTTPRequest: Equatable {
     let method: String
@@ -87,8 +89,8 @@ private struct RequestLine {
     /// A later HTTP/1 is to be answered as 1.1 (RFC 9110, section 2.5).
     private static func minor(_ word: ArraySlice<UInt8>) throws(HTTPRequest.Fault) -> Int {
         let digits = Array(word.dropFirst(5))
-        guard word.starts(with: "HTTP/".utf8), digits.count == 3, isDigit(digits[0]), digits[1] == UInt8(ascii: "."),
-            isDigit(digits[2])
+        guard word.starts(with: "HTTP/".utf8), digits.count == 3, digits[0].isDigit, digits[1] == UInt8(ascii: "."),
+            digits[2].isDigit
         else { throw .status(400) }
         guard digits[0] == UInt8(ascii: "1") else { throw .status(505) }
         return min(Int(digits[2] - UInt8(ascii: "0")), 1)
@@ -125,7 +127,7 @@ private struct Fields {
             // No resource takes a body, and skipping one right takes more than this server should do.
             case "transfer-encoding": throw .status(501)
             case "content-length":
-                guard !value.isEmpty, value.utf8.allSatisfy(isDigit) else { throw .status(400) }
+                guard !value.isEmpty, value.utf8.allSatisfy(\.isDigit) else { throw .status(400) }
                 if value.utf8.contains(where: { $0 != UInt8(ascii: "0") }) { hasContent = true }
             default: break
             }
@@ -151,8 +153,6 @@ private func trimmed(_ text: Substring) -> String {
     while let last = rest.last, isBlank(last) { rest.removeLast() }
     return String(rest)
 }
-
-private func isDigit(_ byte: UInt8) -> Bool { (0x30...0x39).contains(byte) }
 
 /// RFC 9110, section 5.6.2.
 private func isToken(_ bytes: ArraySlice<UInt8>) -> Bool {

@@ -4,6 +4,7 @@
 
 internal import ArgumentParser
 internal import Streams
+internal import Wire
 
 /// What the server was told to do.
 struct Options: ParsableArguments {
@@ -63,8 +64,9 @@ private struct Fault: Error, CustomStringConvertible { let description: String }
 
 private func number(in range: ClosedRange<Int>) -> @Sendable (String) throws -> Int {
     { value in
-        guard value.utf8.allSatisfy({ (0x30...0x39).contains($0) }), let number = Int(value), range.contains(number)
-        else { throw Fault(description: "it is a number from \(range.lowerBound) to \(range.upperBound)") }
+        guard let number = decimal(value), range.contains(number) else {
+            throw Fault(description: "it is a number from \(range.lowerBound) to \(range.upperBound)")
+        }
         return number
     }
 }

@@ -29,7 +29,9 @@ enum Page {
     }
 
     static func json(_ rows: [Facts.Row]) -> String {
-        "{" + rows.map { "\(quoted($0.field)):\(quoted($0.value))" }.joined(separator: ",") + "}\n"
+        var object = JSONObject()
+        for row in rows { object.add(row.field, row.value) }
+        return object.text + "\n"
     }
 
     private static func escaped(_ text: String) -> String {
@@ -44,6 +46,4 @@ enum Page {
             }
         }.joined()
     }
-
-    private static func quoted(_ text: String) -> String { "\"\(jsonEscaped(text))\"" }
 }

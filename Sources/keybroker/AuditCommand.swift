@@ -85,6 +85,15 @@ extension LogReader {
         return record
     }
 
+    /// What was asked for, in all records that there still are and that are wanted.
+    mutating func requests(_ selection: Selection) throws(ExitCode) -> Requests {
+        var requests = Requests()
+        while let record = try nextRecord() {
+            if selection.includes(record) { requests.add(record) }
+        }
+        return requests
+    }
+
     /// Ends the program where the log is not as it was written.
     borrowing func endOfLog() throws(ExitCode) {
         if fault != nil { throw ExitCode(74) }

@@ -93,7 +93,7 @@ struct AuditShow: ParsableCommand {
 
     private func wantedUser() throws(ExitCode) -> Selection.User? {
         guard let user else { return nil }
-        if let uid = UInt32(user), user.utf8.allSatisfy({ (0x30...0x39).contains($0) }) {
+        if let uid = decimal(user, as: UInt32.self) {
             return Selection.User(uid: uid, name: nil)
         }
         let account: Account?
@@ -116,9 +116,7 @@ struct AuditShow: ParsableCommand {
     private func numbers() throws(ExitCode) -> ClosedRange<UInt64>? {
         guard let seq else { return nil }
         let parts = seq.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
-        let numbers = parts.compactMap { part in
-            part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64(part) : nil
-        }
+        let numbers = parts.compactMap { decimal($0, as: UInt64.self) }
         guard numbers.count == parts.count, let first = numbers.first, let last = numbers.last, first <= last else {
             throw fail("--seq: '\(printable(seq))' is no number and no range of numbers such as 12-20", status: 64)
         }

@@ -29,10 +29,7 @@ struct AuditSummary: ParsableCommand {
         let selection = Selection(since: since, until: until)
         let current = try currentPolicy()
         var reader = LogReader(try log.files(), goesOn: true)
-        var requests = Requests()
-        while let record = try reader.nextRecord() {
-            if selection.includes(record) { requests.add(record) }
-        }
+        let requests = try reader.requests(selection)
         let kernel = OverflowIDs.ofThisKernel()
         let unused = current.map { requests.unused(of: $0.policy, unmapped: (kernel.uid, kernel.gid)) }
         let review = Review(requests, unused)

@@ -29,8 +29,7 @@ struct AuditVerify: ParsableCommand {
 
     func validate() throws {
         guard let expect else { return }
-        let isDigest = expect.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x66).contains($0) }
-        guard isDigest, expect.utf8.count == SHA256.hexLength else {
+        guard expect.utf8.allSatisfy(\.isLowerHexDigit), expect.utf8.count == SHA256.hexLength else {
             throw ValidationError("--expect is a head as it was printed: 64 digits and letters from a to f.")
         }
     }

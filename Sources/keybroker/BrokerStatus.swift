@@ -24,20 +24,20 @@ struct BrokerStatus {
     let outcomes: [Outcome]
     let keys: [Key]
     private let page: StatusPage
-    private static let grouped: Set = [
-        "requests", "key", "policy-path", "policy-path-optional", "last-reload-fault", "sandbox", "outside-sandbox",
+    private static let grouped: Set<StatusName> = [
+        .requests, .key, .policyPath, .policyPathOptional, .lastReloadFault, .sandbox, .outsideSandbox,
     ]
 
     init(_ page: StatusPage) {
         self.page = page
-        outcomes = page.values("requests").compactMap { value in
+        outcomes = page.values(.requests).compactMap { value in
             let words = value.split(separator: " ")
             guard words.count == 4, let count = UInt64(words[3]) else { return nil }
             return Outcome(
                 verb: words[0] == "-" ? nil : String(words[0]), decision: String(words[1]), reason: String(words[2]),
                 count: count)
         }
-        keys = page.values("key").compactMap { value in
+        keys = page.values(.key).compactMap { value in
             let words = value.split(separator: " ")
             guard let name = words.first else { return nil }
             let counts = stride(from: 1, to: words.count - 1, by: 2).compactMap { index in
@@ -47,19 +47,19 @@ struct BrokerStatus {
         }
     }
 
-    func value(_ name: String) -> String? { page.values(name).first }
-    func number(_ name: String) -> UInt64? { page.number(name) }
+    func value(_ name: StatusName) -> String? { page.values(name).first }
+    func number(_ name: StatusName) -> UInt64? { page.number(name) }
 
     /// Where the policy is read from; the second may be missing.
     var policyPaths: (paths: [String], optional: String?) {
-        (page.values("policy-path"), page.values("policy-path-optional").first)
+        (page.values(.policyPath), page.values(.policyPathOptional).first)
     }
-    var lastReloadFaults: [String] { page.values("last-reload-fault") }
+    var lastReloadFaults: [String] { page.values(.lastReloadFault) }
 
     /// The walls that the daemon put around itself, and how each stands.
-    var walls: [(name: String, state: String)] { page.values("sandbox").map(Self.split) }
+    var walls: [(name: String, state: String)] { page.values(.sandbox).map(Self.split) }
     /// Keys whose files lie where the daemon keeps itself from reading.
-    var keysOutside: [(key: String, path: String)] { page.values("outside-sandbox").map(Self.split) }
+    var keysOutside: [(key: String, path: String)] { page.values(.outsideSandbox).map(Self.split) }
 
     private static func split(_ value: String) -> (String, String) {
         let words = value.split(separator: " ", maxSplits: 1)
@@ -70,32 +70,33 @@ struct BrokerStatus {
 
     /// Aligned lines.
     var text: [String] {
-        func shown(_ name: String) -> String { value(name) ?? "?" }
+        func shown(_ name: StatusName) -> String { value(name) ?? "?" }
         var lines = [
-            "keybrokerd   \(shown("version")), process \(shown("pid")), up \(duration("uptime-seconds"))",
-            "policy       \(shown("policy"))",
-            "             in force for \(duration("policy-age-seconds")): "
-                + "\(counted("policy-keys", "key")), \(counted("policy-permits", "permission"))",
-            "             last reload: \(shown("last-reload")) "
-                + "(\(shown("reloads-applied")) applied, \(shown("reloads-rejected")) rejected)",
+            "keybrokerd   \(shown(.version)), process \(shown(.pid)), up \(duration(.uptimeSeconds))",
+            "policy       \(shown(.policy))",
+            "             in force for \(duration(.policyAgeSeconds)): "
+                + "\(counted(.policyKeys, "key")), \(counted(.policyPermits, "permission"))",
+            "             last reload: \(shown(.lastReload)) "
+                + "(\(shown(.reloadsApplied)) applied, \(shown(.reloadsRejected)) rejected)",
         ]
         lines += (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map { "             \($0)" }
         lines += lastReloadFaults.map { "             \($0)" }
         lines += [
-            "connections  \(shown("connections")) of \(shown("connections-most")), "
-                + "oldest waiting request \(shown("oldest-waiting-milliseconds")) ms",
-            "audit log    \(value("audit-path") ?? ""), \(shown("audit")), record \(shown("audit-seq"))",
-            "             head \(shown("audit-head"))",
+            "connections  \(shown(.connections)) of \(shown(.connectionsMost)), "
+                + "oldest waiting request \(shown(.oldestWaitingMilliseconds)) ms",
+            "audit log    \(value(.auditPath) ?? ""), \(shown(.audit)), record \(shown(.auditSeq))",
+            "             head \(shown(.auditHead))",
         ]
         for (index, wall) in walls.enumerated() {
             lines.append("\(index == 0 ? "sandbox      " : "             ")\(wall.name): \(wall.state)")
         }
-        if let count = number("outside-sandbox-keys"), count > 0 {
-            lines.append("             \(counted("outside-sandbox-keys", "key file")) outside of it until a restart:")
+        if let count = number(.outsideSandboxKeys), count > 0 {
+            lines.append("             \(counted(.outsideSandboxKeys, "key file")) outside of it until a restart:")
         }
         lines += keysOutside.map { "             \($0.key): \($0.path)" }
-        let known = Set(Self.inText)
-        let other = page.lines.filter { !Self.grouped.contains($0.name) && !known.contains($0.name) }
+        let other = page.lines.filter { line in
+            line.known.map { !Self.grouped.contains($0) && !Self.inText.contains($0) } ?? true
+        }
         lines += other.map { "\($0.name)  \($0.value)" }
         var requests = Table(columns: ["request", "decision", "reason", "count"])
         for outcome in outcomes {
@@ -108,19 +109,19 @@ struct BrokerStatus {
         return lines
     }
 
-    private static let inText = [
-        "version", "pid", "uptime-seconds", "policy", "policy-age-seconds", "policy-keys", "policy-permits",
-        "last-reload", "reloads-applied", "reloads-rejected", "connections", "connections-most",
-        "oldest-waiting-milliseconds", "audit", "audit-path", "audit-seq", "audit-head",
-        "outside-sandbox-keys",
+    private static let inText: Set<StatusName> = [
+        .version, .pid, .uptimeSeconds, .policy, .policyAgeSeconds, .policyKeys, .policyPermits,
+        .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost,
+        .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
+        .outsideSandboxKeys,
     ]
 
-    private func counted(_ name: String, _ thing: String) -> String {
+    private func counted(_ name: StatusName, _ thing: String) -> String {
         number(name).map { keybroker.counted(Int(clamping: $0), thing) } ?? "? \(thing)s"
     }
 
     /// The two largest units: "3 d 4 h", "12 s".
-    private func duration(_ name: String) -> String {
+    private func duration(_ name: StatusName) -> String {
         guard let seconds = number(name) else { return "?" }
         let parts = [
             (seconds / 86_400, "d"), (seconds / 3_600 % 24, "h"), (seconds / 60 % 60, "min"), (seconds % 60, "s"),
@@ -133,29 +134,32 @@ struct BrokerStatus {
 
     /// One JSON object.
     var object: String {
-        var fields = page.lines.filter { !Self.grouped.contains($0.name) }.map { line in
-            "\"\(jsonEscaped(line.name))\":" + (page.number(line.name).map(String.init) ?? Self.quoted(line.value))
+        var object = JSONObject()
+        for line in page.lines where line.known.map({ !Self.grouped.contains($0) }) ?? true {
+            if let number = UInt64(line.value) {
+                object.add(line.name, number)
+            } else {
+                object.add(line.name, line.value)
+            }
         }
-        let paths = (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map(Self.quoted)
-        fields.append("\"policy-paths\":[\(paths.joined(separator: ","))]")
-        fields.append("\"last-reload-faults\":[\(lastReloadFaults.map(Self.quoted).joined(separator: ","))]")
-        let walls = walls.map { "{\"wall\":\(Self.quoted($0.name)),\"state\":\(Self.quoted($0.state))}" }
-        fields.append("\"sandbox\":[\(walls.joined(separator: ","))]")
-        let outside = keysOutside.map { "{\"key\":\(Self.quoted($0.key)),\"path\":\(Self.quoted($0.path))}" }
-        fields.append("\"outside-sandbox\":[\(outside.joined(separator: ","))]")
-        let requests = outcomes.map { outcome in
-            let verb = outcome.verb.map { "\"verb\":\(Self.quoted($0))," } ?? ""
-            return "{\(verb)\"decision\":\(Self.quoted(outcome.decision)),"
-                + "\"reason\":\(Self.quoted(outcome.reason)),\"count\":\(outcome.count)}"
+        object.add("policy-paths", policyPaths.paths + [policyPaths.optional].compactMap(\.self))
+        object.add("last-reload-faults", lastReloadFaults)
+        object.add("sandbox", walls) {
+            $0.add("wall", $1.name); $0.add("state", $1.state)
         }
-        fields.append("\"requests\":[\(requests.joined(separator: ","))]")
-        let keys = keys.map { key in
-            let counts = key.counts.map { "\(Self.quoted($0.decision)):\($0.count)" }
-            return "{\"key\":\(Self.quoted(key.name)),\(counts.joined(separator: ","))}"
+        object.add("outside-sandbox", keysOutside) {
+            $0.add("key", $1.key); $0.add("path", $1.path)
         }
-        fields.append("\"keys\":[\(keys.joined(separator: ","))]")
-        return "{\(fields.joined(separator: ","))}"
+        object.add("requests", outcomes) { object, outcome in
+            if let verb = outcome.verb { object.add("verb", verb) }
+            object.add("decision", outcome.decision)
+            object.add("reason", outcome.reason)
+            object.add("count", outcome.count)
+        }
+        object.add("keys", keys) { object, key in
+            object.add("key", key.name)
+            for (decision, count) in key.counts { object.add(decision, count) }
+        }
+        return object.text
     }
-
-    private static func quoted(_ text: String) -> String { "\"\(jsonEscaped(text))\"" }
 }

@@ -2,6 +2,7 @@
 
 internal import ArgumentParser
 internal import KeyBrokerClient
+internal import Wire
 
 struct List: ParsableCommand {
     static let configuration = CommandConfiguration(abstract: "Lists the keys that you may get.")
@@ -14,8 +15,9 @@ struct List: ParsableCommand {
     func run() throws {
         let names = try asking(try options.broker.keys(waitingUpTo: options.patience))
         for name in names {
-            // A key's name needs no escaping: see KeyName.
-            try output(line: format == .json ? #"{"key":"\#(name)"}"# : name)
+            var object = JSONObject()
+            object.add("key", name)
+            try output(line: format == .json ? object.text : name)
         }
     }
 }

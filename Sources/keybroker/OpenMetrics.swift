@@ -22,39 +22,39 @@ extension BrokerStatus {
             add(name, help, value.map { [("", $0)] } ?? [])
         }
         func flag(_ name: String, _ help: String, _ isSet: Bool?) { gauge(name, help, isSet.map { $0 ? "1" : "0" }) }
-        func number(_ line: String) -> String? { self.number(line).map(String.init) }
+        func number(_ line: StatusName) -> String? { self.number(line).map(String.init) }
 
         add(
             "build_info", "The version of the running daemon.",
-            value("version").map { [(labels(("version", $0)), "1")] } ?? [])
-        gauge("uptime_seconds", "How long the daemon has run.", number("uptime-seconds"))
+            value(.version).map { [(labels(("version", $0)), "1")] } ?? [])
+        gauge("uptime_seconds", "How long the daemon has run.", number(.uptimeSeconds))
         add(
             "policy_info", "The SHA-256 of the policy in force.",
-            value("policy").map { [(labels(("sha256", $0)), "1")] } ?? [])
-        gauge("policy_age_seconds", "How long the policy has been in force.", number("policy-age-seconds"))
-        gauge("policy_keys", "Keys that the policy declares.", number("policy-keys"))
+            value(.policy).map { [(labels(("sha256", $0)), "1")] } ?? [])
+        gauge("policy_age_seconds", "How long the policy has been in force.", number(.policyAgeSeconds))
+        gauge("policy_keys", "Keys that the policy declares.", number(.policyKeys))
         gauge(
-            "policy_permits", "Permissions that the policy gives, one for each key of a line.", number("policy-permits")
+            "policy_permits", "Permissions that the policy gives, one for each key of a line.", number(.policyPermits)
         )
         flag(
             "policy_reload_successful", "Whether the last reload was applied.",
-            value("last-reload").map { $0 != "rejected" })
+            value(.lastReload).map { $0 != "rejected" })
         add(
             "policy_reloads_total", "Reloads since the start.", isGauge: false,
-            ["applied", "rejected"].compactMap { outcome in
-                number("reloads-\(outcome)").map { (labels(("outcome", outcome)), $0) }
+            [("applied", StatusName.reloadsApplied), ("rejected", .reloadsRejected)].compactMap { outcome, line in
+                number(line).map { (labels(("outcome", outcome)), $0) }
             })
-        gauge("connections", "Connections now.", number("connections"))
-        gauge("connections_limit", "Connections that there may be at a time.", number("connections-most"))
+        gauge("connections", "Connections now.", number(.connections))
+        gauge("connections_limit", "Connections that there may be at a time.", number(.connectionsMost))
         gauge(
             "oldest_waiting_request_seconds", "How long the request has waited that waits longest.",
-            self.number("oldest-waiting-milliseconds").map { "\(Double($0) / 1000)" })
-        flag("audit_writable", "Whether the audit log can be written.", value("audit").map { $0 == "written" })
-        gauge("audit_sequence", "The number of the last record in the audit log.", number("audit-seq"))
+            self.number(.oldestWaitingMilliseconds).map { "\(Double($0) / 1000)" })
+        flag("audit_writable", "Whether the audit log can be written.", value(.audit).map { $0 == "written" })
+        gauge("audit_sequence", "The number of the last record in the audit log.", number(.auditSeq))
         add(
             "sandbox_wall", "Whether each wall stands that the daemon puts around itself.",
             walls.map { (labels(("wall", $0.name)), $0.state.hasPrefix("missing") ? "0" : "1") })
-        gauge("keys_outside_sandbox", "Keys that cannot be handed out until a restart.", number("outside-sandbox-keys"))
+        gauge("keys_outside_sandbox", "Keys that cannot be handed out until a restart.", number(.outsideSandboxKeys))
         add(
             "requests_total", "Requests since the start, by what was decided and why.", isGauge: false,
             outcomes.map {

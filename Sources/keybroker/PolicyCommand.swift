@@ -6,6 +6,7 @@ internal import ArgumentParser
 internal import Kernel
 internal import Policy
 internal import PolicyLoading
+internal import Wire
 internal import NameLookup
 
 struct PolicyCommand: ParsableCommand {
@@ -32,9 +33,7 @@ struct PolicyOptions: ParsableArguments {
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
         let loading = loading(paths, warns: false)
         if let loaded = loading.loaded { return loaded }
-        for diagnostic in loading.diagnostics where diagnostic.severity == .error {
-            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
-        }
+        show(loading.diagnostics.filter { $0.severity == .error })
         throw fail(counted(loading.faults, "error") + " in the policy", status: 78)
     }
 
@@ -51,7 +50,7 @@ struct PolicyOptions: ParsableArguments {
 /// A caller as it would be if a service of that user asked now: with the groups of the name service.
 func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
     let overflow = OverflowIDs.ofThisKernel()
-    let isNumber = !user.isEmpty && user.utf8.allSatisfy { (0x30...0x39).contains($0) }
+    let isNumber = !user.isEmpty && user.utf8.allSatisfy(\.isDigit)
     let account: Account?
     if isNumber {
         guard let uid = UInt32(user), uid != .max else { return nil }
@@ -67,6 +66,11 @@ func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
     return Caller(
         uid: account.uid == overflow.uid ? nil : account.uid,
         groups: Accounts.groups(of: account).filter { $0 != overflow.gid }, unit: unit)
+}
+
+/// What is wrong with a policy or a file like it, on standard error.
+func show(_ diagnostics: [Diagnostic]) {
+    for line in diagnostics.flatMap(\.lines) { StandardStream.error.writeLine(line) }
 }
 
 /// "1 key", "2 keys"

@@ -50,7 +50,7 @@ struct PolicyExplain: ParsableCommand {
         try output(line: printable("denied: no line permits \(name) to \(who)"))
         for miss in explanation.misses.prefix(Self.mostMisses) {
             try output(line: "  \(miss.rule.location): \(miss.rule.statement)")
-            try output(line: printable("      \(words(for: miss, caller))"))
+            try output(line: printable("      \(words(for: miss))"))
         }
         let rest = explanation.misses.count - Self.mostMisses
         if rest > 0 { try output(line: "  and \(counted(rest, "line")) more about that key") }
@@ -60,7 +60,7 @@ struct PolicyExplain: ParsableCommand {
     /// Of a key that very many may have, the nearest are enough.
     private static let mostMisses = 20
 
-    private func words(for miss: Explanation.Miss, _ caller: Caller) -> String {
+    private func words(for miss: Explanation.Miss) -> String {
         switch miss.mismatch {
         case .nobody: "\(user) is the kernel's overflow uid, which no line permits"
         case .anotherUser: "another user than \(user)"

@@ -37,10 +37,7 @@ struct PolicyReplay: ParsableCommand {
         let (since, until) = try period.period()
         let selection = Selection(since: since, until: until)
         var reader = LogReader(try log.files(), goesOn: true)
-        var requests = Requests()
-        while let record = try reader.nextRecord() {
-            if selection.includes(record) { requests.add(record) }
-        }
+        let requests = try reader.requests(selection)
         let kernel = OverflowIDs.ofThisKernel()
         let table = ReplayTable(
             requests, under: loaded.policy, digest: loaded.digest, unmapped: (kernel.uid, kernel.gid))

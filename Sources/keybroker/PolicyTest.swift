@@ -27,14 +27,14 @@ struct PolicyTest: ParsableCommand {
         }
         let (expectations, faults) = readExpectations(PolicyText(file: printable(file), bytes: bytes))
         guard faults.isEmpty else {
-            for fault in faults { for line in fault.lines { StandardStream.error.writeLine(line) } }
+            show(faults)
             throw fail("\(counted(faults.count, "error")) in the expectations", status: 64)
         }
         var failures = 0
         for expectation in expectations {
             guard let failure = try failure(of: expectation, policy) else { continue }
             failures += 1
-            for line in failure.lines { StandardStream.error.writeLine(line) }
+            show([failure])
         }
         guard failures == 0 else {
             throw fail("\(failures) of \(counted(expectations.count, "expectation")) not met", status: 1)

@@ -28,13 +28,13 @@ struct Reload: ParsableCommand {
         let checked = try check(before)
         let page = try asking(try options.broker.reload())
         let after = BrokerStatus(page)
-        guard after.value("last-reload") == "applied" else {
+        guard after.value(.lastReload) == "applied" else {
             for fault in after.lastReloadFaults { StandardStream.error.writeLine(printable(fault)) }
             throw fail(
                 "the broker did not take the policy (its own messages have all the reasons); the old one stays in force",
                 status: 78)
         }
-        guard let digest = after.value("policy") else { throw fail("the broker names no policy", status: 71) }
+        guard let digest = after.value(.policy) else { throw fail("the broker names no policy", status: 71) }
         if let checked, checked.digest != digest {
             throw fail(
                 "the broker took a policy, but not the one that was checked: the files changed meanwhile; reload again",
@@ -46,8 +46,8 @@ struct Reload: ParsableCommand {
                     + "\(printable(path)) is in a directory that it did not know when it started, and it keeps itself from "
                     + "reading elsewhere")
         }
-        let keys = Int(clamping: after.number("policy-keys") ?? 0)
-        let permits = Int(clamping: after.number("policy-permits") ?? 0)
+        let keys = Int(clamping: after.number(.policyKeys) ?? 0)
+        let permits = Int(clamping: after.number(.policyPermits) ?? 0)
         try output(
             line: "in force: \(counted(keys, "key")), \(counted(permits, "permission")); policy \(printable(digest))")
     }
@@ -58,9 +58,7 @@ struct Reload: ParsableCommand {
         guard !paths.isEmpty else { return nil }
         let files = PolicyFiles(paths + [optional].compactMap(\.self), optional: optional, owners: .now)
         let loading = files.load()
-        for diagnostic in loading.diagnostics {
-            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
-        }
+        show(loading.diagnostics)
         guard let loaded = loading.loaded else {
             throw fail(
                 "\(counted(loading.faults, "error")) in the policy; the broker was not asked, and the old one stays in force",

@@ -39,11 +39,12 @@ struct Table {
     /// The same, each with what kind of row it is, where a command prints several tables.
     func objects(kind: String?) -> [String] {
         rows.map { row in
-            var fields = zip(columns, row).compactMap { column, text in
-                text.map { "\"\(column)\":" + (numbers.contains(column) ? $0 : "\"\(jsonEscaped($0))\"") }
+            var object = JSONObject()
+            if let kind { object.add("kind", kind) }
+            for case (let column, let text?) in zip(columns, row) {
+                if numbers.contains(column) { object.add(column, number: text) } else { object.add(column, text) }
             }
-            if let kind { fields.insert("\"kind\":\"\(kind)\"", at: 0) }
-            return "{" + fields.joined(separator: ",") + "}"
+            return object.text
         }
     }
 }

@@ -106,8 +106,3 @@ struct Options {
         runs, 77 not permitted, 78 the policy is faulty.
         """
 }
-
-/// Decimal digits and nothing else: `Int(_:)` would take a sign.
-func decimal(_ text: String) -> Int? {
-    text.utf8.allSatisfy { (0x30...0x39).contains($0) } ? Int(text) : nil
-}

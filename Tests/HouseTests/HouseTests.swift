@@ -227,6 +227,10 @@ struct HouseTests {
             #expect(audit.contains(reason.rawValue), "\(reason.rawValue) is not in keybroker-audit(5)")
             #expect(readme.contains("`\(reason.rawValue)`"), "\(reason.rawValue) is not in README")
         }
+        let lines = daemon.matches(of: #/\.It Ic ([a-z ,-]+)/#).flatMap { $0.1.split(separator: " ") }
+        for name in StatusName.allCases {
+            #expect(lines.contains { $0 == name.rawValue }, "\(name.rawValue) is not in keybrokerd(8)")
+        }
         let limits = try source("Wire/Limits.swift")
         for (name, text) in [
             ("connections", "all callers together Ta 1024"), ("connectionsPerUser", "per user Ta 64"),

@@ -62,29 +62,29 @@ struct PacketTests {
         #expect(text(.names([])) == "1L")
         #expect(text(.version("0.1.0")) == "1V0.1.0")
         var page = StatusPage()
-        page.add("pid", 7)
-        page.add("audit-path", "/a\nb c")
+        page.add(.pid, 7)
+        page.add(.auditPath, "/a\nb c")
         #expect(text(.status(page)) == "1Spid 7\naudit-path /a\\u{a}b c")
     }
 
     @Test func aStatusPageIsFullBeforeItsPacketIs() throws {
         var page = StatusPage()
-        while page.add("key", String(repeating: "v", count: 100), keeping: 200) {}
-        page.add("more", "k")
+        while page.add(.key, String(repeating: "v", count: 100), keeping: 200) {}
+        page.add(.more, "k")
         #expect(page.next == .status(after: try name("k")))
-        while page.add("key", "v") {}
+        while page.add(.key, "v") {}
         let packet = Reply.status(page).packet
         #expect((Limits.packetBytes - 6...Limits.packetBytes).contains(packet.count))
         #expect(try Reply(packet) == .status(page))
         #expect(page.next == nil)
         var whole = StatusPage()
-        whole.add("key", "a")
-        whole.add("more", "a")
+        whole.add(.key, "a")
+        whole.add(.more, "a")
         var rest = StatusPage()
-        rest.add("key", "b")
+        rest.add(.key, "b")
         whole.append(rest)
-        #expect(whole.values("key") == ["a", "b"])
-        #expect(whole.values("more").isEmpty)
+        #expect(whole.values(.key) == ["a", "b"])
+        #expect(whole.values(.more).isEmpty)
     }
 
     @Test func whatAReplySaysIsWhatIsUnderstood() throws {

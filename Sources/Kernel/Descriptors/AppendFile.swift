@@ -16,8 +16,7 @@ package struct AppendFile: ~Copyable, Sendable {
     /// Opens the file, or creates it with mode 0640. ``Failure/wouldBlock`` where another process has it
     /// open as we do; `EINVAL` where it is no regular file, `ELOOP` where it is a symbolic link.
     package init(_ path: String) throws(Failure) {
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let file = try unsafe Descriptor.opened(ck_open_for_appending(path, 0o640), by: "open", on: path)
+        let file = try Descriptor.opened(PathCall.openForAppending(mode: 0o640)(path), by: "open", on: path)
         let status = try file.status()
         guard status.kind == .regular else { throw Failure("open", code: EINVAL, on: "\(path), not a regular file,") }
         guard try file.lock() else { throw Failure("flock", code: EWOULDBLOCK, on: path) }

@@ -17,7 +17,6 @@ package struct FileStatus: Equatable, Sendable {
     package let mode: UInt32
     /// In bytes.
     package let size: Int
-    package let links: UInt64
     package let modified: WallTime
 
     init(_ raw: stat) {
@@ -38,7 +37,6 @@ package struct FileStatus: Equatable, Sendable {
         group = raw.st_gid
         mode = raw.st_mode & 0o7777
         size = Int(raw.st_size)
-        links = UInt64(raw.st_nlink)
         modified = WallTime(seconds: Int(raw.st_mtim.tv_sec), nanoseconds: Int(raw.st_mtim.tv_nsec))
     }
 

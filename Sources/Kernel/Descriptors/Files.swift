@@ -7,15 +7,13 @@ internal import Glibc
 
 /// All bytes of a file that is expected to be short; more than `limit` is a failure (`EFBIG`).
 package func readSmallFile(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
+    let file = try Descriptor.forReading(path)
     return try file.readAll(limit: limit, path)
 }
 
 /// The last bytes of a regular file, at most `limit`, and how many it has in all; nil of anything else.
 package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], total: Int)? {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    let file = try unsafe Descriptor.opened(ck_open_for_reading(AT_FDCWD, path), by: "open", on: path)
+    let file = try Descriptor.forReading(path)
     let status = try file.status()
     guard status.kind == .regular else { return nil }
     return (try file.tail(limit: limit, of: status.size), status.size)
@@ -51,6 +49,7 @@ extension Descriptor {
 
 /// The names in a directory, without `.` and `..`, sorted by their bytes. Calls `readdir(3)`.
 package func directoryEntries(_ path: String) throws(Failure) -> [String] {
+    guard !path.hasNUL else { throw Failure("opendir", code: EINVAL, on: path) }
     // Safety: the stream is used and closed in here, by one thread; d_name is NUL-terminated.
     guard let stream = unsafe opendir(path) else { throw Failure("opendir", code: errno, on: path) }
     defer { unsafe closedir(stream) }
@@ -84,59 +83,49 @@ package func folder(of path: String) -> String { "/" + path.split(separator: "/"
 /// Puts the names in the directory above `path` on disk, as after making a file there. Calls `fsync(2)`.
 package func syncDirectory(above path: String) throws(Failure) {
     let parent = folder(of: try absolutePath(path))
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    let directory = try unsafe Descriptor.opened(ck_open_directory(parent), by: "open", on: parent)
+    let directory = try Descriptor.opened(PathCall.openDirectory(parent), by: "open", on: parent)
     let number = directory.number
     _ = try retrying("fsync", on: parent) { fsync(number) }
 }
 
 /// What is at `path` itself, a symbolic link not followed; nil where nothing is. Calls `lstat(2)`.
 package func statusWithoutFollowing(_ path: String) throws(Failure) -> FileStatus? {
-    // Safety: lstat fills the one struct it is given.
-    try status("lstat", path) { raw in unsafe lstat(path, &raw) }
+    try statusIfThere(path, AT_SYMLINK_NOFOLLOW, by: "lstat")
 }
 
 /// What `path` leads to; nil where nothing is. Calls `stat(2)`.
 package func statusFollowing(_ path: String) throws(Failure) -> FileStatus? {
-    // Safety: stat fills the one struct it is given.
-    try status("stat", path) { raw in unsafe stat(path, &raw) }
+    try statusIfThere(path, 0, by: "stat")
 }
 
-private func status(_ call: String, _ path: String, _ body: (inout stat) -> Int32) throws(Failure) -> FileStatus? {
-    var raw = stat()
-    do { _ = try retrying(call, on: path) { body(&raw) } } catch {
+private func statusIfThere(_ path: String, _ flags: Int32, by call: String) throws(Failure) -> FileStatus? {
+    do { return try status(path, flags, by: call, on: path) } catch {
         if error.code == ENOENT { return nil }
         throw error
     }
-    return FileStatus(raw)
 }
 
 /// Calls `mkdir(2)` and, as that is subject to the umask, `chmod(2)`. False where it exists already.
 package func makeDirectory(_ path: String, mode: UInt32) throws(Failure) -> Bool {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    do throws(Failure) { _ = try retrying("mkdir", on: path) { unsafe mkdir(path, mode) } } catch {
+    do throws(Failure) { _ = try succeed(PathCall.makeDirectory(mode: mode)(path), "mkdir", on: path) } catch {
         if error.code == EEXIST { return false }
         throw error
     }
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    _ = try retrying("chmod", on: path) { unsafe chmod(path, mode) }
+    _ = try succeed(PathCall.setMode(mode)(path), "chmod", on: path)
     return true
 }
 
 /// Calls `unlink(2)`.
 package func removeFile(_ path: String) throws(Failure) {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    _ = try retrying("unlink", on: path) { unsafe unlink(path) }
+    _ = try succeed(PathCall.remove(path), "unlink", on: path)
 }
 
 /// Calls `chmod(2)`.
 package func setMode(_ path: String, _ mode: UInt32) throws(Failure) {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    _ = try retrying("chmod", on: path) { unsafe chmod(path, mode) }
+    _ = try succeed(PathCall.setMode(mode)(path), "chmod", on: path)
 }
 
 /// Calls `lchown(2)`; nil leaves an id as it is.
 package func setOwner(_ path: String, uid: UInt32?, gid: UInt32?) throws(Failure) {
-    // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-    _ = try retrying("lchown", on: path) { unsafe lchown(path, uid ?? .max, gid ?? .max) }
+    _ = try succeed(PathCall.setOwner(uid: uid ?? .max, gid: gid ?? .max)(path), "lchown", on: path)
 }

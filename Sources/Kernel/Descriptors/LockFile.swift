@@ -11,8 +11,7 @@ package struct LockFile: ~Copyable {
 
     /// Nil where another process holds it.
     package static func claimed(_ path: String) throws(Failure) -> LockFile? {
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let file = try unsafe Descriptor.opened(ck_open_for_appending(path, 0o600), by: "open", on: path)
+        let file = try Descriptor.opened(PathCall.openForAppending(mode: 0o600)(path), by: "open", on: path)
         return try file.lock() ? LockFile(descriptor: file) : nil
     }
 
@@ -22,8 +21,7 @@ package struct LockFile: ~Copyable {
         do throws(Failure) { return try claimed("\(directory)/\(name)") } catch {
             guard [EACCES, EPERM, EROFS].contains(error.code) else { throw error }
         }
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let handle = try unsafe Descriptor.opened(ck_open_directory(directory), by: "open", on: directory)
+        let handle = try Descriptor.opened(PathCall.openDirectory(directory), by: "open", on: directory)
         return try handle.lock() ? LockFile(descriptor: handle) : nil
     }
 

@@ -36,7 +36,7 @@ package struct Sandbox: Sendable {
     package private(set) var walls: [Wall] = []
     /// The directories below which files can be read; nil where nothing keeps the daemon to them. What counts is
     /// the directory itself: another one that took its name is outside.
-    private var readable: Set<Identity>?
+    private var readable: Set<FileIdentity>?
 
     package init() {}
 
@@ -46,7 +46,7 @@ package struct Sandbox: Sendable {
         var parts = folder.split(separator: "/")
         while true {
             if let status = (try? statusFollowing("/" + parts.joined(separator: "/"))) ?? nil,
-                readable.contains(Identity(status))
+                readable.contains(FileIdentity(status))
             {
                 return true
             }
@@ -83,24 +83,23 @@ package struct Sandbox: Sendable {
     /// (landlock(7)). What cannot be opened is passed over, and is outside. Calls `landlock_restrict_self(2)`.
     /// - Parameter keepsAbstractSockets: whether somebody outside is to be reached by an abstract Unix socket.
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
-        var covered: Set<Identity> = []
+        var covered: Set<FileIdentity> = []
         put("landlock", try Self.restrictFiles(folders, keepsAbstractSockets, &covered))
         if walls.last?.state != nil { readable = covered }
     }
 
     private static func restrictFiles(
-        _ folders: [(path: String, rights: Rights)], _ keepsAbstractSockets: Bool, _ covered: inout Set<Identity>
+        _ folders: [(path: String, rights: Rights)], _ keepsAbstractSockets: Bool, _ covered: inout Set<FileIdentity>
     ) throws(Failure) -> String {
         let version = try succeed(ck_landlock_version(), "landlock_create_ruleset")
         let ruleset = try Descriptor.opened(
             ck_landlock_ruleset(version, 0, keepsAbstractSockets ? 1 : 0), by: "landlock_create_ruleset")
         for (path, rights) in folders {
-            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-            let handle = unsafe ck_open_target(path)
+            let handle = PathCall.openTarget(path)
             if handle < 0 { continue }
             let folder = Descriptor(taking: handle)
             let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0
-            if isIn, rights.contains(.read) { covered.insert(Identity(try folder.status())) }
+            if isIn, rights.contains(.read) { covered.insert(FileIdentity(try folder.status())) }
         }
         _ = try succeed(ck_landlock_restrict(ruleset.number), "landlock_restrict_self")
         return "version \(version)"

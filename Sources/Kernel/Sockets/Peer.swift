@@ -117,8 +117,7 @@ extension SeqpacketSocket {
 
     /// A short file of `/proc`, or nil where it is gone or hidden.
     private static func contents(of path: String) throws(Failure) -> [UInt8]? {
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let result = unsafe ck_open_for_reading(AT_FDCWD, path)
+        let result = PathCall.openForReading(in: AT_FDCWD)(path)
         guard result >= 0 else {
             let failure = Failure("open", code: -result, on: path)
             if failure.isShortage { throw failure }

@@ -16,17 +16,13 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// when something is there.
     package init(connected descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
-    /// The longest path of a socket, in bytes.
-    package static let longestPath = Int(ck_longest_socket_path)
-
     // MARK: Listening
 
     /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode are set in
     /// between. Calls `socket(2)` and `bind(2)`; an existing file gives `EADDRINUSE`.
     package static func bound(to path: String) throws(Failure) -> SeqpacketSocket {
         let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        _ = try unsafe succeed(ck_bind(socket.number, path), "bind", on: path)
+        _ = try succeed(PathCall.bind(socket.number)(path), "bind", on: path)
         return SeqpacketSocket(socket)
     }
 
@@ -66,8 +62,7 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// where the listener's backlog is full: the call does not wait.
     package static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
         let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        _ = try unsafe succeed(ck_connect(socket.number, path), "connect", on: path)
+        _ = try succeed(PathCall.connect(socket.number)(path), "connect", on: path)
         return SeqpacketSocket(socket)
     }
 

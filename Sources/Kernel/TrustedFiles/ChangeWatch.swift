@@ -13,7 +13,7 @@ package final class ChangeWatch {
     package let descriptor: Descriptor
 
     private struct Watched {
-        let identity: Identity
+        let identity: FileIdentity
         /// Whether it is told of entries that come and go.
         var tellsOfEntries = false
         /// The symbolic links in it that a way leads over.
@@ -21,7 +21,7 @@ package final class ChangeWatch {
     }
     /// By what the kernel knows a watched directory by.
     private var watched: [Int32: Watched] = [:]
-    private var numbers: [Identity: Int32] = [:]
+    private var numbers: [FileIdentity: Int32] = [:]
     private var isSealed = false
 
     /// Calls `inotify_init1(2)`.
@@ -37,7 +37,7 @@ package final class ChangeWatch {
 
     /// Whether the directory is watched; before ``seal()`` it is added.
     func covers(_ directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
-        let identity = Identity(status)
+        let identity = FileIdentity(status)
         if numbers[identity] != nil { return true }
         guard let number = watch(directory, for: IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) else { return false }
         watched[number] = Watched(identity: identity)
@@ -48,7 +48,7 @@ package final class ChangeWatch {
     /// Whether it will be told if the symbolic link of that name in the directory is replaced. Never in a directory
     /// that others may write to: what they make there would wake the daemon as often as they like.
     func covers(linkNamed name: String, in directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
-        guard !status.isWritableByOthers, let number = numbers[Identity(status)] else { return false }
+        guard !status.isWritableByOthers, let number = numbers[FileIdentity(status)] else { return false }
         if watched[number]?.tellsOfEntries == false {
             let entries = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MASK_ADD
             guard watch(directory, for: Int(entries)) != nil else { return false }
@@ -61,9 +61,7 @@ package final class ChangeWatch {
     /// Calls `inotify_add_watch(2)` on `/proc/self/fd/N`, which leads to just that inode.
     private func watch(_ directory: borrowing Descriptor, for events: some BinaryInteger) -> Int32? {
         if isSealed { return nil }
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        let number = unsafe inotify_add_watch(
-            descriptor.number, "/proc/self/fd/\(directory.number)", UInt32(events))
+        let number = PathCall.watch(by: descriptor.number, for: UInt32(events))("/proc/self/fd/\(directory.number)")
         return number >= 0 ? number : nil
     }
 
@@ -125,7 +123,7 @@ package final class ChangeWatch {
 }
 
 /// Which file something is, whatever it is called.
-struct Identity: Hashable {
+struct FileIdentity: Hashable {
     let device: UInt64, inode: UInt64
 
     init(_ status: FileStatus) { (device, inode) = (status.device, status.inode) }

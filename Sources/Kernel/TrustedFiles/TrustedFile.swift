@@ -46,8 +46,7 @@ package final class TrustedPath: Sendable {
     package func open() throws(TrustError) -> TrustedFile {
         let descriptor = try examining(
             path,
-            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-            try unsafe Descriptor.opened(ck_open_for_reading(directory.number, name), by: "openat"))
+            try Descriptor.opened(PathCall.openForReading(in: directory.number)(name), by: "openat"))
         let status = try examining(path, try descriptor.status())
         try owners.checkFile(status, path)
         return TrustedFile(descriptor: descriptor, status: status, path: path)

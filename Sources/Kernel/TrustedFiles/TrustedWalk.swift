@@ -14,8 +14,7 @@ private func handle(
     let number = directory.number
     return try examining(
         path,
-        // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-        try unsafe Descriptor.opened(ck_open_handle(number, name), by: "openat"))
+        try Descriptor.opened(PathCall.openHandle(in: number)(name), by: "openat"))
 }
 
 extension TrustedOwners {
@@ -66,7 +65,7 @@ extension TrustedOwners {
                 guard links <= Self.mostLinks else {
                     throw TrustError(.untrusted, "\(path) leads over more than \(Self.mostLinks) symbolic links")
                 }
-                if target.utf8.first == UInt8(ascii: "/") { try walk.restart() }
+                if target.utf8.first == UInt8(ascii: "/") { walk.restart() }
                 ahead.append(contentsOf: target.split(separator: "/").reversed())
             }
         }
@@ -99,8 +98,7 @@ final class Walk {
     init(from root: String, owners: TrustedOwners, watch: ChangeWatch?) throws(TrustError) {
         let handle = try examining(
             root,
-            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
-            try unsafe Descriptor.opened(ck_open_handle(AT_FDCWD, root), by: "open"))
+            try Descriptor.opened(PathCall.openHandle(in: AT_FDCWD)(root), by: "open"))
         let status = try examining(root, try handle.status())
         let isWatched = watch?.covers(handle, status) ?? false
         try owners.checkDirectory(status, root)
@@ -121,7 +119,7 @@ final class Walk {
         (status, path, name) = (here.status, here.path.isEmpty ? "/" : here.path, ".")
     }
 
-    func restart() throws(TrustError) {
+    func restart() {
         levels.removeSubrange(1...)
         (status, path, name) = (here.status, "/", ".")
     }
@@ -171,13 +169,7 @@ final class Walk {
 extension Descriptor {
     /// What an entry of a directory is, of which this is a handle. Calls `fstatat(2)`.
     fileprivate borrowing func status(of name: String) throws(Failure) -> FileStatus {
-        var raw = stat()
-        let number = number
-        _ = try retrying("fstatat") {
-            // Safety: fstatat fills the one struct it is given.
-            unsafe fstatat(number, name, &raw, AT_SYMLINK_NOFOLLOW)
-        }
-        return FileStatus(raw)
+        try Kernel.status(name, in: number, AT_SYMLINK_NOFOLLOW, by: "fstatat", on: nil)
     }
 
     /// Where a symbolic link leads, of which this is a handle. Calls `readlinkat(2)`.

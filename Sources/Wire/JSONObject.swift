@@ -1,0 +1,113 @@
+// The one writer of JSON: an object on one line, written field by field (RFC 8259).
+//
+// Must never let a byte from outside end the string, the line or the object that it stands in, or reach a
+// terminal as anything but printable ASCII.
+
+/// A JSON object that is being written.
+package struct JSONObject {
+    /// As far as it is written: without the brace at its end.
+    package private(set) var bytes: [UInt8] = [UInt8(ascii: "{")]
+
+    package init() {}
+
+    /// The whole of it.
+    package var text: String { String(decoding: bytes + [UInt8(ascii: "}")], as: UTF8.self) }
+
+    // MARK: Fields
+
+    package mutating func add(_ field: String, _ number: some BinaryInteger) { add(field, number: String(number)) }
+
+    /// A number that is written down already.
+    package mutating func add(_ field: String, number: String) {
+        begin(field)
+        bytes.append(contentsOf: number.utf8)
+    }
+
+    package mutating func add(_ field: String, _ numbers: some Collection<UInt32>) {
+        addList(field, numbers) { $0.bytes.append(contentsOf: String($1).utf8) }
+    }
+
+    /// A text of the program's own: printable ASCII without quotes or backslashes.
+    package mutating func add(plain field: String, _ text: String) {
+        begin(field)
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: text.utf8)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// A text from outside, at most `limit` bytes of it.
+    package mutating func add(_ field: String, _ text: String, limit: Int = .max) {
+        begin(field)
+        append(text, limit: limit)
+    }
+
+    package mutating func add(_ field: String, _ texts: [String]) {
+        addList(field, texts) { $0.append($1, limit: .max) }
+    }
+
+    package mutating func add(_ field: String, _ body: (inout JSONObject) -> Void) {
+        begin(field)
+        append(body)
+    }
+
+    /// A list of objects, one for each of `things`.
+    package mutating func add<Things: Collection>(
+        _ field: String, _ things: Things, _ body: (inout JSONObject, Things.Element) -> Void
+    ) {
+        addList(field, things) { line, thing in line.append { body(&$0, thing) } }
+    }
+
+    // MARK: Parts
+
+    private mutating func begin(_ field: String) {
+        if bytes.last != UInt8(ascii: "{") { bytes.append(UInt8(ascii: ",")) }
+        append(field, limit: .max)
+        bytes.append(UInt8(ascii: ":"))
+    }
+
+    private mutating func addList<Parts: Collection>(
+        _ field: String, _ parts: Parts, _ append: (inout JSONObject, Parts.Element) -> Void
+    ) {
+        begin(field)
+        bytes.append(UInt8(ascii: "["))
+        for (index, part) in parts.enumerated() {
+            if index > 0 { bytes.append(UInt8(ascii: ",")) }
+            append(&self, part)
+        }
+        bytes.append(UInt8(ascii: "]"))
+    }
+
+    private mutating func append(_ body: (inout JSONObject) -> Void) {
+        var inner = JSONObject()
+        body(&inner)
+        bytes.append(contentsOf: inner.bytes)
+        bytes.append(UInt8(ascii: "}"))
+    }
+
+    private mutating func append(_ text: String, limit: Int) {
+        bytes.append(UInt8(ascii: "\""))
+        var room = limit
+        for scalar in text.unicodeScalars {
+            room -= UTF8.width(scalar)
+            guard room >= 0 else { break }
+            append(scalar)
+        }
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Section 7: everything that is not printable ASCII becomes `\uXXXX`.
+    private mutating func append(_ scalar: Unicode.Scalar) {
+        switch scalar.value {
+        case 0x22: bytes.append(contentsOf: #"\""#.utf8)
+        case 0x5C: bytes.append(contentsOf: #"\\"#.utf8)
+        case 0x20...0x7E: bytes.append(UInt8(truncatingIfNeeded: scalar.value))
+        default:
+            for unit in UTF16.encode(scalar) ?? UTF16.encodedReplacementCharacter {
+                bytes.append(contentsOf: #"\u"#.utf8)
+                for shift in [12, 8, 4, 0] { bytes.append(Self.digits[Int(unit >> UInt16(shift)) & 15]) }
+            }
+        }
+    }
+
+    private static let digits = Array("0123456789abcdef".utf8)
+}

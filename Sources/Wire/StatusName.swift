@@ -1,0 +1,32 @@
+// The names of the lines of a status page. keybrokerd(8) explains each, and a test holds it to this list.
+//
+// Must never lose a name: programs read them.
+
+/// What a line of a status page is about.
+package enum StatusName: String, CaseIterable, Sendable {
+    case version, pid
+    case uptimeSeconds = "uptime-seconds"
+    case policy
+    case policyAgeSeconds = "policy-age-seconds"
+    case policyKeys = "policy-keys"
+    case policyPermits = "policy-permits"
+    case policyPath = "policy-path"
+    case policyPathOptional = "policy-path-optional"
+    case reloadsApplied = "reloads-applied"
+    case reloadsRejected = "reloads-rejected"
+    case lastReload = "last-reload"
+    case lastReloadFault = "last-reload-fault"
+    case connections
+    case connectionsMost = "connections-most"
+    case oldestWaitingMilliseconds = "oldest-waiting-milliseconds"
+    case audit
+    case auditSeq = "audit-seq"
+    case auditHead = "audit-head"
+    case auditPath = "audit-path"
+    case requests, sandbox
+    case outsideSandboxKeys = "outside-sandbox-keys"
+    case outsideSandbox = "outside-sandbox"
+    case key
+    /// The last line where there is more to be told of keys; its value is the last key on this page.
+    case more
+}
