@@ -30,7 +30,7 @@ extension Broker {
     }
 
     /// A grant could not be sent: a correction is staged, and a client that is still there gets what is returned.
-    package func undelivered(_ answer: Answer, _ failure: Failure) -> Answer? {
+    package func undelivered(_ answer: Answer, to client: Client, _ failure: Failure) -> Answer? {
         guard case .granted(let decision) = answer.reply, var record = answer.granted else { return nil }
         answer.noteUndelivered()
         // It is a record more, and so counts as a request more.

@@ -236,7 +236,7 @@ final class EventLoop {
                 if error.code != Failure.brokenPipe, error.code != Failure.connectionReset {
                     sendTrouble.log("a reply to uid \(connection.client.uid) could not be sent: \(error)")
                 }
-                if let instead = broker.undelivered(answer, error) {
+                if let instead = broker.undelivered(answer, to: connection.client, error) {
                     again.append((connection, instead))
                 } else {
                     connections.leave(connection)

@@ -91,7 +91,7 @@ struct BrokerTests {
             Issue.record("no status")
             return
         }
-        #expect(page.values("requests") == ["status denied not-administrator 1"])
+        #expect(page.values(.requests) == ["status denied not-administrator 1"])
     }
 
     // MARK: Limits
@@ -162,7 +162,7 @@ struct BrokerTests {
             Issue.record("no status")
             return
         }
-        #expect(page.values("audit") == ["failing"])
+        #expect(page.values(.audit) == ["failing"])
         bench.log.isFull = false
         let answer = try bench.ask("1Gweb", client, peer)
         guard case .recovered(let recorded, let withdrawn) = bench.broker.commit([answer]) else {
