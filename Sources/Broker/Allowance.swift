@@ -105,13 +105,11 @@ struct Allowance {
     /// Whether there is a place left for a caller of that standing.
     func hasPlace(for standing: Standing, isFirst: Bool, in capacity: Capacity) -> Bool {
         // In the order of the standings, each of which may fill what those before it may, and more.
-        var (sum, reached) = (0, false)
-        for each in Standing.allCases {
-            sum += held[each.index]
-            reached = reached || each == standing
-            if reached, sum >= capacity.places(for: each, isFirst: isFirst) { return false }
+        let first = standing.index
+        return !(first..<held.count).contains { index in
+            let sum = held[...index].reduce(0, +)
+            return sum >= capacity.places(for: Standing.inOrder[index], isFirst: isFirst)
         }
-        return true
     }
 
     mutating func beginConnection(_ account: UserAccount, _ standing: Standing) {
@@ -148,6 +146,8 @@ struct Allowance {
 }
 
 extension Standing {
+    fileprivate static let inOrder = Standing.allCases
+
     fileprivate var index: Int {
         switch self {
         case .stranger: 0

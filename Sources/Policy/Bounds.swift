@@ -19,30 +19,38 @@ extension Policy {
     /// What lines say of `caller`: for each bound the line about its uid, else the most generous one about a group
     /// of its, else the one about each user.
     package func bounds(for caller: Caller) -> Bounds {
-        func bound(_ which: KeyPath<Bounds, Int?>) -> Int? {
-            if let uid = caller.uid, let number = bounds(of: .user(uid))?[keyPath: which] { return number }
-            let ofGroups = caller.uid == nil ? [] : caller.groups.compactMap { bounds(of: .group($0))?[keyPath: which] }
-            return ofGroups.max() ?? defaultBounds[keyPath: which]
+        var bounds = defaultBounds
+        guard let uid = caller.uid else { return bounds }
+        var ofGroups = Bounds()
+        for group in caller.groups {
+            guard let more = self.bounds(of: .group(group)) else { continue }
+            ofGroups.connections = [ofGroups.connections, more.connections].compactMap(\.self).max()
+            ofGroups.requests = [ofGroups.requests, more.requests].compactMap(\.self).max()
         }
-        return Bounds(connections: bound(\.connections), requests: bound(\.requests))
+        let ofUser = self.bounds(of: .user(uid))
+        bounds.connections = ofUser?.connections ?? ofGroups.connections ?? bounds.connections
+        bounds.requests = ofUser?.requests ?? ofGroups.requests ?? bounds.requests
+        return bounds
     }
 
     /// How many connections it may be while it is not known which groups the user is in.
     package func possibleConnections(ofUser uid: UInt32?, otherwise: Int) -> ClosedRange<Int> {
-        possible(\.connections, ofUser: uid, connectionsOfGroups, otherwise)
+        possible(
+            uid.flatMap { bounds(of: .user($0))?.connections }, uid, connectionsOfGroups,
+            defaultBounds.connections ?? otherwise)
     }
 
     /// How many requests a second it may be while it is not known which groups the user is in.
     package func possibleRequests(ofUser uid: UInt32?, otherwise: Int) -> ClosedRange<Int> {
-        possible(\.requests, ofUser: uid, requestsOfGroups, otherwise)
+        possible(
+            uid.flatMap { bounds(of: .user($0))?.requests }, uid, requestsOfGroups, defaultBounds.requests ?? otherwise)
     }
 
     private func possible(
-        _ which: KeyPath<Bounds, Int?>, ofUser uid: UInt32?, _ ofGroups: ClosedRange<Int>?, _ otherwise: Int
+        _ ofUser: Int?, _ uid: UInt32?, _ ofGroups: ClosedRange<Int>?, _ otherwise: Int
     ) -> ClosedRange<Int> {
-        if let uid, let number = bounds(of: .user(uid))?[keyPath: which] { return number...number }
-        let number = defaultBounds[keyPath: which] ?? otherwise
-        guard uid != nil, let ofGroups else { return number...number }
-        return min(number, ofGroups.lowerBound)...max(number, ofGroups.upperBound)
+        if let ofUser { return ofUser...ofUser }
+        guard uid != nil, let ofGroups else { return otherwise...otherwise }
+        return min(otherwise, ofGroups.lowerBound)...max(otherwise, ofGroups.upperBound)
     }
 }

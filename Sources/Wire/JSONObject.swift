@@ -6,16 +6,36 @@
 /// A JSON object that is being written.
 package struct JSONObject {
     /// As far as it is written: without the brace at its end.
-    package private(set) var bytes: [UInt8] = [UInt8(ascii: "{")]
+    package private(set) var bytes: [UInt8]
 
-    package init() {}
+    package init() {
+        bytes = []
+        // As long as most records are.
+        bytes.reserveCapacity(640)
+        bytes.append(UInt8(ascii: "{"))
+    }
 
     /// The whole of it.
     package var text: String { String(decoding: bytes + [UInt8(ascii: "}")], as: UTF8.self) }
 
     // MARK: Fields
 
-    package mutating func add(_ field: String, _ number: some BinaryInteger) { add(field, number: String(number)) }
+    // Concrete, as what is generic costs a look-up of types in another module for each record.
+
+    package mutating func add(_ field: String, _ number: UInt64) {
+        begin(field)
+        append(number)
+    }
+
+    package mutating func add(_ field: String, _ number: UInt32) { add(field, UInt64(number)) }
+
+    package mutating func add(_ field: String, _ number: Int) {
+        begin(field)
+        if number < 0 { bytes.append(UInt8(ascii: "-")) }
+        append(UInt64(number.magnitude))
+    }
+
+    package mutating func add(_ field: String, _ number: Int32) { add(field, Int(number)) }
 
     /// A number that is written down already.
     package mutating func add(_ field: String, number: String) {
@@ -23,8 +43,8 @@ package struct JSONObject {
         bytes.append(contentsOf: number.utf8)
     }
 
-    package mutating func add(_ field: String, _ numbers: some Collection<UInt32>) {
-        addList(field, numbers) { $0.bytes.append(contentsOf: String($1).utf8) }
+    package mutating func add(_ field: String, _ numbers: ArraySlice<UInt32>) {
+        addList(field, numbers) { $0.append(UInt64($1)) }
     }
 
     /// A text of the program's own: printable ASCII without quotes or backslashes.
@@ -84,15 +104,31 @@ package struct JSONObject {
         bytes.append(UInt8(ascii: "}"))
     }
 
+    private mutating func append(_ number: UInt64) {
+        // From the last digit to the first.
+        var rest = number
+        let start = bytes.count
+        repeat {
+            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
+            rest /= 10
+        } while rest > 0
+        bytes[start...].reverse()
+    }
+
     private mutating func append(_ text: String, limit: Int) {
         bytes.append(UInt8(ascii: "\""))
+        defer { bytes.append(UInt8(ascii: "\"")) }
+        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C }
+        if isPlain {
+            bytes.append(contentsOf: text.utf8.prefix(limit))
+            return
+        }
         var room = limit
         for scalar in text.unicodeScalars {
             room -= UTF8.width(scalar)
             guard room >= 0 else { break }
             append(scalar)
         }
-        bytes.append(UInt8(ascii: "\""))
     }
 
     /// Section 7: everything that is not printable ASCII becomes `\uXXXX`.
