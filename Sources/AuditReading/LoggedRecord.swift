@@ -1,8 +1,8 @@
 // One record of the log as it was written: its fields, and their places in the line.
 //
-// A line that is no record is the only error. Must never accept a line of which a part was not checked, because the
-// line may be printed whole. Must never accept a line in which another reader could find something else, because a
-// field occurs twice or has another type.
+// Must never fail on any line except by saying that it is no record. Must never accept a line of which a part was not
+// checked, because the line may be printed whole. Must never accept a line in which another reader could find something
+// else, because a field occurs twice or has another type.
 
 internal import Audit
 
@@ -30,7 +30,7 @@ package struct LoggedRecord {
         self.line = line
     }
 
-    // MARK: What is in it
+    // MARK: Values
 
     /// The bytes of the value, including the quotes of a string. Nil if the field is missing.
     package subscript(_ field: Field) -> ArraySlice<UInt8>? {
@@ -66,7 +66,7 @@ package struct LoggedRecord {
         }
     }
 
-    // MARK: Where it is
+    // MARK: Places
 
     /// Finds the fields of a line that is one object. Returns false if it is not.
     private static func index(_ line: Span<UInt8>, _ places: inout [UInt64]) -> Bool {

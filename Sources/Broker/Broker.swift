@@ -148,7 +148,7 @@ package final class Broker {
         }
     }
 
-    // MARK: Who asks
+    // MARK: Identity
 
     /// Asks the kernel for what is not yet known about the client. Returns nil, or the reason why it cannot be known
     /// now.

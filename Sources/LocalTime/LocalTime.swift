@@ -42,7 +42,7 @@ package struct LocalDay: Equatable, Sendable {
     private func made(
         daysLater: Int = 0, hour: Int, minute: Int = 0, second: Int = 0
     ) -> (seconds: Int, day: LocalDay)? {
-        // Safety: the call changes the one struct it is given; nobody follows that struct's pointer to a zone's name.
+        // Safety: the call changes only the struct it is given, and nothing here uses its pointer to a zone name.
         var time = unsafe tm()
         unsafe (time.tm_year, time.tm_mon, time.tm_mday) = (
             Int32(year) - 1900, Int32(month) - 1, Int32(day + daysLater)

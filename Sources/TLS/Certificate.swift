@@ -21,7 +21,7 @@ internal import COpenSSL
         return nil
     }
 
-    // Safety: handed over by the one who made it.
+    // Safety: the caller hands the pointer over to this value.
     private init(pointer: OpaquePointer) { unsafe self.pointer = pointer }
 
     // Safety: nothing refers to it but this value and contexts that count their own reference.

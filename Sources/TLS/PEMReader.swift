@@ -27,7 +27,7 @@ internal import COpenSSL
         }
     }
 
-    // Safety: handed over by the one who made it.
+    // Safety: the caller hands the pointer over to this value.
     private init(pointer: OpaquePointer) { unsafe self.pointer = pointer }
 
     // Safety: nothing refers to it any more.

@@ -16,11 +16,11 @@ internal import Glibc
     ///   - certificates: PEM text: first the server's own certificate, then its chain.
     package init(key: borrowing PrivateKey, certificates: Span<UInt8>) throws(LibraryFailure) {
         ERR_clear_error()
-        // Safety: a fresh context; nil for want of memory only.
+        // Safety: a new context, or nil if memory is short.
         guard let context = unsafe SSL_CTX_new(TLS_server_method()) else {
             throw .now("OpenSSL has no memory for a TLS context")
         }
-        // Safety: it is this object's from here on.
+        // Safety: this object owns the context from here on.
         unsafe pointer = context
         // Safety: this and the next two set plain numbers in the context.
         guard unsafe kb_set_protocols(context, TLS1_2_VERSION) == 1 else {
@@ -36,7 +36,7 @@ internal import Glibc
         try use(key)
     }
 
-    // Safety: the last reference but those of connections, which keep their own.
+    // Safety: only connections may still use the context, and each has a reference of its own.
     deinit { unsafe SSL_CTX_free(pointer) }
 
     private func use(_ pem: Span<UInt8>) throws(LibraryFailure) {
@@ -64,7 +64,7 @@ internal import Glibc
             guard unsafe kb_add_to_chain(pointer, certificate.pointer) == 1 else {
                 throw .now("a certificate of the chain cannot be used")
             }
-            // Safety: it is the context's now.
+            // Safety: the context owns the certificate now.
             unsafe _ = certificate.release()
             return true
         case .none: return false

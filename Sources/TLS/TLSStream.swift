@@ -46,7 +46,7 @@ package enum TLSStep: Equatable, Sendable {
     }
 
     private init(pointer: OpaquePointer, socket: consuming Descriptor) {
-        // Safety: handed over by the one who made it.
+        // Safety: the caller hands the pointer over to this value.
         unsafe self.pointer = pointer
         self.socket = socket
     }
