@@ -1,18 +1,18 @@
-// JSON as the broker writes it (RFC 8259): texts of printable ASCII, whole numbers, and lists and objects of
-// them, without blanks.
+// A checker for the JSON that the broker writes (RFC 8259): strings of printable ASCII, whole numbers, and lists and
+// objects of them, without blanks.
 //
-// Must never pass a byte that a terminal could take for a command, nor what two readers could understand
-// differently: a record is printed as it is, and read by other programs too.
+// Must never accept a byte that a terminal could take for a command, because records are printed as they are. Must
+// never accept what two readers could understand differently, because other programs read the records too.
 
 internal import Wire
 
-/// Finds where the parts of a line end; nil where they are not of that form. `end` is after the last byte that
-/// may belong to a part.
+/// Each function returns where a part of a line ends, or nil if the part does not have that form. `end` is the position
+/// after the last byte that may belong to the part.
 enum JSONForm {
-    /// How deep lists and objects may lie in each other; the broker's lie one deep.
+    /// How deep lists and objects may be nested. The broker nests them one level deep.
     private static let deepest = 8
 
-    /// Behind the quote that ends the text which begins at `begin`.
+    /// The position after the closing quote of the string that begins at `begin`.
     static func endOfText(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> Int? {
         guard begin < end, line[begin] == UInt8(ascii: "\"") else { return nil }
         var position = begin + 1
@@ -30,7 +30,7 @@ enum JSONForm {
         return nil
     }
 
-    /// Section 7. What is no escape there is none here: the byte behind a backslash is looked at like any other.
+    /// An escape (section 7). If it is none, the byte after the backslash is checked like any other.
     private static func endOfEscape(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> Int? {
         guard begin + 1 < end else { return nil }
         switch line[begin + 1] {
@@ -40,7 +40,7 @@ enum JSONForm {
         case UInt8(ascii: "u"):
             guard let unit = codeUnit(line, begin + 2, end) else { return nil }
             guard (0xD800...0xDFFF).contains(unit) else { return begin + 6 }
-            // Half a character is none: readers make different texts of it.
+            // Half of a surrogate pair is refused, because readers make different texts of it.
             guard unit < 0xDC00, begin + 7 < end, line[begin + 6] == UInt8(ascii: "\\"),
                 line[begin + 7] == UInt8(ascii: "u"), let second = codeUnit(line, begin + 8, end),
                 (0xDC00...0xDFFF).contains(second)
@@ -50,7 +50,7 @@ enum JSONForm {
         }
     }
 
-    /// Four hexadecimal digits.
+    /// The value of four hexadecimal digits.
     private static func codeUnit(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> UInt32? {
         guard begin + 4 <= end else { return nil }
         var unit: UInt32 = 0
@@ -65,7 +65,7 @@ enum JSONForm {
         return unit
     }
 
-    /// Behind the colon of a name.
+    /// The position after the colon that follows a name.
     static func endOfName(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> Int? {
         guard let textEnd = endOfText(line, begin, end), textEnd < end, line[textEnd] == UInt8(ascii: ":") else {
             return nil
@@ -101,7 +101,7 @@ enum JSONForm {
         }
     }
 
-    /// Section 6, whole numbers.
+    /// A whole number (section 6).
     private static func endOfNumber(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> Int? {
         let first = line[begin] == UInt8(ascii: "-") ? begin + 1 : begin
         var position = first
@@ -110,7 +110,7 @@ enum JSONForm {
         return position
     }
 
-    /// A number that is not negative and fits; nil where the value is none.
+    /// The value of a number, or nil if it is none, negative or too large.
     static func number(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> UInt64? {
         guard begin < end else { return nil }
         var number: UInt64 = 0
@@ -125,7 +125,7 @@ enum JSONForm {
         return number
     }
 
-    /// The text that stands between the quotes of one that is of the form.
+    /// The text between the quotes of a valid string, with its escapes decoded.
     static func unescaped(_ bytes: ArraySlice<UInt8>) -> String {
         guard bytes.contains(UInt8(ascii: "\\")) else { return String(decoding: bytes, as: UTF8.self) }
         var units: [UInt16] = []

@@ -1,21 +1,21 @@
-// The files of a log: those that rotation left, compressed or not, and the one that is written to.
+// Finds the files of a log: the one that is being written, and those that rotation left, compressed or not.
 //
-// Must never leave one out without saying so: a missing file looks like missing records.
+// Must never leave a file out without saying so: a missing file looks like missing records.
 
 internal import Audit
 internal import Gzip
 package import Kernel
 internal import FileReading
 
-/// The files of the log at a path, oldest first.
+/// The files of one log, oldest first.
 package struct LogFiles {
-    /// With the number of the first record of each; the log itself, which may be empty, is the last.
+    /// The files, each with the number of its first record. The log itself is the last one and may be empty.
     package let files: [(first: UInt64, path: String)]
-    /// Compressed in a way that this program does not read.
+    /// Files with a compression that this program cannot read.
     package let unreadable: [String]
 
-    /// Those beside `path` whose names begin with its own, as rotation leaves them (`audit.jsonl.1`,
-    /// `audit.jsonl-20261123.gz`), and itself.
+    /// Finds the log at `path`, and the files beside it whose names begin with its name, as rotation leaves them
+    /// (`audit.jsonl.1`, `audit.jsonl-20261123.gz`).
     package init(of path: String) throws(Failure) {
         let absolute = try absolutePath(path)
         guard let name = absolute.split(separator: "/").last else {
@@ -32,12 +32,13 @@ package struct LogFiles {
             }
             guard try statusFollowing(candidate)?.kind == .regular else { continue }
             var reader = LineReader(try LogBytes.opened(candidate), longest: Record.longest)
-            // One that is no log, such as a lock or an editor's copy, is passed over.
+            // A file that is no log is skipped, such as a lock or an editor's copy.
             guard case .whole(let line)? = try reader.next() else { continue }
             if let record = Link.taken(from: line[...]) {
                 found.append((record.number, candidate))
             } else if line.starts(with: Self.recordBegin) {
-                // A damaged record does not hide the file that it begins: it comes first, to be found out.
+                // The file begins with a damaged record. It must not be skipped, so it goes to the front, where
+                // verification finds it.
                 found.append((0, candidate))
             }
         }
@@ -47,13 +48,13 @@ package struct LogFiles {
 
     private static let recordBegin = Array(#"{"seq":"#.utf8)
 
-    /// Files that somebody named, oldest first, in whatever order they were named: a shell's `audit.jsonl*`
-    /// has the newest in front.
+    /// Takes files that somebody named, and puts the oldest first, because a shell's `audit.jsonl*` gives the newest
+    /// first.
     package init(named paths: [String]) throws(Failure) {
         var found: [(first: UInt64, path: String)] = []
         for path in paths {
             var reader = LineReader(try LogBytes.opened(path), longest: Record.longest)
-            // What is no log comes first, to be found out; an empty one is as good as none.
+            // A file that is no log goes to the front, where verification finds it. An empty file can be left out.
             guard case .some(let line) = try reader.next() else { continue }
             if case .whole(let bytes) = line, let record = Link.taken(from: bytes[...]) {
                 found.append((record.number, path))
@@ -68,12 +69,12 @@ package struct LogFiles {
     package var paths: [String] { files.map(\.path) }
 }
 
-/// The bytes of one file, decompressed where it is a gzip file.
+/// The bytes of one file, decompressed if it is a gzip file.
 struct LogBytes: ~Copyable, ByteSource {
-    // One of the two.
+    // Exactly one of the two is set.
     private var plain: FileBytes?
     private var gzip: GzipFile?
-    /// What the file is, to tell whether another one took its name; nil of a compressed one.
+    /// Identifies the file, to notice if another one took its name. Nil for a compressed file.
     let identity: FileStatus?
 
     static func opened(_ path: String) throws(Failure) -> LogBytes {

@@ -1,6 +1,6 @@
-// Reading a log from its first file to its last, each record verified as it comes.
+// Reads a log from its first file to its last, and verifies each record on the way.
 //
-// Must never hand out a record that does not verify without having said so, nor pass over a line in silence.
+// Must never return a record that does not verify without reporting it. Must never skip a line without reporting it.
 
 internal import Audit
 internal import Kernel
@@ -8,12 +8,12 @@ internal import FileReading
 
 /// The records of a log, oldest first.
 package struct LogReader: ~Copyable {
-    /// What was verified so far.
+    /// The state of the verification so far.
     package private(set) var verifier: Verifier
-    /// The first thing that was wrong, where the reader goes on after it; nothing after that is verified.
+    /// The first error, if the reader goes on after errors. Nothing after it is verified.
     package private(set) var fault: Unverified?
     private let goesOn: Bool
-    /// The log whose end is waited for.
+    /// The path of the log that is being followed, or nil.
     private let followed: String?
     private var files: ArraySlice<String>
     private var current: LineReader<LogBytes>?
@@ -23,9 +23,9 @@ package struct LogReader: ~Copyable {
     private var line = 0
 
     /// - Parameters:
-    ///   - expected: a chain value that was kept elsewhere, to be found in the log.
-    ///   - goesOn: whether to read on after something that is wrong. Else `next` throws it.
-    ///   - follows: whether more may come to the last file, which may be rotated away.
+    ///   - expected: a chain value that was kept elsewhere and must be found in the log.
+    ///   - goesOn: true to continue after an error. Otherwise `next` throws it.
+    ///   - follows: true if records may still be added to the last file, and it may be rotated away.
     package init(_ files: [String], expecting expected: String? = nil, goesOn: Bool = false, follows: Bool = false) {
         verifier = Verifier(expected: expected)
         self.goesOn = goesOn
@@ -33,8 +33,8 @@ package struct LogReader: ~Copyable {
         followed = follows ? files.last : nil
     }
 
-    /// The next record; nil at the end, for now where the log is followed. A line that is none is noted, and
-    /// passed over where the reader goes on.
+    /// Returns the next record, or nil at the end. If the log is followed, more may come later. A line that is no
+    /// record is an error; it is skipped if the reader goes on.
     package mutating func next() throws(Unverified) -> LoggedRecord? {
         while true {
             if isOpen {
@@ -44,7 +44,7 @@ package struct LogReader: ~Copyable {
                     continue
                 }
                 guard isRotated(followed) else { return nil }
-                // What came between the last look and the change.
+                // Records may have come between the last read and the rotation.
                 if let record = try nextOfFile() { return record }
                 guard try turn(to: followed) else { return nil }
             }
@@ -92,7 +92,7 @@ package struct LogReader: ~Copyable {
 
     private mutating func verified(_ bytes: [UInt8]) throws(Unverified) -> LoggedRecord? {
         if fault == nil {
-            // Copied, as the verifier is changed meanwhile.
+            // They are copied because the verifier changes during the call.
             let (path, line) = (path, line)
             do throws(Unverified) {
                 try verifier.verify(bytes[...], isFirst: line == 1, "\(path):\(line)")
@@ -101,7 +101,7 @@ package struct LogReader: ~Copyable {
             }
         }
         if let record = LoggedRecord(bytes) { return record }
-        // Whoever can make the chain anew can put anything in it.
+        // Anybody who can recompute the chain can put any line into it, so the form is checked as well.
         try note(
             Unverified(
                 kind: .notARecord, description: "\(place): not a record: it is not written as the broker writes one"))
@@ -117,14 +117,14 @@ package struct LogReader: ~Copyable {
 
     // MARK: Following
 
-    /// Whether another file has taken the name of the one that was read to its end, and has a record: then
-    /// the writer has left the old one for good.
+    /// Whether another file has taken the name of the file that was read to its end, and has a record. Then the writer
+    /// does not write to the old file any more.
     private func isRotated(_ path: String) -> Bool {
         guard let now = (try? statusFollowing(path)) ?? nil, now.size > 0, let identity else { return false }
         return now.device != identity.device || now.inode != identity.inode
     }
 
-    /// Goes on with the files that came after the last record. More than one rotation may have gone by.
+    /// Continues with the files that come after the last record. The log may have been rotated more than once.
     private mutating func turn(to path: String) throws(Unverified) -> Bool {
         let last = verifier.lastNumber
         do throws(Failure) {

@@ -1,51 +1,51 @@
-// One record of the log, as it was written: where its fields are, and what is in them.
+// One record of the log as it was written: its fields, and their places in the line.
 //
-// Whatever the line holds, reading it must never fail but by saying that it is no record. Must never take a
-// line of which any part was not looked at: it may be printed whole. Nor one in which another reader could
-// find something else, by a field that stands twice or is of another kind.
+// Must never fail on any line except by saying that it is no record. Must never accept a line of which a part was not
+// checked, because the line may be printed whole. Must never accept a line in which another reader could find something
+// else, because a field occurs twice or has another type.
 
 internal import Audit
 
-/// A record's line and its fields. keybroker-audit(5) tells what each means.
+/// The line of a record and its fields. keybroker-audit(5) explains each field.
 package struct LoggedRecord {
-    /// In the order in which the broker writes them.
+    /// The fields in the order in which the broker writes them.
     package enum Field: String, CaseIterable {
         case seq, time, event, verb, decision, reason, detail, key, uid, user, gid, groups
         case otherGroups = "other-groups"
         case pid, comm, unit, rule, policy, file, certificate, suppressed, of, previous, chain
     }
 
-    /// Without its line feed: printable ASCII.
+    /// The line without its line feed: printable ASCII.
     package let line: [UInt8]
-    /// Of each field, the begin and the end of its value in the line, in 32 bits each; 0 where there is none.
+    /// For each field, where its value begins and ends in the line, in 32 bits each. 0 if the field is missing.
     private var places: [UInt64]
 
     private static let names = Field.allCases.map { Array($0.rawValue.utf8) }
     private static let kinds = Field.allCases.map(\.kind)
 
-    /// Nil where the line is not one JSON object of the form that the broker writes.
+    /// Nil if the line is not one JSON object of the form that the broker writes.
     package init?(_ line: [UInt8]) {
         places = [UInt64](repeating: 0, count: Self.names.count)
         guard line.count <= Record.longest, Self.index(line.span, &places) else { return nil }
         self.line = line
     }
 
-    // MARK: What is in it
+    // MARK: Values
 
-    /// The bytes of the value, with the quotes of a text.
+    /// The bytes of the value, including the quotes of a string. Nil if the field is missing.
     package subscript(_ field: Field) -> ArraySlice<UInt8>? {
         let place = places[field.number]
         return place == 0 ? nil : line[Int(place >> 32)..<Int(place & 0xFFFF_FFFF)]
     }
 
-    /// The bytes of a text. They can be compared: it is no other text where it was escaped without need.
+    /// The bytes of a string, or nil if the field has none. Escapes are decoded, so that the bytes can be compared.
     package func bytes(_ field: Field) -> ArraySlice<UInt8>? {
         guard let value = self[field], value.first == UInt8(ascii: "\"") else { return nil }
         let inside = value.dropFirst().dropLast()
         return inside.contains(UInt8(ascii: "\\")) ? Array(JSONForm.unescaped(inside).utf8)[...] : inside
     }
 
-    /// Whether the value is just this text.
+    /// Whether the value is exactly this text.
     package func says(_ field: Field, _ text: [UInt8]) -> Bool { bytes(field)?.elementsEqual(text) ?? false }
 
     package func text(_ field: Field) -> String? {
@@ -58,7 +58,7 @@ package struct LoggedRecord {
         return JSONForm.number(line.span, value.startIndex, value.endIndex)
     }
 
-    /// The numbers of an array.
+    /// The numbers of an array, or an empty array if the field has none.
     package func numbers(_ field: Field) -> [UInt32] {
         guard let value = self[field], value.first == UInt8(ascii: "[") else { return [] }
         return value.dropFirst().dropLast().split(separator: UInt8(ascii: ",")).compactMap {
@@ -66,9 +66,9 @@ package struct LoggedRecord {
         }
     }
 
-    // MARK: Where it is
+    // MARK: Places
 
-    /// Finds the fields of an object's line. False where it is none.
+    /// Finds the fields of a line that is one object. Returns false if it is not.
     private static func index(_ line: Span<UInt8>, _ places: inout [UInt64]) -> Bool {
         guard line.count > 2, line[0] == UInt8(ascii: "{"), line[line.count - 1] == UInt8(ascii: "}") else {
             return false
@@ -79,14 +79,14 @@ package struct LoggedRecord {
             guard let value = JSONForm.endOfName(line, position, end) else { return false }
             let (name, nameEnd) = (position + 1, value - 2)
             guard let valueEnd = JSONForm.endOfValue(line, value, end) else { return false }
-            // Fields come in order, so the next one is found at once; one at another place is found all the same.
+            // Fields usually come in order, so the next one is tried first. Any other order is accepted as well.
             func isIt(_ field: Int) -> Bool { isName(names[field], line, name, nameEnd) }
             if let field = (expected..<names.count).first(where: isIt) ?? (0..<expected).first(where: isIt) {
                 guard places[field] == 0, isValue(of: kinds[field], line, value, valueEnd) else { return false }
                 places[field] = UInt64(value) << 32 | UInt64(valueEnd)
                 expected = field + 1
             } else {
-                // One that is not known is passed over, for what later brokers may write.
+                // An unknown field is skipped, because later brokers may write new ones.
                 guard isPlainName(line, name, nameEnd) else { return false }
             }
             if valueEnd == end { return true }
@@ -101,7 +101,7 @@ package struct LoggedRecord {
         return true
     }
 
-    /// One that cannot be another field's, written with escapes.
+    /// Whether the name has no escapes, so that it cannot be the name of a known field in another spelling.
     private static func isPlainName(_ line: Span<UInt8>, _ begin: Int, _ end: Int) -> Bool {
         for position in begin..<end where line[position] == UInt8(ascii: "\\") { return false }
         return true
@@ -127,7 +127,7 @@ package struct LoggedRecord {
 }
 
 extension LoggedRecord.Field {
-    /// What the value of a field is.
+    /// The type of a field's value.
     fileprivate enum Kind { case text, number, id, ids, object }
 
     fileprivate var kind: Kind {
@@ -142,7 +142,7 @@ extension LoggedRecord.Field {
         }
     }
 
-    /// Its place among all.
+    /// The position of the field in the list of all fields.
     fileprivate var number: Int {
         switch self {
         case .seq: 0

@@ -1,22 +1,22 @@
-// Times as people write them: `today`, `-2h`, `2026-11-23`, `13:30`, RFC 3339.
+// Times in the forms that people write: `today`, `-2h`, `2026-11-23`, `13:30`, RFC 3339.
 //
-// Must never guess: what is not one of the forms is an error that names them.
+// Must never guess: any other text is an error that names these forms.
 
 package import Kernel
 internal import LocalTime
 internal import Wire
 
-/// A moment, or a day, that somebody named.
+/// A moment or a whole day.
 package struct Moment: Equatable, Sendable {
     package let begin: WallTime
-    /// After it; the same as `begin` but for a day.
+    /// The end, which is not included. It equals `begin` unless this is a day.
     package let end: WallTime
 
-    /// What can be written, for messages.
+    /// The permitted forms, for messages.
     package static let forms =
         "now, today, yesterday, -2h (s, m, h, d or w), 2026-11-23, '2026-11-23 13:30', 13:30, or RFC 3339"
 
-    /// Nil where `text` is none of the forms. Days and times of day are local, but for RFC 3339, which says.
+    /// Nil if `text` has none of the forms. Days and times are local, except in RFC 3339, which names the zone.
     package init?(_ text: String, now: WallTime) {
         let today = now.localDay
         let words = text.split(separator: " ", omittingEmptySubsequences: false)
@@ -49,7 +49,7 @@ package struct Moment: Equatable, Sendable {
         return numbers.count == 3 ? LocalDay(year: numbers[0], month: numbers[1], day: numbers[2]) : nil
     }
 
-    /// `-90s`, `-2h`: in seconds.
+    /// The number of seconds in `-90s` or `-2h`.
     private static func ago(_ text: String) -> Int? {
         let units: [Character: Int] = ["s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 604_800]
         guard text.first == "-", let last = text.last, let unit = units[last],
@@ -58,7 +58,7 @@ package struct Moment: Equatable, Sendable {
         return number * unit
     }
 
-    /// `13:30` or `13:30:15`.
+    /// Hour, minute and second of `13:30` or `13:30:15`.
     private static func time(_ text: Substring) -> (Int, Int, Int)? {
         let parts = text.split(separator: ":", omittingEmptySubsequences: false)
         guard (2...3).contains(parts.count), parts.allSatisfy({ $0.utf8.count == 2 }) else { return nil }

@@ -1,37 +1,37 @@
-// What came of requests that are alike, and which of their grants never reached anybody.
+// The results of requests that are alike, and which of their grants were not delivered.
 //
-// Must never overflow or count below nothing, whatever numbers a log has; nor tell of a grant that was not
-// delivered as if it had been.
+// Must never overflow or count below zero, whatever numbers a log contains. Must never present a grant as delivered if
+// it was not.
 
 internal import Wire
 
 extension Requests {
-    /// What came of the requests that are alike. A grant that was not delivered counts as what its correction
-    /// says, unavailable or busy.
+    /// The results of requests that are alike. A grant that was not delivered counts as what its correction says:
+    /// unavailable or busy.
     package struct Outcome: Sendable {
         package private(set) var granted = 0, denied = 0, unavailable = 0, busy = 0, malformed = 0
-        /// How many the policy permitted, whatever came of them then.
+        /// How many requests the policy permitted, whatever their results were.
         package private(set) var permitted = 0
-        /// How many of those were not granted in vain.
+        /// How many of them remain without the grants that were not delivered.
         package private(set) var used = 0
-        /// The time of the last of them, as the log writes times.
+        /// The time of the last request, in the form of the log.
         package private(set) var last = ""
-        /// The reason why it was denied last.
+        /// The reason of the last denial.
         package private(set) var denial: String?
-        /// The caller's name, where the policy named it.
+        /// The caller's name, if the policy named the caller.
         package private(set) var user: String?
-        /// SHA-256 of the policy in force; nil where there were several.
+        /// SHA-256 of the policy in force, or nil if there were several.
         private(set) var policy: [UInt8]?
         private var grants = Grants()
 
         init(policy: [UInt8]?) { self.policy = policy }
 
-        /// The time of the last grant, as the log writes times.
+        /// The time of the last delivered grant, in the form of the log.
         package var lastGrant: String? { grants.last?.time }
-        /// The line that permitted it last.
+        /// The line that permitted the last delivered grant.
         package var rule: String? { grants.last?.rule }
 
-        /// Counts a record, and returns how many requests it adds: none where it corrects one.
+        /// Counts a record. Returns how many requests it adds: none if it corrects another one.
         mutating func add(_ record: LoggedRecord, time: String) -> Int {
             let times = record.number(.suppressed).map { Int(clamping: $0) } ?? 1
             last = time
@@ -41,7 +41,7 @@ extension Requests {
                 granted = granted.plus(times)
                 permitted = permitted.plus(times)
                 used = used.plus(times)
-                // What was folded is no grant of a key, and nothing takes it back.
+                // A folded event is no grant of a key, so no correction can refer to it.
                 let number = record[.suppressed] == nil ? record.number(.seq) : nil
                 grants.add(number: number, time: time, rule: record.text(.rule))
                 return times
@@ -58,7 +58,7 @@ extension Requests {
             }
             if isBusy { busy = busy.plus(times) } else { unavailable = unavailable.plus(times) }
             guard let corrected = record.undelivered else {
-                // What was busy was not decided.
+                // A busy request was not decided.
                 if !isBusy {
                     permitted = permitted.plus(times)
                     used = used.plus(times)
@@ -66,7 +66,7 @@ extension Requests {
                 return times
             }
             guard grants.remove(corrected) else {
-                // The grant is not among these records: it was before them, or there is no such grant.
+                // The grant is not among these records: it came before them, or it does not exist.
                 permitted = permitted.plus(times)
                 return times
             }
@@ -80,17 +80,17 @@ extension Requests {
     }
 }
 
-/// The last grants of one key to one caller.
+/// The most recent grants of one key to one caller.
 private struct Grants: Sendable {
     struct Grant: Sendable {
-        /// Nil where nothing can take it back.
+        /// The number of the decision, or nil if no correction can refer to it.
         let number: UInt64?
         let time: String
         let rule: String?
     }
 
     private var recent: [Grant] = []
-    /// The last of those before `recent`: it was delivered.
+    /// The last grant before `recent`. It counts as delivered.
     private var settled: Grant?
 
     var last: Grant? { recent.last ?? settled }
@@ -100,12 +100,12 @@ private struct Grants: Sendable {
             settled = recent[Limits.rememberedGrants - 1]
             recent.removeFirst(Limits.rememberedGrants)
         }
-        // One text for all that are alike.
+        // Equal texts share one copy, to save memory.
         let rule = rule == last?.rule ? last?.rule : rule
         recent.append(Grant(number: number, time: time, rule: rule))
     }
 
-    /// Takes a grant back; false where it is not among those that are remembered.
+    /// Removes a grant. Returns false if it is not among the remembered ones.
     mutating func remove(_ number: UInt64) -> Bool {
         guard let index = recent.lastIndex(where: { $0.number == number }) else { return false }
         recent.remove(at: index)
@@ -114,11 +114,11 @@ private struct Grants: Sendable {
 }
 
 extension LoggedRecord {
-    /// The number of the grant that this record says was not delivered, where it is such a record.
+    /// If this record says that a grant was not delivered: the number of that grant. Otherwise nil.
     fileprivate var undelivered: UInt64? {
         guard says(.verb, Self.get), self[.suppressed] == nil else { return nil }
         if let number = number(.of) { return number }
-        // Logs from before that field have it in words alone.
+        // Older logs do not have that field and say it only in words.
         guard let words = text(.detail)?.split(separator: " ", maxSplits: 5), words.count == 6,
             words[0] == "decision", words[2...4] == ["was", "not", "delivered:"]
         else { return nil }
@@ -129,7 +129,7 @@ extension LoggedRecord {
 }
 
 extension Int {
-    /// The sum, or the largest number where it would be larger: logs can claim any number.
+    /// The sum, or the largest number if the sum would overflow: a log can contain any number.
     package func plus(_ other: Int) -> Int {
         let (sum, isOver) = addingReportingOverflow(other)
         return isOver ? .max : sum

@@ -1,25 +1,24 @@
-// What really happened, decided anew: which requests of the log would come out otherwise under another
-// policy, and which lines of a policy nobody used.
+// Decides the requests of a log again under another policy: which results would change, and which lines nobody used.
 //
-// Must never decide by itself: it asks the policy what the broker asks it. Nor say what the log does not tell.
+// Must never decide by itself: it asks the policy what the broker asks. Must never claim what the log does not show.
 
 package import Policy
 internal import Wire
 
-/// A question that another policy answers otherwise.
+/// A question that another policy answers differently.
 package struct ChangedOutcome: Sendable {
     package let question: Requests.Question
     package let outcome: Requests.Outcome
-    /// The line that would permit it now; nil where it would be denied.
+    /// The line that would permit it now, or nil if it would be denied.
     package let rule: Rule?
-    /// How many of the requests would come out otherwise.
+    /// How many requests would have another result.
     package let requests: Int
 
     package var isGain: Bool { rule != nil }
 }
 
 extension Requests {
-    /// What another policy does to a question.
+    /// The effect of another policy on a question.
     private enum Effect {
         case permitted(Rule)
         case denied
@@ -27,9 +26,10 @@ extension Requests {
         case untold
     }
 
-    /// The questions whose answers would be others under `policy`: permitted ones that would be denied, and
-    /// denied ones that would be permitted. What was busy was not decided; what cannot be told is left out.
-    /// - Parameter digest: the policy's, where it is known.
+    /// The questions that `policy` would answer differently: permitted ones that it would deny, and denied ones that it
+    /// would permit. Busy requests are left out, because they were not decided. Questions that the log cannot settle
+    /// are left out too.
+    /// - Parameter digest: the digest of `policy`, if it is known.
     package func changes(
         under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
     ) -> [ChangedOutcome] {
@@ -46,8 +46,8 @@ extension Requests {
         }
     }
 
-    /// The questions that `policy` may permit or deny, by a group of which the log does not tell whether the
-    /// caller was in it; and how many requests each was.
+    /// The questions that `policy` may permit or deny, depending on a group of which the log does not say whether the
+    /// caller was in it; with the number of requests.
     package func untold(
         under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
     ) -> [(question: Question, requests: Int)] {
@@ -60,7 +60,7 @@ extension Requests {
         }
     }
 
-    /// Nil where the question is none for a policy.
+    /// Nil if a policy cannot answer the question.
     private func effect(
         of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
         _ unmapped: (uid: UInt32, gid: UInt32)
@@ -69,7 +69,7 @@ extension Requests {
             let caller = question.caller(unmapped: unmapped)
         else { return nil }
         if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) { return .permitted(rule) }
-        // The policy that was in force names no group that its records leave out.
+        // If this policy was in force, the records name every group that it names.
         let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
         guard question.hasOtherGroups, !namesAll else { return .denied }
         let mayPermit = (policy.rules[key] ?? []).contains { rule in
@@ -79,8 +79,8 @@ extension Requests {
         return mayPermit ? .untold : .denied
     }
 
-    /// The keys of `policy` that nobody got, and the rules by which nobody got one. Where two rules permit the
-    /// same, both count as used; a grant that was not delivered does not.
+    /// The keys of `policy` that nobody got, and the rules by which nobody got a key. If two rules permit the same,
+    /// both count as used. A grant that was not delivered does not count.
     package func unused(of policy: Policy, unmapped: (uid: UInt32, gid: UInt32)) -> (keys: [Key], rules: [Rule]) {
         var usedKeys: Set<KeyName> = []
         var usedOf: [KeyName: Set<Location>] = [:]

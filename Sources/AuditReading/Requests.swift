@@ -1,24 +1,24 @@
-// Who asked for which key, how often, and what came of it: the log, put together.
+// Summarizes a log: who asked for which key, how often, and with which results.
 //
-// Must never grow with the number of requests, only with who asked for what; nor without end with names of
-// keys that there are not.
+// Its memory must never grow with the number of requests, but only with the number of different questions. Must never
+// grow without bound by names of keys that do not exist.
 
 internal import Kernel
 package import Policy
 internal import Wire
 
-/// The requests of a log: those that are alike, as one.
+/// The requests of a log. Requests that are alike are counted together.
 package struct Requests {
     /// Who asked for what.
     package struct Question: Sendable {
-        /// Nil where it was no key: a list, the version, what was folded or malformed.
+        /// Nil if it was no request for a key: a list, the version, a folded or a malformed request.
         package let key: String?
-        /// What else was asked.
+        /// The verb, if the request was not for a key.
         package let verb: String?
         package let uid: UInt32
         package let gid: UInt32?
         package let groups: [UInt32]
-        /// It had more groups, which the log does not name.
+        /// True if the caller had more groups than the log names.
         package let hasOtherGroups: Bool
         package let unit: String?
     }
@@ -27,18 +27,18 @@ package struct Requests {
     private var questions: [Question] = []
     private var outcomes: [Outcome] = []
     private var unknownKeys = 0
-    /// How many requests there were, and the times of the first and the last record.
+    /// The number of requests, and the times of the first and the last record.
     package private(set) var count = 0
     package private(set) var first: String?, last: String?
-    // Kept for its memory.
+    // It is kept so that its memory is reused.
     private var identity: [UInt8] = []
 
     package init() {}
 
-    /// In no order that means anything.
+    /// All questions with their results, in no particular order.
     package var all: [(question: Question, outcome: Outcome)] { Array(zip(questions, outcomes)) }
 
-    /// Counts a record, where it is of a request.
+    /// Counts a record if it is about a request.
     package mutating func add(_ record: LoggedRecord) {
         let time = record.text(.time) ?? ""
         if first == nil { first = time }
@@ -48,7 +48,7 @@ package struct Requests {
         count = count.plus(outcomes[place].add(record, time: time))
     }
 
-    /// Where the question is that the record is about; nil where there is no sense in it.
+    /// The index of the question that the record is about, or nil if the record does not make sense.
     private mutating func place(of record: LoggedRecord, _ uid: ArraySlice<UInt8>) -> Int? {
         identity.removeAll(keepingCapacity: true)
         for field in [LoggedRecord.Field.verb, .uid, .gid, .groups, .otherGroups, .unit] {
@@ -82,8 +82,8 @@ package struct Requests {
 }
 
 extension Requests.Question {
-    /// Who it was, as the broker would see that caller: nil where the log does not say enough.
-    /// - Parameter others: groups to be supposed besides those that the log names.
+    /// The caller as the broker would see it, or nil if the log does not say enough.
+    /// - Parameter others: groups to assume in addition to those that the log names.
     package func caller(with others: [UInt32] = [], unmapped: (uid: UInt32, gid: UInt32)) -> Caller? {
         gid.map { Caller(uid: uid, gid: $0, groups: groups + others, unit: unit, unmapped: unmapped) }
     }

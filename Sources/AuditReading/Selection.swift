@@ -1,11 +1,11 @@
-// Which records somebody wants to see.
+// Selects the records that somebody wants to see.
 
 package import Kernel
 package import Policy
 
-/// What a record has to be to be shown; nil asks for nothing.
+/// The conditions for a record to be shown. Nil means no condition.
 package struct Selection {
-    /// A user by number, by name, or by either where the name is known here.
+    /// A user by number, by name, or by both if the name is known on this machine.
     package struct User {
         package let uid: UInt32?
         package let name: String?
@@ -24,7 +24,7 @@ package struct Selection {
     private let until: [UInt8]?
     private let numbers: ClosedRange<UInt64>?
 
-    /// - Parameter until: before it.
+    /// - Parameter until: the end, which is not included.
     package init(
         key: String? = nil, user: User? = nil, unit: UnitPattern? = nil, decision: String? = nil,
         since: WallTime? = nil,
@@ -34,7 +34,7 @@ package struct Selection {
         self.user = user
         self.unit = unit
         self.decision = decision.map { Array($0.utf8) }
-        // As the log writes them, in UTC and of the same length: so that their bytes can be compared.
+        // Times are in the form of the log, in UTC and of equal length, so that their bytes can be compared.
         self.since = since.map { Array($0.rfc3339.utf8) }
         self.until = until.map { Array($0.rfc3339.utf8) }
         self.numbers = numbers

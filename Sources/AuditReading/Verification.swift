@@ -1,17 +1,16 @@
-// Whether a log is what was written: each record against its own chain value, its number and the record
-// before it, over as many files as there are.
+// Verifies a log: each record against its chain value, its number and the record before it, over any number of files.
 //
-// Must never pass over a record that it did not check, nor go on after the first that is wrong.
+// Must never skip a record without checking it. Must never go on after the first error.
 
 internal import Audit
 
-/// A log that is not what was written, or cannot be read.
+/// A log that was changed, or that cannot be read.
 package struct Unverified: Error, Equatable, CustomStringConvertible {
     package enum Kind: Equatable, Sendable {
         case unreadable, notARecord, changed, missing, inserted, cut, headUnknown
     }
     package let kind: Kind
-    /// Where and what, as a sentence.
+    /// The place and the error, as a sentence.
     package let description: String
 }
 
@@ -22,18 +21,19 @@ package struct Verifier {
     package private(set) var firstNumber: UInt64?
     package private(set) var lastNumber: UInt64 = 0
     private var link = Link.beginning
-    /// The first record names a link before it that is of no file that was given.
+    /// True if the first record continues a record that is in none of the given files.
     package private(set) var beginsAfterAnother = false
     private let expected: [UInt8]?
     private var expectedAt: UInt64?
 
-    /// - Parameter expected: a head of the chain that was kept elsewhere, to be found in the log.
+    /// - Parameter expected: a chain value that was kept elsewhere and must be found in the log.
     package init(expected: String? = nil) { self.expected = expected.map { Array($0.utf8) } }
 
-    /// The last link: what is to be kept elsewhere.
+    /// The chain value of the last record. This is the value to keep elsewhere.
     package var head: String { String(decoding: link.digits, as: UTF8.self) }
 
-    /// After the last file: whether the expected head was met, and how many records came after it.
+    /// Call this after the last file. Returns how many records came after the expected chain value, or nil if none is
+    /// expected. Throws if the value was not found.
     package func recordsSinceExpected() throws(Unverified) -> UInt64? {
         guard let expected else { return nil }
         guard let expectedAt else {
@@ -46,7 +46,8 @@ package struct Verifier {
         return lastNumber - expectedAt
     }
 
-    /// Verifies the next record: its line without the line feed. `isFirst`: of its file.
+    /// Verifies the next record, given as its line without the line feed. `isFirst` is true for the first record of a
+    /// file.
     mutating func verify(
         _ bytes: ArraySlice<UInt8>, isFirst: Bool, _ place: @autoclosure () -> String
     ) throws(Unverified) {
@@ -58,7 +59,7 @@ package struct Verifier {
         }
         let number = record.number
         if records == 0 {
-            // A log may be given from the middle on: what was before it is then only named.
+            // The given files may begin in the middle of a log. What came before them is then only reported.
             beginsAfterAnother = record.previous != nil && number > 1
             link = record.previous ?? .beginning
             lastNumber = beginsAfterAnother ? number - 1 : 0
@@ -73,7 +74,7 @@ package struct Verifier {
                 kind: .missing,
                 description: "\(place()): does not go on where the file before it ended: a file is missing")
         }
-        // Neither sum overflows: no number that is taken is larger than `Link.largestNumber`.
+        // Neither sum overflows, because no accepted number is larger than `Link.largestNumber`.
         if number > lastNumber + 1 {
             let gap =
                 number == lastNumber + 2

@@ -1,7 +1,7 @@
-// Who may hold a connection: decided by the credentials and, only where they leave it open, by the groups.
+// Decides who may hold a connection: by the credentials, and by the groups only if the credentials do not settle it.
 //
-// Must never open anything, nor let one account, or many that a line of the policy does not name, take the places
-// of the others.
+// Must never open anything. Must never let one account take the places of the others, nor many accounts that no line of
+// the policy names.
 
 internal import Audit
 package import Kernel
@@ -12,12 +12,12 @@ internal import Wire
 /// Whether a caller may stay.
 package enum Admission {
     case admitted(Client)
-    /// It finds no place, and is told so.
+    /// There is no place for the caller. The answer tells it so.
     case turnedAway(Client, Answer)
 }
 
 extension Broker {
-    /// A caller that may stay, or the answer that it may not.
+    /// Returns the caller if it may stay, or else the answer that turns it away.
     package func admit(_ credentials: PeerCredentials, from source: borrowing some PeerSource & ~Copyable)
         throws(Failure) -> Admission
     {
@@ -28,7 +28,8 @@ extension Broker {
         let possible = policy.policy.possibleConnections(
             ofUser: uid == overflow.uid ? nil : uid, otherwise: capacity.connectionsPerUser)
         var standing = standing(of: credentials)
-        // Before anything else is asked of the kernel: whoever is over the bound costs no more than this.
+        // This check comes before any other question to the kernel, so that a caller over its limit costs no more than
+        // this.
         if held >= possible.upperBound { return turnAway(Client(peer, standing, account), .limitConnections) }
         if !allowance.hasPlace(for: .administrator, isFirst: held == 0, in: capacity) {
             return turnAway(Client(peer, standing, account), .limitTotal)
@@ -36,7 +37,7 @@ extension Broker {
 
         var groups: PeerGroups?
         if standing < .group || held >= possible.lowerBound, !policy.policy.namedGroups.isEmpty {
-            // Who has very many is a stranger until it asks for something.
+            // A caller with very many groups counts as a stranger until it makes a request.
             groups = try source.peerGroups(among: policy.policy.namedGroups, limit: Limits.groupsReadFreely)
             peer.groups = groups
         }
@@ -54,10 +55,10 @@ extension Broker {
         return .admitted(client)
     }
 
-    /// A connection was ended that `admit` let in.
+    /// Gives back the place of a connection that `admit` let in and that has ended.
     package func dismiss(_ client: Client) { allowance.endConnection(client.account, client.standing, now: .now) }
 
-    /// As the ids alone tell.
+    /// The standing that uid and gid alone show.
     private func standing(of credentials: PeerCredentials) -> Standing {
         let uid = credentials.uid
         if uid == 0 || uid == ownUID { return .administrator }

@@ -1,15 +1,15 @@
-// How much each uid may use up: connections at a time, requests a second, replies that it does not read.
+// Counts what each uid uses: open connections, requests per second, and replies that it does not read.
 //
-// Must never let one caller use up another's share, or grow with the number of callers that have gone.
+// Must never let one caller use up another's share, or grow with the number of callers that have left.
 
 internal import Kernel
 internal import Wire
 
-/// How far the daemon knows a caller by its policy: the less, the fewer places are there for it.
+/// How well the policy identifies a caller. A lower standing has fewer places.
 package enum Standing: CaseIterable, Sendable {
-    /// No line names it.
+    /// No line of the policy names it.
     case stranger
-    /// A line names a group of its; any number of uids can be in one (subordinate uids, user namespaces).
+    /// A line names one of its groups. Any number of uids can be in one group (subordinate uids, user namespaces).
     case group
     /// A line names its uid.
     case user
@@ -17,17 +17,17 @@ package enum Standing: CaseIterable, Sendable {
     case administrator
 }
 
-/// How many connections there may be, and how many of them are kept back.
+/// How many connections there may be, and how many of the places are reserved.
 package struct Capacity: Sendable {
     package let total: Int
 
     package init(total: Int) { self.total = total }
 
-    /// Kept for uids that lines name and that have no connection yet.
+    /// Places reserved for uids that lines of the policy name and that have no connection yet.
     private var firstPlaces: Int { total / 8 }
 
-    /// Up to how many connections of that standing or a lower one there may be.
-    /// - Parameter isFirst: the uid has none yet.
+    /// How many connections of this standing or a lower one there may be in total.
+    /// - Parameter isFirst: true if the uid has no connection yet.
     func places(for standing: Standing, isFirst: Bool) -> Int {
         standing == .user && !isFirst ? places(for: standing) - firstPlaces : places(for: standing)
     }
@@ -41,29 +41,29 @@ package struct Capacity: Sendable {
         }
     }
 
-    /// How many connections a uid may have, where no line says anything, and how many replies it may leave unread.
+    /// The limits for one uid: its connections if no line of the policy sets another limit, and its unread replies.
     var connectionsPerUser: Int { min(Limits.connectionsPerUser, max(1, total / 4)) }
     var unreadPerUser: Int { min(Limits.unreadPerUser, max(1, total / 4)) }
 }
 
-/// What one uid uses up. Its clients hold it, so that a request looks for nothing.
+/// What one uid uses up. Each of its clients holds a reference, so that a request needs no lookup.
 final class UserAccount {
     let uid: UInt32
     fileprivate(set) var connections = 0
-    /// Replies with descriptors that are not known to have been read.
+    /// Replies with file descriptors that are not known to have been read.
     var unread = 0
-    /// When it was last looked whether some of them were.
+    /// When the daemon last checked whether unread replies were read.
     var lookedAt = Instant.boot
-    /// When the requests so far would have come in at the permitted rate: ahead of now by what was
-    /// asked in a burst (the generic cell rate algorithm).
+    /// When the requests so far would have arrived at the permitted rate. After a burst, this lies in the future (the
+    /// generic cell rate algorithm).
     fileprivate var pace = Instant.boot
 
     init(uid: UInt32) { self.uid = uid }
 
     private static let second = Duration.seconds(1)
 
-    /// Nil if the uid may make a request now, which it then has; else how long it has to wait. A burst of as many as it
-    /// may make in a second is permitted.
+    /// Counts a request and returns nil if the uid may make one now. Else returns how long it must wait, and counts
+    /// nothing. A burst may have as many requests as the rate permits in one second.
     func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Duration? {
         let next = max(pace, now).after(Self.second / rate)
         let ahead = now.until(next)
@@ -72,37 +72,37 @@ final class UserAccount {
         return nil
     }
 
-    /// The same without making the request.
+    /// The same check, but no request is counted.
     func wait(perSecond rate: Int, now: Instant) -> Duration? {
         let before = pace
         defer { pace = before }
         return waitBeforeRequest(perSecond: rate, now: now)
     }
 
-    /// Counts what took as much as so many requests more.
+    /// Counts something that cost as much as this number of additional requests.
     func charge(_ requests: Int, perSecond rate: Int, now: Instant) {
         pace = max(pace, now).after(Self.second / rate * requests)
     }
 }
 
-/// The account of every uid that is connected or was a moment ago.
+/// The accounts of all uids that are connected or were connected a moment ago.
 struct Allowance {
     private var accounts: [UInt32: UserAccount] = [:]
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
-    /// As an account's pace, for all callers with very many groups that only a group could make known.
+    /// The rate limit that all callers with very many groups share if only a group could make them known.
     private let manyGroups = UserAccount(uid: .max)
-    /// When `forgetQuiet` has something to do; nil where it has not.
+    /// When `forgetQuiet` next has something to do, or nil if it has nothing.
     private(set) var nextForgetting: Instant?
 
     // MARK: Connections
 
-    /// Of all uids together.
+    /// The connections of all uids together.
     var connections: Int { held.reduce(0, +) }
 
-    /// That of a uid; a new one, which counts once a connection of it begins.
+    /// The account of a uid. A new account is kept only once its first connection begins.
     func account(of uid: UInt32) -> UserAccount { accounts[uid] ?? UserAccount(uid: uid) }
 
-    /// Whether there is a place left for a caller of that standing.
+    /// Whether there is a place left for a caller of this standing.
     func hasPlace(for standing: Standing, isFirst: Bool, in capacity: Capacity) -> Bool {
         // In the order of the standings, each of which may fill what those before it may, and more.
         let first = standing.index
@@ -122,7 +122,7 @@ struct Allowance {
         account.connections -= 1
         held[standing.index] -= 1
         guard account.connections == 0 else { return }
-        // Its pace counts for a moment; who never asked is forgotten here.
+        // The rate limit must outlive the connection for a moment. A uid that made no request can be forgotten now.
         if account.pace <= now { accounts[account.uid] = nil } else { expectForgetting(now) }
     }
 
@@ -130,7 +130,7 @@ struct Allowance {
         if nextForgetting == nil { nextForgetting = now.after(.seconds(1)) }
     }
 
-    /// Forgets uids that are gone and whose pace makes no difference any more.
+    /// Forgets uids that have no connection and whose rate limit no longer matters.
     mutating func forgetQuiet(now: Instant) {
         accounts = accounts.filter { $0.value.connections > 0 || $0.value.pace > now }
         nextForgetting = nil
@@ -139,7 +139,7 @@ struct Allowance {
 
     // MARK: Groups
 
-    /// Whether the groups of one more caller who has very many may be read now.
+    /// Whether the daemon may now read the groups of one more caller that has very many. If so, it is counted.
     func mayReadManyGroups(now: Instant) -> Bool {
         manyGroups.waitBeforeRequest(perSecond: Limits.callersWithManyGroupsPerSecond, now: now) == nil
     }

@@ -1,4 +1,4 @@
-// An answer on its way: decided, perhaps with open files, not yet sent.
+// An answer that is decided but not yet sent. It may hold open files.
 //
 // Must never be sent before its record is in the log.
 
@@ -7,17 +7,17 @@ package import Kernel
 internal import Policy
 package import Wire
 
-/// What a client is told, and given. A class, as it owns descriptors and waits in a list.
+/// What a client is told and given. It is a class because it owns file descriptors and waits in a list.
 package final class Answer {
     package private(set) var reply: Reply
-    /// What goes with it: the key, and the certificate where there is one.
+    /// The file descriptors that go with the reply: the key, and its certificate if the policy names one.
     package private(set) var key: Descriptor?
     package private(set) var certificate: Descriptor?
-    /// The names that are still to be sent, in packets of their own, where the reply is a list.
+    /// If the reply is a list: the names that are still to be sent, in packets of their own.
     package private(set) var names: ArraySlice<KeyName>
-    /// The connection ends with it.
+    /// True if the connection ends with this answer.
     package let isLast: Bool
-    /// What the record says of a grant, and whose it is; for one that says that it did not arrive.
+    /// The record of a grant, kept for a correction if the grant does not arrive.
     let granted: Record?
     private let account: UserAccount?
 
@@ -29,7 +29,7 @@ package final class Answer {
         account = nil
     }
 
-    /// From here on it counts as unread.
+    /// An answer that grants a key. From here on it counts as an unread reply of the account.
     init(granted decision: UInt64, _ files: consuming HandOut, record: Record, of account: UserAccount) {
         self.account = account
         account.unread += 1
@@ -51,17 +51,17 @@ package final class Answer {
         }
     }
 
-    /// It shows that the connection is used for what it is for, and not only kept.
+    /// True if the answer shows that the connection serves its purpose and is not merely kept open.
     package var isUse: Bool {
         if case .status = reply { return true }
         return carriesDescriptors
     }
 
-    /// It can no longer be read.
+    /// Stops counting the answer as unread: it was not delivered.
     func noteUndelivered() { account?.unread -= 1 }
 
-    /// Its record could not be written: it grants nothing and tells nothing, to nobody; but an administrator
-    /// is told just that.
+    /// Takes the answer back because its record could not be written. Nobody is granted or told anything then. An
+    /// administrator who asked for the status is still told, because the status says that the log is failing.
     func withdraw() {
         if case .status = reply { return }
         if carriesDescriptors { noteUndelivered() }

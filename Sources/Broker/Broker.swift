@@ -1,7 +1,7 @@
-// The broker: the answer to a request, from its bytes to the record that the log will hold.
+// The broker answers a request: it turns the bytes of a packet into a reply and a record for the log.
 //
-// Permission before existence: what a file is like is asked only for those who may have it. Audit before
-// grant: what is answered here is sent only after `commit`. Must never touch a socket, wait or print.
+// Permission before existence: it looks at a file only for callers that may have it. Audit before grant: an answer is
+// sent only after `commit`. Must never touch a socket, wait or print.
 
 package import Audit
 package import Kernel
@@ -9,17 +9,18 @@ internal import Policy
 package import PolicyLoading
 package import Wire
 
-/// What came from a client, to be answered.
+/// A packet from a client that needs an answer.
 package enum Packet {
     case bytes(ArraySlice<UInt8>)
-    /// It cannot be a request, whatever its bytes are.
+    /// The packet cannot be a request, whatever its bytes are.
     case malformed(Request.Malformed)
 }
 
-/// Decides, opens and records. The one who calls it sends.
+/// Decides, opens and records. Its caller sends the answers.
 package final class Broker {
     package private(set) var policy: LoadedPolicy
-    /// Counts the policies that were in force: what was asked of a caller for one may not do for the next.
+    /// The number of the policy in force. What was learned about a caller for one policy may not be enough for the
+    /// next.
     private(set) var policyNumber = 0
     let ledger: Ledger
     let keys: any KeyOpener
@@ -55,11 +56,11 @@ package final class Broker {
 
     // MARK: The answer to a request
 
-    /// Decides a request. The answer counts once `commit` has returned. A failure means that it is not known who
-    /// asks: it gets nothing.
+    /// Decides a request. The answer counts only after `commit` has returned.
     /// - Parameters:
-    ///   - source: the connection, for what is not known of the client yet.
-    ///   - load: how busy the one who asks is, for a status.
+    ///   - source: the connection, to ask for what is not yet known about the client.
+    ///   - load: how busy the server is, for a status.
+    /// - Throws: if the client cannot be identified. It then gets no answer.
     package func answer(
         _ packet: Packet, from client: Client, of source: borrowing some PeerSource & ~Copyable,
         under load: @autoclosure () -> Load
@@ -70,7 +71,7 @@ package final class Broker {
 
         let now = Instant.now
         if !client.isIdentified(under: policyNumber) {
-            // By the credentials alone first: reading the rest is work, too.
+            // The rate limit by the credentials comes first, because reading the rest costs time as well.
             let possible = policy.policy.possibleRequests(
                 ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
             if let wait = client.account.wait(perSecond: possible.upperBound, now: now) {
@@ -120,7 +121,8 @@ package final class Broker {
         }
     }
 
-    /// Permitted, but there is nothing to hand over: for want of descriptors, or for what the file is.
+    /// The answer if the policy permits the key, but it cannot be handed over: because there are too few file
+    /// descriptors, or because the file cannot be trusted or opened.
     private func notHandedOver(_ distrust: TrustError, _ request: Record, _ client: Client) -> Answer {
         var record = request
         record.detail = distrust.description
@@ -146,9 +148,10 @@ package final class Broker {
         }
     }
 
-    // MARK: Who asks
+    // MARK: Identity
 
-    /// Asks for what is not known of the client yet. Returns why it cannot be known now.
+    /// Asks the kernel for what is not yet known about the client. Returns nil, or the reason why it cannot be known
+    /// now.
     private func identify(
         _ client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
     ) throws(Failure) -> Reason? {
@@ -165,8 +168,8 @@ package final class Broker {
         }
     }
 
-    /// Nil where it has very many, and others like it were looked at just now: the kernel copies up to 65,536 for
-    /// each look.
+    /// The client's groups. Nil if it has very many and the groups of other such clients were read just now: the kernel
+    /// copies up to 65,536 of them each time.
     private func groups(
         of client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
     ) throws(Failure) -> PeerGroups? {
@@ -200,7 +203,7 @@ package final class Broker {
         return Answer(.busy(decision: number, milliseconds: wait.wholeMilliseconds), isLast: isLast)
     }
 
-    /// The number that a refusal or a query is known under.
+    /// Stages a refusal or a query and returns the number that the client is told.
     private func stage(_ decision: Record.Decision, _ reason: Reason, _ request: Record, _ client: Client) -> UInt64 {
         var record = complete(request, client)
         record.decision = decision
@@ -209,7 +212,7 @@ package final class Broker {
         return ledger.stageFoldable(record, of: key, in: client.crowd, now: .now)
     }
 
-    /// With who it was, and under which policy.
+    /// Adds to the record who asked, and under which policy.
     func complete(_ request: Record, _ client: Client) -> Record {
         var record = request
         record.policy = policy.digest

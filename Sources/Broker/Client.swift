@@ -1,24 +1,24 @@
-// A caller, for the length of a connection: what is known of it, and how much it may ask.
+// A caller, for as long as its connection lasts: what is known about it, and how much it may ask.
 //
-// The credentials decide whether it may stay; the rest is read when a request needs it, once for each policy that is
-// in force meanwhile. Must never be believed to be in a group, or a unit, that the kernel was not asked for.
+// The credentials decide whether it may stay. The rest is read when a request needs it, once for each policy that comes
+// into force. Must never be taken for a member of a group, or for part of a unit, without asking the kernel.
 
 internal import Audit
 internal import Kernel
 internal import Policy
 internal import Wire
 
-/// Who is connected.
+/// A connected caller.
 package final class Client {
     package let standing: Standing
     let account: UserAccount
-    /// As far as it is known.
+    /// What the kernel has said about it so far.
     private(set) var peer: Peer
-    /// What the policy can ask of it; nil until it is identified.
+    /// What the policy can ask about it, or nil until it is identified.
     private(set) var caller: Caller?
-    /// What lines say of it; nil until its groups are known.
+    /// The limits that the policy sets for it, or nil until its groups are known.
     private(set) var bounds: Bounds?
-    /// For which of the policies that were in force the groups were looked through.
+    /// The number of the policy for which its groups were read, or -1 if they were not read yet.
     private var policyNumber = -1
     private var hasAskedForProcess = false
 
@@ -30,7 +30,8 @@ package final class Client {
 
     package var uid: UInt32 { peer.uid }
     var isAdministrator: Bool { standing == .administrator }
-    /// Counts as itself if a line names its uid, and else as one of any number.
+    /// The crowd with which its records are counted. Nil if it is counted alone: a line names its uid, or it is an
+    /// administrator.
     var crowd: Folding.Crowd? {
         switch standing {
         case .stranger: .strangers
@@ -39,12 +40,12 @@ package final class Client {
         }
     }
 
-    /// How many requests a second it may make.
+    /// How many requests it may make per second.
     var rate: Int { bounds?.requests ?? Limits.requestsPerSecond }
 
     func isIdentified(under policyNumber: Int) -> Bool { self.policyNumber == policyNumber && caller != nil }
 
-    /// Its groups are known, as far as the policy names groups.
+    /// Takes over its groups, as far as the policy names them.
     func adopt(_ groups: PeerGroups, under policy: Policy, number: Int, _ overflow: OverflowIDs) {
         peer.groups = groups
         policyNumber = number
@@ -54,7 +55,7 @@ package final class Client {
 
     func hasGroups(under policyNumber: Int) -> Bool { self.policyNumber == policyNumber && peer.groups != nil }
 
-    /// Completes the identity, once the groups are known. Reads `/proc` the first time.
+    /// Completes the identity after the groups are known. Reads `/proc` the first time.
     func identify(from source: borrowing some PeerSource & ~Copyable, _ overflow: OverflowIDs) throws(Failure) {
         if !hasAskedForProcess, let pid = peer.pid, let facts = try source.peerProcess(pid) {
             peer.comm = facts.comm

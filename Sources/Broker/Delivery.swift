@@ -1,6 +1,6 @@
-// From decisions to replies: the commit of a turn, and what became of a grant on its way.
+// The commit of a turn, and what to do if a grant could not be delivered.
 //
-// Must never say that a key was had by somebody who did not get it.
+// Must never say that a caller has received a key if it has not.
 
 internal import Audit
 package import Kernel
@@ -9,17 +9,18 @@ internal import PolicyLoading
 internal import Wire
 
 extension Broker {
-    /// Puts the records of a turn into the log; where that fails, withdraws the answers of that turn.
+    /// Writes the records of a turn to the log. If that fails, it withdraws the answers of the turn.
     package func commit(_ answers: [Answer]) -> Committed { ledger.commit(answers) }
 
-    /// The answers of a turn are sent.
+    /// Updates the counts after the answers of a turn were sent.
     package func count() { ledger.count() }
 
-    /// A reply with descriptors was read, or nobody can read it any more: until then they are in flight, and count
-    /// against the daemon.
+    /// Stops counting a reply with file descriptors as unread: it was read, or nobody can read it any more. Until then
+    /// its descriptors are in flight, and the kernel counts them against the daemon.
     package func noteRead(_ client: Client) { client.account.unread -= 1 }
 
-    /// Whether the client's uid leaves as much unread as it may, and it was not just looked whether that is still so.
+    /// Whether to ask the kernel if the client has read its replies: its uid has reached the limit of unread replies,
+    /// and the last check is not too recent.
     package func isWorthLooking(at client: Client, now: Instant) -> Bool {
         let account = client.account
         guard account.unread >= capacity.unreadPerUser, account.lookedAt.after(Limits.firstLook) <= now else {
@@ -29,11 +30,11 @@ extension Broker {
         return true
     }
 
-    /// A grant could not be sent: a correction is staged, and a client that is still there gets what is returned.
+    /// Stages a correction for a grant that could not be sent. Returns the reply for a client that is still connected.
     package func undelivered(_ answer: Answer, to client: Client, _ failure: Failure) -> Answer? {
         guard case .granted(let decision) = answer.reply, var record = answer.granted else { return nil }
         answer.noteUndelivered()
-        // It is a record more, and so counts as a request more.
+        // The correction is an additional record, so it counts as an additional request.
         client.account.charge(1, perSecond: client.rate, now: .now)
         record.decision = failure.isShortage ? .busy : .unavailable
         record.reason = .notDelivered

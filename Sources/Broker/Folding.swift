@@ -1,7 +1,7 @@
-// Which refusals and queries get a record of their own, and how many are counted instead: "folded".
+// Decides which refusals and queries get a record of their own, and which are only counted. This is called "folding".
 //
-// What one uid can write, and what all uids can write together that no line names, is bounded, whatever they do. Must
-// never fold a grant or a correction, nor let the number that a refused caller is told depend on why it was refused.
+// It bounds the records of each uid, and the records of all uids together that no line of the policy names. Must never
+// fold a grant or a correction. Must never let the number that a refused caller is told depend on the reason.
 
 internal import Audit
 internal import Kernel
@@ -9,11 +9,11 @@ internal import Wire
 
 /// Counts refusals and queries, by uid and kind.
 struct Folding {
-    /// Events that are alike to a reader of the log.
+    /// Events that mean the same to a reader of the log.
     enum Kind: Int, CaseIterable {
         case denied, unavailable, busy, malformed, list, version, status
 
-        /// Nil for what is never folded.
+        /// Nil if such a record is never folded.
         init?(_ record: Record) {
             switch (record.decision, record.verb) {
             case (.denied, _): self = .denied
@@ -47,19 +47,19 @@ struct Folding {
         }
     }
 
-    /// What becomes of an event.
+    /// What happens with an event.
     enum Outcome: Equatable {
-        /// It gets a record of its own, which is to be reported to `recorded`.
+        /// It gets a record of its own. Its number must be passed to `recorded`.
         case ownRecord
-        /// It was counted, and is known by that number.
+        /// It was only counted. The caller is told this number.
         case folded(into: UInt64)
-        /// It was counted. A record is to say that the crowd is counted from here on; its number is to be reported
-        /// to `foldsInto`, and is the event's too.
+        /// It was only counted, as the first one of its crowd. A record must say that the crowd is counted from here
+        /// on. The number of that record must be passed to `foldsInto`, and the caller is told the same number.
         case beginsToFold(Crowd)
     }
 
-    /// Uids of which there may be any number: what they write together is bounded, too. Those whom a group makes known
-    /// have a share of their own, so that strangers do not hide what they were refused.
+    /// Groups of uids that can be any number, so their records together are bounded as well. Uids that only a group
+    /// makes known have a share of their own, so that strangers cannot hide their refusals.
     enum Crowd: Int, CaseIterable { case strangers, groups }
 
     enum Subject: Equatable {
@@ -67,7 +67,7 @@ struct Folding {
         case crowd(Crowd)
     }
 
-    /// What was counted and is to be recorded.
+    /// Events that were counted and now need a record.
     struct Folded: Equatable {
         let subject: Subject
         let kind: Kind
@@ -81,16 +81,16 @@ struct Folding {
 
     /// The events of one uid, or of a crowd.
     private struct Account {
-        /// When what was counted so far is recorded.
+        /// When the events counted so far are to be recorded.
         var end: Instant
-        /// When the records so far would have come in at the permitted rate (the generic cell rate algorithm).
+        /// When the records so far would have arrived at the permitted rate (the generic cell rate algorithm).
         var pace = Instant.boot
-        /// The same of those that are about no key: a flood of them does not hide which keys somebody was refused.
+        /// The same for records that name no key, so that a flood of them cannot hide which keys the uid was refused.
         var paceWithoutKey = Instant.boot
         var lastNumber: UInt64 = 0
         var counters = InlineArray<7, Counter>(repeating: Counter())
 
-        /// Takes what was counted.
+        /// Returns what was counted and sets the counters to zero.
         mutating func collect(of subject: Subject) -> [Folded] {
             Kind.allCases.compactMap { kind in
                 let count = counters[kind.rawValue].folded
@@ -104,7 +104,7 @@ struct Folding {
             counters[kind.rawValue].lastNumber = number
         }
 
-        /// Counts the event; the number that it is known under.
+        /// Counts the event and returns the number that the caller is told.
         mutating func fold(_ kind: Kind) -> UInt64 {
             counters[kind.rawValue].folded += 1
             let ofKind = counters[kind.rawValue].lastNumber
@@ -114,26 +114,29 @@ struct Folding {
 
     private struct State {
         var accounts: [UInt32: Account] = [:]
-        /// Of the crowds: how many records their uids had, and, while they have none of their own, what is counted.
+        /// For each crowd: the rate limit of the records of its uids, and the events counted while the limit is
+        /// reached.
         var crowdPaces = InlineArray<2, Instant>(repeating: .boot)
         var crowds = InlineArray<2, Account?>(repeating: nil)
         var nextCollection: Instant?
     }
     private var state = State()
 
-    /// How it was before this turn: of the uids of the turn alone, so that a turn costs what it did.
+    /// The state before this turn, for `undo`. It holds only the uids of the turn, so that a turn copies no more than
+    /// it changes.
     private struct Before {
         var accounts: [UInt32: Account?] = [:]
         let crowds: InlineArray<2, Account?>, crowdPaces: InlineArray<2, Instant>, nextCollection: Instant?
     }
     private var before: Before?
 
-    /// When `collect` has something to do; nil where it has not.
+    /// When `collect` next has something to do, or nil if it has nothing.
     var nextCollection: Instant? { state.nextCollection }
 
     // MARK: Events
 
-    /// - Parameter crowd: which one the uid is of; nil if a line names it, or if it is an administrator's.
+    /// Decides what happens with an event of a uid.
+    /// - Parameter crowd: the crowd of the uid, or nil if a line names the uid or it is an administrator's.
     mutating func add(_ kind: Kind, of uid: UInt32, in crowd: Crowd?, now: Instant) -> Outcome {
         remember(uid)
         expectCollection(now.after(Limits.folding))
@@ -161,12 +164,12 @@ struct Folding {
         return .ownRecord
     }
 
-    /// An event got a record of its own.
+    /// Notes the number of a record that an event got for itself.
     mutating func recorded(_ kind: Kind, of uid: UInt32, number: UInt64) {
         state.accounts[uid]?.noteRecord(kind, number)
     }
 
-    /// The record that says so has that number.
+    /// Notes the number of the record that says that the crowd is counted from here on.
     mutating func foldsInto(_ number: UInt64, _ crowd: Crowd) { state.crowds[crowd.rawValue]?.lastNumber = number }
 
     private mutating func fold(_ kind: Kind, of crowd: Crowd, _ now: Instant) -> Outcome {
@@ -178,7 +181,8 @@ struct Folding {
         return .beginsToFold(crowd)
     }
 
-    /// The pace with one more record, if there may be one now: so many at once, and one in that time.
+    /// The rate limit after one more record, or nil if it permits none now. `atOnce` records may come in one burst, and
+    /// one more after each `interval`.
     private static func pace(_ pace: Instant, every interval: Duration, atOnce: Int, _ now: Instant) -> Instant? {
         let next = max(pace, now).after(interval)
         return next <= now.after(interval * atOnce) ? next : nil
@@ -190,7 +194,7 @@ struct Folding {
 
     // MARK: What was counted
 
-    /// Takes what was counted long enough ago; all with `all`. Forgets uids that are quiet.
+    /// Returns the counts whose time is over, or all of them if `all` is true. Forgets uids that are quiet.
     mutating func collect(now: Instant, all: Bool = false) -> [Folded] {
         var folded: [Folded] = []
         var next: Instant?
@@ -230,10 +234,10 @@ struct Folding {
         if let uid, before?.accounts[uid] == nil { before?.accounts[uid] = .some(state.accounts[uid]) }
     }
 
-    /// What was counted and recorded since the last commit stays.
+    /// Keeps what was counted and recorded since the last commit.
     mutating func commit() { before = nil }
 
-    /// None of it was recorded, and none of its numbers is true.
+    /// Restores the state of the last commit, because none of its records was written and their numbers are void.
     mutating func undo() {
         guard let before else { return }
         for (uid, account) in before.accounts { state.accounts[uid] = account }

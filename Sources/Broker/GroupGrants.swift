@@ -1,23 +1,24 @@
-// How many keys callers get together whom lines name by a group alone.
+// A rate limit for grants to all callers together that the policy names only by a group.
 //
-// A grant always has a record. One person can have thousands of uids in a group of theirs (subuid(5)), each with a rate
-// of its own, so the log would grow without a bound. The first grant of each uid in a while is left aside: a service that
-// starts gets its key, whatever the others of its group do. Must never grow with the number of uids beyond a bound.
+// Each grant has a record. One person can have thousands of uids in one group (subuid(5)), each with a rate of its own,
+// so without this limit the log could grow without bound. The first grant of each uid in a while is not limited, so
+// that a service that starts gets its key whatever other members do. Must never grow with the number of uids beyond a
+// bound.
 
 internal import Kernel
 internal import Wire
 
 struct GroupGrants {
-    /// Uids that had one since `turnsAt` was set, and in the time before.
+    /// Uids that had a grant in the current period (it ends at `turnsAt`), and those of the period before it.
     private var recent: Set<UInt32> = [], older: Set<UInt32> = []
     private var turnsAt = Instant.boot
-    /// When the grants so far would have come in at the permitted rate (the generic cell rate algorithm).
+    /// When the grants so far would have arrived at the permitted rate (the generic cell rate algorithm).
     private var pace = Instant.boot
 
-    /// Nil if the uid may have a key now, which is then counted; else how long it has to wait.
+    /// Counts a grant and returns nil if the uid may have a key now. Else returns how long it must wait.
     mutating func wait(of uid: UInt32, now: Instant) -> Duration? {
         if turnsAt <= now {
-            // Both are old if nobody came for so long.
+            // If nobody came for a whole period, the recent uids are too old as well.
             older = turnsAt.after(Limits.firstGrant) <= now ? [] : recent
             recent = []
             turnsAt = now.after(Limits.firstGrant)

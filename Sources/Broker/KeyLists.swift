@@ -1,16 +1,16 @@
-// The lists of keys that callers may get, kept for as long as a policy is in force.
+// A cache of the lists of keys that callers may get. It lasts as long as the policy is in force.
 //
-// To make one takes a look at each key that a line names the caller with, and sorting: a caller may ask for it as often
-// as for anything else. Must never give a list to a caller that the policy can tell apart from the one it was made for,
-// nor keep more than a bound of names.
+// Making a list means checking each key that a line names for the caller, and sorting. A caller may ask for lists as
+// often as for anything else, so they are made once. Must never give a list to a caller that the policy can tell apart
+// from the one it was made for, nor keep more names than its bound.
 
 internal import Policy
 internal import Wire
 
 struct KeyLists {
-    /// What a policy can tell callers apart by.
+    /// Everything by which a policy can tell callers apart.
     private struct Kind: Hashable {
-        /// Those that lines name.
+        /// The caller's uid and groups, as far as lines of the policy name them.
         let identities: [Identity]
         let unit: String?
     }
@@ -29,7 +29,7 @@ struct KeyLists {
         return list
     }
 
-    /// A new policy is in force.
+    /// Forgets all lists, because a new policy is in force.
     mutating func forget() {
         lists = [:]
         names = 0

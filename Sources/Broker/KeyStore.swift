@@ -1,6 +1,6 @@
-// The files behind the keys: opens them, anew for each grant, only where nobody else could have put them.
+// Opens the key files, anew for each grant, and only if nobody else could have placed them there.
 //
-// Must never read a byte of them, nor believe a way that it walked before once anything on it changed.
+// Must never read a byte of them. Must never use a remembered path after anything on it has changed.
 
 package import Kernel
 package import Policy
@@ -20,22 +20,22 @@ package struct HandOut: ~Copyable {
 
 /// Opens what a policy permits.
 package protocol KeyOpener: AnyObject {
-    /// The open key file, and the certificate's where the policy names one.
+    /// Returns the open key file, and the open certificate file if the policy names one.
     func handOut(_ key: Key) throws(TrustError) -> HandOut
-    /// A policy is in force, the first one among them.
+    /// Called when a policy comes into force, including the first one.
     func adopt(_ policy: LoadedPolicy)
-    /// Something on the way to a key may have changed.
+    /// Called when something on the path to a key may have changed.
     func noteChanges()
-    /// What keeps the process to the directories that it knew.
+    /// The sandbox that limits the process to the directories known at the start.
     var sandbox: Sandbox { get }
-    /// The files of the policy's keys that lie elsewhere.
+    /// The files of the policy's keys that lie outside the sandbox.
     var keysOutside: [(key: KeyName, path: String)] { get }
 }
 
-/// Opens keys and remembers the ways to them.
+/// Opens keys, and remembers the paths to them that it has checked.
 package final class KeyStore: KeyOpener {
     private let owners: TrustedOwners
-    /// Nil where the kernel gives none: then every way is walked each time.
+    /// Reports changes on the paths. Nil if the kernel offers no such watch: then each path is walked each time.
     private let watch: ChangeWatch?
     package let sandbox: Sandbox
     package private(set) var keysOutside: [(key: KeyName, path: String)] = []
@@ -47,7 +47,7 @@ package final class KeyStore: KeyOpener {
         self.watch = watch
     }
 
-    /// In the steady state that is one `openat(2)` and one `fstat(2)` for each file.
+    /// Opens the files of a key. For a remembered path, that is one `openat(2)` and one `fstat(2)` for each file.
     package func handOut(_ key: Key) throws(TrustError) -> HandOut {
         let file = try open(key.source)
         guard let source = key.certificate else { return HandOut(key: file, certificate: nil) }
@@ -61,7 +61,7 @@ package final class KeyStore: KeyOpener {
 
     package func noteChanges() { _ = forgetWaysIfChanged() }
 
-    /// Forgets every way if anything on any of them has changed.
+    /// Forgets all paths if anything on any of them has changed. Returns whether it did.
     private func forgetWaysIfChanged() -> Bool {
         guard let watch, watch.hasChanged() else { return false }
         forgetWays()
@@ -75,13 +75,13 @@ package final class KeyStore: KeyOpener {
         let now = Instant.now
         if let (place, until) = remembered[path], now < until {
             do { return try place.open() } catch {
-                // Only a walk can tell what became of it, and whether that is to be trusted.
+                // Only a new walk can tell what happened to the file, and whether it can still be trusted.
                 guard error.kind != .shortage else { throw error }
             }
         }
         remembered[path] = nil
         let place = try owners.place(of: path, watchedBy: watch)
-        // Not if something changed during the walk.
+        // A path is not remembered if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {
             if remembered.count >= Limits.rememberedPaths { forgetWays() }
             remembered[path] = (place, now.after(Limits.remembered))

@@ -1,20 +1,20 @@
-// The ledger: what was decided and is not yet in the log, in one place, with one commit and one undo.
+// The ledger holds what was decided and is not yet in the log: in one place, with one commit and one undo.
 //
-// No record, no key: an answer counts once `commit` has returned, and where the log could not be written it is
-// withdrawn before that. Must never let an answer go out whose record is not in the log, nor fold a grant or a
-// correction.
+// No record, no key: an answer counts only after `commit` has returned. If the log cannot be written, `commit`
+// withdraws the answers before it returns. Must never let an answer go out if its record is not in the log, nor fold a
+// grant or a correction.
 
 package import Audit
 package import Kernel
 internal import Wire
 
-/// A record that has its number: it counts once it is in the log.
+/// A record that has its number. It counts once it is in the log.
 package struct Recorded: Sendable {
     package let number: UInt64
     package let record: Record
 }
 
-/// A time in which the log could not be written.
+/// A period in which the log could not be written.
 private struct Outage {
     let since: WallTime
     var failure: Failure
@@ -22,26 +22,26 @@ private struct Outage {
     var withdrawn = 0
 }
 
-/// How a commit went.
+/// The result of a commit.
 package enum Committed {
-    /// What is in the log now, but for the folded: nobody asked for those.
+    /// The records that are now in the log, without those of folded events, which answer nobody.
     case written([Recorded])
     case failed(Failure)
     case recovered([Recorded], withdrawn: Int)
-    /// As the commit before, which said so.
+    /// The commit failed, and so did the one before, which reported it.
     case failedAgain(Failure)
 }
 
-/// Owns the log, the counts for the status, what is folded, and whether the log can be written.
+/// Owns the log, the counts for the status, the folded events, and whether the log can be written.
 final class Ledger {
     private let log: any RecordLog
     private(set) var tally = Tally()
     private var folding = Folding()
     private var staged: [(recorded: Recorded, key: KeyName?)] = []
     private var outage: Outage?
-    /// Corrections that the log did not take: the grants that they take back are in it, so they are staged again.
+    /// Corrections that could not be written. The grants that they correct are in the log, so they are staged again.
     private var owed: [(record: Record, key: KeyName?)] = []
-    /// While the log cannot be written: when it is tried again for what nobody waits for.
+    /// If the log cannot be written: when to try again for records that no caller waits for.
     private var retryAt = Instant.boot
 
     init(_ log: any RecordLog) { self.log = log }
@@ -55,16 +55,16 @@ final class Ledger {
     // MARK: Staging
 
     /// Stages a record of its own and returns its number: for grants, corrections and the daemon's own events.
-    /// - Parameter key: for the counts; nil where there is no such key, so that nobody can make the daemon remember
-    ///   names.
+    /// - Parameter key: the key to count for, or nil if the policy has no such key. Otherwise callers could fill the
+    ///   daemon's memory with invented names.
     func stage(_ record: Record, of key: KeyName? = nil) -> UInt64 {
         tally.note(record, key)
         return add(record, key)
     }
 
-    /// Stages a refusal or a query, or counts it where one caller, or all strangers together, make many. Returns the
+    /// Stages a refusal or a query, or only counts it if one caller, or a crowd of callers, makes too many. Returns the
     /// number that the caller is told.
-    /// - Parameter crowd: which one the caller is of; nil if a line names its uid, or if it is an administrator's.
+    /// - Parameter crowd: the crowd of the caller, or nil if a line names its uid or it is an administrator's.
     func stageFoldable(_ record: Record, of key: KeyName?, in crowd: Folding.Crowd?, now: Instant) -> UInt64 {
         guard let kind = Folding.Kind(record), let uid = record.peer?.uid else { return stage(record, of: key) }
         tally.note(record, key)
@@ -93,13 +93,13 @@ final class Ledger {
 
     // MARK: The clock
 
-    /// When `settle` has something to do; nil if it has not.
+    /// When `settle` next has something to do, or nil if it has nothing.
     var nextSettling: Instant? {
         guard let next = owed.isEmpty ? folding.nextCollection : .boot else { return nil }
         return max(next, retryAt)
     }
 
-    /// Stages a record for each count of what was folded in a time that is over; of all with `all`.
+    /// Stages a record for each count of folded events whose time is over, or for all counts if `all` is true.
     func settle(now: Instant, policy digest: String, all: Bool = false) {
         if !owed.isEmpty { stageWhatIsOwed() }
         for folded in folding.collect(now: now, all: all) {
@@ -122,13 +122,13 @@ final class Ledger {
 
     // MARK: Committing
 
-    /// Puts what was staged into the log. If it cannot, it withdraws `answers`, which are those to what was staged,
-    /// and nothing of it counts.
+    /// Writes the staged records to the log. If that fails, it withdraws `answers`, which are the answers to the staged
+    /// requests, and undoes everything that was staged.
     func commit(_ answers: [Answer], now: Instant = .now) -> Committed {
         if log.hasStaged { stageWhatIsOwed() }
         do throws(Failure) { try log.commit() } catch {
             undo(answers)
-            // What nobody waits for is not tried again and again.
+            // Records that no caller waits for are tried again only after a pause.
             retryAt = now.after(Limits.retry)
             let isNew = outage == nil
             outage = Outage(
@@ -145,11 +145,11 @@ final class Ledger {
         return .recovered(recorded, withdrawn: ended.withdrawn)
     }
 
-    /// Counts what was committed or withdrawn. To be called when the answers are sent: how long counting takes must not
-    /// tell a caller of a key.
+    /// Counts what was committed or withdrawn. Call this after the answers are sent, so that the time it takes tells no
+    /// caller anything about a key.
     func count() { tally.count() }
 
-    /// The one way back: the log has freed the numbers itself.
+    /// The only place that undoes. The log has already released the numbers itself.
     private func undo(_ answers: [Answer]) {
         for answer in answers { answer.withdraw() }
         owed = staged.filter { $0.recorded.record.of != nil }.map { ($0.recorded.record, $0.key) }
@@ -158,7 +158,7 @@ final class Ledger {
         folding.undo()
     }
 
-    /// What an outage left behind.
+    /// Stages what an outage left behind: the corrections that are owed, and a record of the outage.
     private func stageWhatIsOwed() {
         let corrections = owed
         owed = []
@@ -169,7 +169,7 @@ final class Ledger {
         record.reason = .auditUnavailable
         record.detail = "since \(outage.since.rfc3339) the log could not be written: \(outage.failure)"
         record.suppressed = outage.withdrawn
-        // Of requests that are counted already.
+        // `add` and not `stage`: the withdrawn requests are already counted.
         _ = add(record, nil)
     }
 

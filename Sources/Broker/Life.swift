@@ -1,6 +1,6 @@
-// The daemon's own events: start, stop, a new policy, a log that was rotated, what is due by the clock.
+// The daemon's own events: start, stop, a new policy, a rotated log, and tasks that are due.
 //
-// Must never put a policy in force that has a fault.
+// Must never put a policy in force that has an error.
 
 package import Audit
 package import Kernel
@@ -9,14 +9,14 @@ package import PolicyLoading
 package import Wire
 
 extension Broker {
-    /// Records that the daemon begins to serve.
+    /// Records that the daemon starts to serve.
     package func start() throws(Failure) {
         var record = Record(.start)
         record.detail = ["keybrokerd \(version)", ledger.recovery].compactMap(\.self).joined(separator: "; ")
         try recordAlone(record)
     }
 
-    /// Records that it ends.
+    /// Records that the daemon stops.
     package func stop() throws(Failure) {
         ledger.settle(now: .now, policy: policy.digest, all: true)
         try recordAlone(Record(.stop))
@@ -32,8 +32,8 @@ extension Broker {
         }
     }
 
-    /// Takes a policy that was read without fault, or records that there was none. The old one stays in
-    /// force then. Returns what will be recorded.
+    /// Puts a policy in force if it was read without errors. If not, the old one stays in force. Returns the record
+    /// that was staged for it.
     package func adopt(_ loading: LoadResult, askedBy uid: UInt32, pid: Int32) -> Record {
         var record = Record(.reload)
         if let loaded = loading.loaded {
@@ -54,21 +54,21 @@ extension Broker {
         return record
     }
 
-    /// Goes on in a new log file where the old one was rotated away.
+    /// Continues in a new log file if the old one was rotated away. Returns whether it did.
     package func reopenLog() throws(LogError) -> Bool { try ledger.reopen() }
 
-    /// The files of the policy's keys that lie where the daemon keeps itself from reading.
+    /// The files of the policy's keys that lie outside the sandbox, so that the daemon cannot read them.
     package var keysOutside: [(key: KeyName, path: String)] { keys.keysOutside }
 
-    /// Something on the way to a key has changed.
+    /// Called when something on the path to a key has changed.
     package func noteChanges() { keys.noteChanges() }
 
     // MARK: The clock
 
-    /// When `settle` has something to do; nil where it has not.
+    /// When `settle` next has something to do, or nil if it has nothing.
     package var nextSettling: Instant? { [ledger.nextSettling, allowance.nextForgetting].compactMap(\.self).min() }
 
-    /// Stages records of what was folded, and forgets who is quiet.
+    /// Stages records of folded events, and forgets uids that are quiet.
     package func settle() {
         let now = Instant.now
         if let due = ledger.nextSettling, due <= now { ledger.settle(now: now, policy: policy.digest) }

@@ -1,6 +1,6 @@
-// What the broker says of itself to its administrators: the verb S. keybrokerd(8) lists every line.
+// The status that administrators can ask for with the verb S. keybrokerd(8) explains every line.
 //
-// Must never be told to anybody else: it names keys, paths and how often who was refused.
+// Must never go to anybody else: it contains keys, paths, and how often callers were refused.
 
 internal import Audit
 internal import Kernel
@@ -8,11 +8,11 @@ internal import Policy
 internal import PolicyLoading
 internal import Wire
 
-/// How busy the server is, which the broker does not know by itself.
+/// How busy the server is. The broker does not know this by itself.
 package struct Load {
     package let connections: Int
     package let mostConnections: Int
-    /// How long the request has waited that waits longest.
+    /// How long the oldest unanswered request has waited.
     package let oldestWaiting: Duration
 
     package init(connections: Int, mostConnections: Int, oldestWaiting: Duration) {
@@ -22,13 +22,13 @@ package struct Load {
     }
 }
 
-/// When the daemon began, and what became of the policies since.
+/// When the daemon started, and the results of the reloads since then.
 final class Lifetime {
     let began = Instant.now
     private(set) var policySince = Instant.now
     private(set) var applied = 0
     private(set) var rejected = 0
-    /// The first lines of the diagnostics of the last reload, where it was rejected.
+    /// The first line of each diagnostic if the last reload was rejected.
     private(set) var faults: [String] = []
     private(set) var lastWasRejected = false
 
@@ -46,7 +46,7 @@ final class Lifetime {
 }
 
 extension Broker {
-    /// Room that is kept for the first line about a key, and for the one that says that there is more.
+    /// Bytes reserved for the first line about a key, and for the line that says that there are more keys.
     private static let roomForKeys = 512
 
     /// The first page.

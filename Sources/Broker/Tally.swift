@@ -1,14 +1,14 @@
-// How often what was decided, since the daemon started: for the status.
+// Counts the decisions since the daemon started, for the status.
 //
-// Counts what the log says, folded events included, and takes away again what a correction takes back. Must never
-// count a decision whose record is not in the log, nor grow with what callers ask for.
+// It counts what the log says, including folded events, and subtracts what a correction takes back. Must never count a
+// decision whose record is not in the log, nor grow with the number of names that callers ask for.
 
 internal import Audit
 internal import Wire
 
 /// Counts of decisions, of reasons and of keys.
 struct Tally {
-    /// What can come of a request for a key.
+    /// The possible results of requests for one key.
     struct Counts {
         var granted: UInt64 = 0, denied: UInt64 = 0, unavailable: UInt64 = 0, busy: UInt64 = 0
 
@@ -23,9 +23,9 @@ struct Tally {
         }
     }
 
-    /// What was decided and why. All are words of fixed sets.
+    /// A decision and its reason. All values come from fixed sets, so there is a bounded number of outcomes.
     struct Outcome: Hashable {
-        /// Nil where it did not come to a request.
+        /// Nil if no request could be read.
         let verb: Record.Verb?
         let decision: Record.Decision
         let reason: Reason
@@ -36,13 +36,13 @@ struct Tally {
     private struct Noted {
         let outcome: Outcome
         let key: KeyName?
-        /// It says that a grant did not arrive.
+        /// True if it says that a grant was not delivered.
         let isCorrection: Bool
     }
 
     private(set) var outcomes: [Outcome: UInt64] = [:]
     private(set) var keys: [KeyName: Counts] = [:]
-    /// Those of this turn: not committed yet, and not counted yet.
+    /// Decisions of this turn: `waiting` is not committed yet, `settled` is not counted yet.
     private var waiting: [Noted] = [], settled: [Noted] = []
 
     mutating func note(_ record: Record, _ key: KeyName?) {
@@ -51,7 +51,7 @@ struct Tally {
         waiting.append(Noted(outcome: outcome, key: key, isCorrection: record.of != nil))
     }
 
-    /// What was noted is in the log.
+    /// Marks what was noted as written to the log.
     mutating func commit() {
         settled += waiting
         waiting.removeAll(keepingCapacity: true)
@@ -67,14 +67,15 @@ struct Tally {
         settled.removeAll(keepingCapacity: true)
     }
 
-    /// A grant is always counted before its correction; but a reload may have made the daemon forget a key meanwhile.
+    /// Subtracts a grant. A grant is always counted before its correction, but a reload in between may have removed the
+    /// key's counts.
     private mutating func takeBack(_ key: KeyName?) {
         if let count = outcomes[.granted], count > 0 { outcomes[.granted] = count - 1 }
         if let key, let count = keys[key]?.granted, count > 0 { keys[key]?.granted = count - 1 }
     }
 
-    /// What was noted could not be recorded: all of it was answered as unavailable. Corrections are noted again when
-    /// they are staged again.
+    /// Marks what was noted as unavailable, because it could not be recorded and all of it was answered so. Corrections
+    /// are left out: they are noted again when they are staged again.
     mutating func withdraw() {
         settled += waiting.filter { !$0.isCorrection }.map { noted in
             let outcome = Outcome(verb: noted.outcome.verb, decision: .unavailable, reason: .auditUnavailable)

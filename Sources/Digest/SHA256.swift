@@ -1,11 +1,11 @@
-// SHA-256 by libcrypto, for the audit chain and the policy's digest.
+// SHA-256 from libcrypto, for the audit chain and the digest of the policy.
 //
-// Must never be written by hand, nor hash a key: the broker reads none.
+// Must never be implemented by hand. Must never hash a key: the broker reads none.
 
 internal import CCrypto
 
-/// A SHA-256 in progress (FIPS 180-4), by OpenSSL's `SHA256_*`: the same code as behind `EVP_Digest*`, without the
-/// providers that those load, which would be a fifth of the daemon's memory.
+/// A SHA-256 in progress (FIPS 180-4), by OpenSSL's `SHA256_*`. These functions run the same code as `EVP_Digest*`, but
+/// do not load OpenSSL's providers, which would take a fifth of the daemon's memory.
 @safe package struct SHA256: ~Copyable {
     private var context = SHA256_CTX()
 
@@ -26,7 +26,7 @@ internal import CCrypto
         }
     }
 
-    /// The digest of all that was fed, as 64 lower-case hexadecimal digits.
+    /// The digest of all bytes added, as 64 lower-case hexadecimal digits.
     package consuming func finish() -> [UInt8] {
         var context = context
         var digest = [UInt8](repeating: 0, count: 32)

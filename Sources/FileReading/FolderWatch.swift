@@ -1,5 +1,5 @@
-// Waiting until something happens in a directory: a file in it grows, comes, goes or gets another name.
-// For a reader that follows a log; the daemon has its ChangeWatch.
+// Waits until something changes in a directory: a file grows, appears, disappears or is renamed. It is for readers that
+// follow a log. The daemon uses `ChangeWatch` instead.
 
 internal import CKernel
 internal import Glibc
@@ -18,7 +18,7 @@ package struct FolderWatch: ~Copyable {
         descriptor = watch
     }
 
-    /// Waits for the next event and takes all that came. Calls `poll(2)` and `read(2)`.
+    /// Waits for the next event, and discards all events that have arrived. Calls `poll(2)` and `read(2)`.
     package borrowing func wait() throws(Failure) {
         _ = try waitUntilReadable(descriptor, until: .never)
         var buffer = [UInt8](repeating: 0, count: 4096)

@@ -1,17 +1,17 @@
-// A text, line by line, however long it is.
+// Reads a text of any length line by line.
 //
 // Must never hold more of it than one line and one chunk.
 
 internal import Glibc
 package import Kernel
 
-/// Bytes that are read from their start to their end.
+/// A source of bytes that is read once from start to end.
 package protocol ByteSource: ~Copyable {
-    /// The next bytes, into the front of the buffer, and how many; 0 at the end.
+    /// Reads the next bytes into the start of the buffer. Returns how many, and 0 at the end.
     mutating func read(into buffer: inout [UInt8]) throws(Failure) -> Int
 }
 
-/// A regular file as it is. It may grow while it is read.
+/// The bytes of a regular file. It may grow while it is read.
 package struct FileBytes: ~Copyable, ByteSource {
     package let descriptor: Descriptor
     private var position = 0
@@ -30,26 +30,26 @@ package struct FileBytes: ~Copyable, ByteSource {
         return count
     }
 
-    /// The first bytes, whatever was read.
+    /// Returns the first bytes of the file, without changing where reading continues.
     package borrowing func start(_ count: Int) throws(Failure) -> [UInt8] {
         var bytes = [UInt8](repeating: 0, count: count)
         let count = try descriptor.read(into: &bytes, at: 0)
         return Array(bytes[..<count])
     }
 
-    /// The file itself, at its offset 0.
+    /// Returns the file itself, with its offset still at 0.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 }
 
-/// Reads a line at a time.
+/// Reads one line at a time.
 package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
-    /// A line that was read.
+    /// A line, or why there is none.
     package enum Line: Equatable {
-        /// Without its line feed.
+        /// A line, without its line feed.
         case whole([UInt8])
-        /// The last one, which no line feed ends.
+        /// The last line, if it has no line feed.
         case unfinished([UInt8])
-        /// More bytes than were permitted; nothing after it can be read.
+        /// The line is longer than permitted. Nothing after it can be read.
         case tooLong
     }
 
@@ -64,8 +64,9 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
         self.longest = longest
     }
 
-    /// The next line; nil at the end.
-    /// - Parameter mayGrow: more may come: what no line feed ends yet is kept for the next call.
+    /// Returns the next line, or nil at the end.
+    /// - Parameter mayGrow: true if more may be added to the file. A line without a line feed is then kept for the next
+    ///   call.
     package mutating func next(mayGrow: Bool = false) throws(Failure) -> Line? {
         var line: [UInt8] = []
         while true {
@@ -76,7 +77,7 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
             }
             line.append(contentsOf: rest)
             if line.count > longest { return .tooLong }
-            // The slice would make a copy of the chunk that is about to be overwritten.
+            // Otherwise the slice would force a copy of the chunk, which is about to be overwritten.
             rest = []
             let count = try source.read(into: &chunk)
             if count == 0 {

@@ -1,7 +1,7 @@
-// A gzip file (RFC 1952), decompressed as it is read, by zlib: what logrotate makes of old logs.
+// Reads a gzip file (RFC 1952) and decompresses it with zlib. logrotate compresses old logs so.
 //
-// A home of `unsafe`, as it wraps C; it is no part of the daemon. Must never take a file that ends too early,
-// or is damaged, for one that ends there.
+// This file may use `unsafe`, because it wraps C. The daemon does not contain it. Must never take a file that is
+// damaged or cut off for one that ends there.
 
 internal import CZlib
 package import Kernel
@@ -13,7 +13,7 @@ internal import FileReading
     private let stream: gzFile
     private let path: String
 
-    /// - Parameter file: takes it over.
+    /// - Parameter file: the open file. This value takes it over.
     package init(_ file: consuming Descriptor, path: String) throws(Failure) {
         let number = file.release()
         // Safety: the mode is a constant; zlib owns the descriptor from here on.

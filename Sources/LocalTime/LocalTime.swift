@@ -1,7 +1,7 @@
-// The time of day as it is where the program runs, and as RFC 3339 writes it: for people.
+// Local times, in the form of RFC 3339: for people.
 //
-// Must never be used in a record: those are in UTC. The zone is the C library's, so that TZ means what it means to
-// date(1).
+// Must never be used in a record: records are in UTC. The C library provides the time zone, so that TZ means the same
+// as for date(1).
 
 internal import Glibc
 package import Kernel
@@ -24,25 +24,25 @@ package struct LocalDay: Equatable, Sendable {
 
     private init(year: Int, month: Int, dayOfMonth: Int) { (self.year, self.month, day) = (year, month, dayOfMonth) }
 
-    /// Its first moment.
+    /// The first moment of the day, or nil if it cannot be computed.
     package var begin: WallTime? { moment(hour: 0, minute: 0, second: 0) }
 
     package var next: LocalDay { shifted(by: 1) }
     package var previous: LocalDay { shifted(by: -1) }
 
-    /// Noon is on the same day whatever the clocks do at night.
+    /// It counts from noon, which stays on the same day if clocks change at night.
     private func shifted(by days: Int) -> LocalDay { made(daysLater: days, hour: 12)?.day ?? self }
 
-    /// A time of that day; nil if it cannot be told.
+    /// A time of that day, or nil if it cannot be computed.
     package func moment(hour: Int, minute: Int, second: Int) -> WallTime? {
         made(hour: hour, minute: minute, second: second).map { WallTime(seconds: $0.seconds, nanoseconds: 0) }
     }
 
-    /// The moment, and the day that it is on. Calls `mktime(3)`; whether summer time is in force is for the zone to say.
+    /// The moment, and the day on which it falls. Calls `mktime(3)`, which also decides whether summer time applies.
     private func made(
         daysLater: Int = 0, hour: Int, minute: Int = 0, second: Int = 0
     ) -> (seconds: Int, day: LocalDay)? {
-        // Safety: the call changes the one struct it is given; nobody follows that struct's pointer to a zone's name.
+        // Safety: the call changes only the struct it is given, and nothing here uses its pointer to a zone name.
         var time = unsafe tm()
         unsafe (time.tm_year, time.tm_mon, time.tm_mday) = (
             Int32(year) - 1900, Int32(month) - 1, Int32(day + daysLater)
@@ -71,7 +71,7 @@ package struct LocalDay: Equatable, Sendable {
 extension WallTime {
     package var localDay: LocalDay { LocalDay.of(self).day }
 
-    /// RFC 3339 in local time, to the second: `2026-11-23T14:28:00+01:00`, or with `Z` if that is UTC.
+    /// RFC 3339 in local time, in whole seconds: `2026-11-23T14:28:00+01:00`, or with `Z` if local time is UTC.
     package var local: String {
         let east = LocalDay.of(self).offset
         let offset = east / 60
@@ -81,8 +81,7 @@ extension WallTime {
         return "\(shifted)\(offset < 0 ? "-" : "+")\(two(abs(offset) / 60)):\(two(abs(offset) % 60))"
     }
 
-    /// Nil if `text` is not a moment as RFC 3339, section 5.6, writes it, from 1970 on; a blank may stand
-    /// for the `T`.
+    /// Nil if `text` is not a time in the form of RFC 3339, section 5.6, from 1970 on. A blank may replace the `T`.
     package init?(rfc3339 text: String) {
         let bytes = Array(text.utf8)
         func number(_ range: Range<Int>) -> Int? {
@@ -125,7 +124,8 @@ extension WallTime {
             return nil
         }
         guard index == bytes.count else { return nil }
-        // Days since 1970-01-01 in years that begin in March.
+        // Counts the days since 1970-01-01 in years that begin in March, so that a leap day is the last day of its
+        // year.
         let (shifted, shiftedMonth) = month > 2 ? (year, month - 3) : (year - 1, month + 9)
         let era = shifted / 400
         let inEra = shifted - era * 400

@@ -1,13 +1,13 @@
-// Names of users and groups, as the name service knows them.
+// Looks up names of users and groups in the name service.
 //
-// Asked when a policy is read or a program starts, never while a request is answered: a look-up may
-// take as long as a directory server likes. A look-up that fails is an error and never an id.
+// Must never be used while a request is answered, but only when a policy is read or a program starts: a directory
+// server may take any time to answer. A lookup that fails is an error and never an id.
 
 internal import CKernel
 internal import Glibc
 package import Kernel
 
-/// An account of the name service.
+/// An account in the name service.
 package struct Account: Equatable, Sendable {
     package let name: String
     package let uid: UInt32
@@ -20,9 +20,9 @@ package struct Account: Equatable, Sendable {
     }
 }
 
-/// Look-ups by `getpwnam_r(3)` and its like.
+/// Lookups by `getpwnam_r(3)` and its siblings.
 package enum Accounts {
-    /// Nil where there is no such user.
+    /// Nil if there is no such user.
     package static func user(named name: String) throws(Failure) -> Account? {
         // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getpwnam", on: name) { (buffer, size) throws(Failure) in
@@ -33,7 +33,7 @@ package enum Accounts {
         }
     }
 
-    /// Nil where no user has that number.
+    /// Nil if no user has that number.
     package static func user(numbered uid: UInt32) throws(Failure) -> Account? {
         // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getpwuid", on: String(uid)) { (buffer, size) throws(Failure) in
@@ -44,7 +44,7 @@ package enum Accounts {
         }
     }
 
-    /// The gid of a group; nil where there is no such group.
+    /// The gid of a group, or nil if there is no such group.
     package static func gid(ofGroup name: String) throws(Failure) -> UInt32? {
         // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getgrnam", on: name) { (buffer, size) throws(Failure) in
@@ -55,8 +55,8 @@ package enum Accounts {
         }
     }
 
-    /// The primary and supplementary groups that the name service gives a user at login
-    /// (`getgrouplist(3)`): what a service started as that user would have.
+    /// The primary and supplementary groups that the name service gives a user at login (`getgrouplist(3)`). A service
+    /// that is started as that user has these groups.
     package static func groups(of account: Account) -> [UInt32] {
         var room: Int32 = 64
         while true {
@@ -75,7 +75,7 @@ package enum Accounts {
         return unsafe Account(name: String(cString: name), uid: entry.pw_uid, gid: entry.pw_gid)
     }
 
-    /// Calls with a buffer that grows until the entry fits.
+    /// Repeats the call with a larger buffer until the entry fits.
     private static func lookUp<R>(
         _ call: String, on subject: String,
         _ body: (UnsafeMutablePointer<CChar>, Int) throws(Failure) -> (code: Int32, found: R?)
@@ -90,7 +90,7 @@ package enum Accounts {
             case 0: return found
             case ERANGE where size < 1 << 20: size *= 4
             case EINTR: continue
-            // What name services answer for "no such entry" beside 0 (getpwnam(3), ERRORS).
+            // Name services answer these as well as 0 if there is no such entry (getpwnam(3), ERRORS).
             case ENOENT, ESRCH: return nil
             default: throw Failure(call, code: code, on: subject)
             }

@@ -1,8 +1,9 @@
-// Names of users and groups, looked up by a process of its own.
+// Looks up names of users and groups in a separate process.
 //
-// A name service is other people's code, loaded into whoever asks: it gets no key, no capability and no way to
-// write. And the daemon needs neither /etc nor a network of name servers then, so it can wall itself in. Must
-// never take the answer to one question for that to another, or wait for ever.
+// A name service consists of other people's code that is loaded into the process that asks. So that process gets no
+// key, no capability and no way to write. The daemon then needs neither /etc nor a network of name servers, and its
+// sandbox can deny both. Must never take the answer to one question for the answer to another. Must never wait without
+// a limit.
 
 internal import CKernel
 internal import Glibc
@@ -30,24 +31,24 @@ package enum NameService: Sendable {
     }
 }
 
-/// A child that does nothing but look up names. It ends with its parent.
+/// A child process that does nothing but look up names. It ends with its parent.
 package final class NameServiceProcess: Sendable {
     private let socket: SeqpacketSocket
     private let conversation = Mutex(Conversation())
 
     private struct Conversation {
         var lastNumber: UInt64 = 0
-        /// An answer did not come in time, and may yet.
+        /// True if an answer did not come in time and may still come.
         var isLate = false
     }
 
     /// How long an answer may take.
     private let patience: Duration
-    /// The longest packet: a name of the policy, or a reason.
+    /// The longest packet, in bytes. It holds a name from the policy, or the reason of a failure.
     private static let longest = 4096
 
-    /// Calls `fork(2)`; to be called while there is one thread. What is open stays open in the child for no
-    /// longer than it takes to close it.
+    /// Calls `fork(2)`. Call this while the process has only one thread. The child closes all inherited file
+    /// descriptors at once.
     package init(patience: Duration) throws(Failure) {
         self.patience = patience
         var end: Int32 = -1
@@ -71,7 +72,7 @@ package final class NameServiceProcess: Sendable {
     }
 
     private func answer(to question: String, _ conversation: inout Conversation) throws(Failure) -> String? {
-        // While one is late no other is asked: each would wait as long.
+        // While an answer is late, no further question is sent, because each would have to wait as long.
         if conversation.isLate {
             guard try answer(numbered: conversation.lastNumber, within: .zero) != nil else { return nil }
         }
@@ -83,7 +84,7 @@ package final class NameServiceProcess: Sendable {
         return answer
     }
 
-    /// Nil where it did not come in time. Answers to earlier questions are passed over.
+    /// Returns the answer, or nil if it did not come in time. Answers to earlier questions are skipped.
     private func answer(numbered number: UInt64, within duration: Duration) throws(Failure) -> String? {
         let deadline = Instant.now.after(duration)
         while true {
@@ -95,7 +96,7 @@ package final class NameServiceProcess: Sendable {
         }
     }
 
-    /// Nil at the other end's end.
+    /// Nil if the other end was closed.
     private static func packet(from socket: borrowing SeqpacketSocket) throws(Failure) -> String? {
         var buffer = [UInt8](repeating: 0, count: longest)
         guard case .packet(let length, _, _) = try socket.receive(into: &buffer) else { return nil }
@@ -104,13 +105,14 @@ package final class NameServiceProcess: Sendable {
 
     // MARK: In the child
 
-    /// The argument with which the program is this child and nothing else.
+    /// The argument with which the program runs as this child and does nothing else.
     package static let argument = "--name-service"
-    /// The child's end of the pair.
+    /// The number of the child's file descriptor for its end of the socket pair.
     private static let end: Int32 = 3
 
-    /// A service manager's filter may not let a capability be given up. Then the program is executed once more,
-    /// which has none by that: none is ambient or inherited with a file of its own.
+    /// The system call filter of a service manager may forbid giving up a capability. The program then executes itself
+    /// once more: that removes the capability, because none is ambient, and none is inheritable with one of the file's
+    /// own.
     private static func begin() -> Never {
         if !Privileges.giveUpCapabilities() {
             // Safety: the argument is a constant.
@@ -120,8 +122,8 @@ package final class NameServiceProcess: Sendable {
         serve()
     }
 
-    /// Answers until the parent has gone. Must never be begun with a capability: then it ends at once, and no name
-    /// is found.
+    /// Answers questions until the parent has gone. Must never start with a capability: if the process has one, it ends
+    /// at once, and no name is found.
     package static func serve() -> Never {
         // Safety: the name is a constant.
         unsafe _ = ck_name_process("keybrokerd-name")

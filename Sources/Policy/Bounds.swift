@@ -1,12 +1,12 @@
-// How much a caller may use up: the `limit` lines, and what holds without one.
+// How much a caller may use: the `limit` lines, and the defaults.
 //
-// Must never let a line about another account count.
+// Must never count a line about another account.
 
-/// What a `limit` line says, per uid; nil where it says nothing.
+/// The limits that a `limit` line sets for each uid. Nil if it does not set one.
 package struct Bounds: Equatable, Sendable {
-    /// At a time.
+    /// How many connections at the same time.
     package var connections: Int?
-    /// Per second.
+    /// How many requests per second.
     package var requests: Int?
 
     package init(connections: Int? = nil, requests: Int? = nil) {
@@ -16,8 +16,8 @@ package struct Bounds: Equatable, Sendable {
 }
 
 extension Policy {
-    /// What lines say of `caller`: for each bound the line about its uid, else the most generous one about a group
-    /// of its, else the one about each user.
+    /// The limits of `caller`. Each one comes from the line about its uid, or else from the most generous line about
+    /// one of its groups, or else from the line about each user.
     package func bounds(for caller: Caller) -> Bounds {
         var bounds = defaultBounds
         guard let uid = caller.uid else { return bounds }
@@ -33,14 +33,14 @@ extension Policy {
         return bounds
     }
 
-    /// How many connections it may be while it is not known which groups the user is in.
+    /// The range of the limit of connections as long as the user's groups are not known.
     package func possibleConnections(ofUser uid: UInt32?, otherwise: Int) -> ClosedRange<Int> {
         possible(
             uid.flatMap { bounds(of: .user($0))?.connections }, uid, connectionsOfGroups,
             defaultBounds.connections ?? otherwise)
     }
 
-    /// How many requests a second it may be while it is not known which groups the user is in.
+    /// The range of the limit of requests per second as long as the user's groups are not known.
     package func possibleRequests(ofUser uid: UInt32?, otherwise: Int) -> ClosedRange<Int> {
         possible(
             uid.flatMap { bounds(of: .user($0))?.requests }, uid, requestsOfGroups, defaultBounds.requests ?? otherwise)

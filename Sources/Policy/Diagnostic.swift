@@ -1,11 +1,11 @@
-// What is to be said about a policy: where, what, and the line with a caret under the word.
+// A message about a policy: its place, its text, and the line with a caret under the word.
 //
-// Must never print, and never let a byte of the file move a cursor.
+// Must never print. Must never let a byte of the file move a terminal's cursor.
 
 /// A line of a file.
 package struct Location: Hashable, Sendable, CustomStringConvertible {
     package let file: String
-    /// From 1.
+    /// Counted from 1; 0 for the file as a whole.
     package let line: Int
 
     package init(file: String, line: Int) {
@@ -17,18 +17,18 @@ package struct Location: Hashable, Sendable, CustomStringConvertible {
     package var description: String { "\(file):\(line)" }
 }
 
-/// A fault or a warning, as compilers word them.
+/// An error or a warning, in the form that compilers use.
 package struct Diagnostic: Error, Equatable, Sendable {
     package enum Severity: String, Sendable { case error, warning }
 
     package let severity: Severity
     package let location: Location
-    /// In bytes, from 1.
+    /// In bytes, counted from 1.
     package let column: Int
-    /// How many bytes the word has that it is about; at least 1.
+    /// The length of the word in bytes, at least 1.
     package let length: Int
     package let message: String
-    /// The bytes of the line, empty where there is none to show.
+    /// The bytes of the line, or none if there is no line to show.
     package let line: [UInt8]
 
     package init(
@@ -43,22 +43,22 @@ package struct Diagnostic: Error, Equatable, Sendable {
         self.line = line
     }
 
-    /// About a file as a whole.
+    /// A message about a file as a whole.
     package init(_ severity: Severity, _ message: String, file: String) {
         self.init(severity, message, at: Location(file: file, line: 0))
     }
 
-    /// How much of a long line is shown, in bytes.
+    /// How many bytes of a long line are shown.
     private static let shown = 160
 
-    /// `FILE:LINE:COLUMN: error: MESSAGE`, then the line and the caret line where there is a line.
+    /// `FILE:LINE:COLUMN: error: MESSAGE`, followed by the line and the caret line if there is a line to show.
     package var lines: [String] {
         let position = location.line > 0 ? "\(location):\(column)" : location.file
         var lines = ["\(position): \(severity.rawValue): \(message)"]
         guard !line.isEmpty else { return lines }
         let start = column > Self.shown ? column - Self.shown / 2 : 1
         let part = line.dropFirst(start - 1).prefix(Self.shown)
-        // One character a byte, so that the caret stands where the fault is.
+        // Each byte becomes one character, so that the caret stands below the word.
         lines.append(
             String(decoding: part.map { isPrintable($0) || $0 == tab ? $0 : UInt8(ascii: "?") }, as: UTF8.self))
         let before = line.dropFirst(start - 1).prefix(column - start).map { $0 == tab ? tab : UInt8(ascii: " ") }

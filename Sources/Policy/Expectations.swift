@@ -1,14 +1,14 @@
-// Expectations of a policy, one a line, for a policy's own tests: who is to get which key, and who is not.
+// Expectations for tests of a policy, one in each line: which user gets which key, and which does not.
 //
 //     expect USER [unit UNIT] key NAME granted|denied
 //
-// Must never pass where a line was not understood.
+// Must never pass if a line was not understood.
 
 package import Wire
 
-/// One line: what is expected of one user and one key.
+/// One line: what is expected for one user and one key.
 package struct PolicyExpectation: Equatable, Sendable {
-    /// A name or a number, as it is written.
+    /// A name or a number, as written in the line.
     package let user: String
     package let unit: String?
     package let key: KeyName
@@ -20,7 +20,7 @@ package struct PolicyExpectation: Equatable, Sendable {
     let length: Int
 }
 
-/// The expectations of a file, or all that is wrong with it.
+/// Returns the expectations of a file and all errors in it.
 package func readExpectations(_ text: PolicyText) -> (expectations: [PolicyExpectation], faults: [Diagnostic]) {
     var expectations: [PolicyExpectation] = []
     var faults: [Diagnostic] = []
@@ -83,7 +83,7 @@ private func expectation(
 }
 
 extension Policy {
-    /// What is not as expected, as a diagnostic of the expectation's line; nil where all is.
+    /// A diagnostic at the expectation's line if the policy decides otherwise, or nil if it decides as expected.
     package func failure(of expectation: PolicyExpectation, for caller: Caller) -> Diagnostic? {
         let message: String
         switch verdict(on: expectation.key, for: caller) {
@@ -102,7 +102,7 @@ extension Policy {
 }
 
 extension PolicyExpectation {
-    /// A diagnostic of this line.
+    /// An error at this line.
     package func fault(_ message: String) -> Diagnostic {
         Diagnostic(.error, message, at: location, column: column, length: length, line: line)
     }

@@ -1,25 +1,24 @@
-// Why a caller may have a key, or may not: all lines that say so, or those that come nearest.
+// Why a caller may have a key or may not: all lines that permit it, or those that come closest.
 //
-// Must never decide: it asks each line what the verdict asks it.
+// Must never decide by itself: it asks of each line exactly what the verdict asks.
 
 package import Wire
 
-/// What the policy says of one caller and one key.
+/// What the policy says about one caller and one key.
 package struct Explanation: Equatable, Sendable {
-    /// A line for that key that does not permit it to this caller, and why.
+    /// A line about the key that does not permit it to this caller, and the reason.
     package struct Miss: Equatable, Sendable {
         package let rule: Rule
         package let mismatch: Mismatch
     }
 
-    /// Nil where there is no such key.
+    /// The key, or nil if the policy has no such key.
     package let key: Key?
-    /// The lines that permit it; the first is the one that the audit log names.
+    /// The lines that permit the key. The first one is the one that the audit log names.
     package let permitting: [Rule]
-    /// Every other line about the key, nearest first: those whose user or group matches and only the unit
-    /// differs.
+    /// Every other line about the key. Lines whose user or group matches, so that only the unit differs, come first.
     package let misses: [Miss]
-    /// A declared key whose name is a slip of the pen away from one that is not.
+    /// If the key is not declared: a declared key with a similar name, which was probably meant.
     package let likelyMeant: String?
 
     package var isPermitted: Bool { !permitting.isEmpty }
@@ -32,7 +31,7 @@ extension Policy {
         var misses = rules.compactMap { rule in
             rule.mismatch(with: caller).map { Explanation.Miss(rule: rule, mismatch: $0) }
         }
-        // In the order of the lines otherwise.
+        // Apart from that, the lines keep their order.
         let nearest = misses.filter { if case .unit = $0.mismatch { true } else { false } }
         misses = nearest + misses.filter { if case .unit = $0.mismatch { false } else { true } }
         let known = keys[name]

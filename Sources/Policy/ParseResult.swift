@@ -1,7 +1,7 @@
-// Reading a policy: what goes in, the bytes of its files and what words stand for on this machine, and what
-// comes out.
+// Reading a policy: the input is the bytes of its files and what the words mean on this machine; the output is a policy
+// or diagnostics.
 //
-// Must never look at the machine by itself: the same bytes read the same with the same resolver.
+// Must never look at the machine by itself: the same bytes and the same resolver always give the same result.
 
 /// The bytes of one file.
 package struct PolicyText: Sendable {
@@ -14,19 +14,19 @@ package struct PolicyText: Sendable {
     }
 }
 
-/// What a policy's words stand for on this machine: accounts, and the files of keys.
+/// What the words of a policy mean on this machine: accounts, and the files of keys.
 package struct Resolver {
     package enum Found: Equatable, Sendable {
         case id(UInt32)
         case unknown
-        /// The look-up itself failed, for that reason: nothing is known.
+        /// The lookup itself failed, for this reason. Whether the name exists is not known.
         case failed(String)
     }
     package let user: (String) -> Found
     package let group: (String) -> Found
-    /// The uid that the kernel shows for all it cannot express: no line can permit it.
+    /// The uid that the kernel shows for each uid that it cannot express here. No line can permit it.
     package let overflowUID: UInt32
-    /// Why a key's or certificate's file could not be handed out now, as a sentence; nil where it could.
+    /// A sentence that says why the file of a key or certificate could not be handed out now, or nil if it could.
     package let fault: (Source) -> String?
 
     package init(
@@ -40,15 +40,15 @@ package struct Resolver {
     }
 }
 
-/// What came of reading a policy: a policy only where there is no fault. In the order of files, lines and
-/// columns.
+/// The result of reading a policy. There is a policy only if there is no error. Diagnostics are in the order of files,
+/// lines and columns.
 package struct ParseResult {
     package let policy: Policy?
     package let diagnostics: [Diagnostic]
 }
 
-/// Reads a policy from its files, which are one policy: a permit in one may be for a key of another.
-/// - Parameter warns: whether to look for what deserves a warning, which takes a while for a long policy.
+/// Reads a policy from its files. Together they are one policy: a `permit` in one file may name a key of another.
+/// - Parameter warns: whether to look for warnings as well, which takes a while for a long policy.
 package func read(_ texts: [PolicyText], in resolver: Resolver, warns: Bool = true) -> ParseResult {
     var grammar = Grammar(resolver)
     for text in texts { grammar.read(text) }

@@ -1,17 +1,17 @@
-// A policy that was read and found without fault: keys, permissions, limits.
+// A policy that was read without errors: keys, permissions and limits.
 //
-// Only permissions: what no line permits is denied, and the order of lines carries no meaning. Names of
-// accounts are numbers by now, looked up once when the policy was read.
+// A policy has only permissions: what no line permits is denied, and the order of lines has no meaning. Account names
+// are already numbers here. They were looked up once, when the policy was read.
 
 package import Wire
 
-/// Who a line is about.
+/// The user or group that a line is about.
 package enum Identity: Hashable, Sendable, CustomStringConvertible {
     case user(UInt32)
     /// A primary or supplementary group.
     case group(UInt32)
 
-    /// As a policy may write it: `33`, `:33`.
+    /// In the form of a policy: `33`, `:33`.
     package var description: String {
         switch self {
         case .user(let uid): String(uid)
@@ -20,7 +20,7 @@ package enum Identity: Hashable, Sendable, CustomStringConvertible {
     }
 }
 
-/// Where a key or certificate comes from.
+/// The origin of a key or certificate.
 package enum Source: Hashable, Sendable, CustomStringConvertible {
     /// An absolute path.
     case file(String)
@@ -43,28 +43,28 @@ package struct Key: Equatable, Sendable {
     package let location: Location
 }
 
-/// One key of a `permit` line.
+/// One key of a `permit` line. A line with several keys gives several rules.
 package struct Rule: Equatable, Sendable {
     package let identity: Identity
-    /// As the line writes it: `www-data`, `:tls-ops`.
+    /// In the words of the line: `www-data`, `:tls-ops`.
     package let writtenIdentity: String
     package let unit: UnitPattern?
     package let key: KeyName
     package let location: Location
 
-    /// The line as far as it is about this key: `permit stunnel4 unit stunnel@*.service key api-tls`.
+    /// The part of the line that concerns this key: `permit stunnel4 unit stunnel@*.service key api-tls`.
     package var statement: String {
         "permit \(writtenIdentity)\(unit.map { " unit \($0)" } ?? "") key \(key)"
     }
 }
 
-/// Keys, who may have them, and how much anybody may ask.
+/// The keys, who may have them, and the limits of the callers.
 package struct Policy: Equatable, Sendable {
     package private(set) var keys: [KeyName: Key] = [:]
-    /// In the order of the lines.
+    /// The rules for each key, in the order of the lines.
     package private(set) var rules: [KeyName: [Rule]] = [:]
-    /// The same by identity, with their order: a verdict looks at what names the caller, and never at a key that is
-    /// another's, so that it takes as long for that as for one that there is not.
+    /// The same rules by identity, with their order. A verdict looks only at rules that name the caller, and never at
+    /// those of others. So it takes the same time for a key of others as for a key that does not exist.
     private var rulesOf: [Identity: [KeyName: [Ordered]]] = [:]
     private var count = 0
 
@@ -74,16 +74,16 @@ package struct Policy: Equatable, Sendable {
     }
     private var bounds: [Identity: Bounds] = [:]
     private var boundsOfEachUser = Bounds()
-    /// The names of users that the policy names, for the log.
+    /// The names of the users that the policy names, for the log.
     package private(set) var userNames: [UInt32: String] = [:]
-    /// The groups that lines are about, sorted: no other group of a caller makes a difference.
+    /// The groups that lines name, sorted. Other groups of a caller make no difference.
     package private(set) var namedGroups: [UInt32] = []
-    /// What lines about groups say, from the least to the most; nil where none says anything.
+    /// The lowest and the highest limit that lines about groups set, or nil if none sets one.
     private(set) var connectionsOfGroups: ClosedRange<Int>?, requestsOfGroups: ClosedRange<Int>?
 
     package init() {}
 
-    /// So many keys will be added.
+    /// Reserves memory for this many more keys.
     mutating func reserve(keys count: Int) {
         keys.reserveCapacity(keys.count + count)
         rules.reserveCapacity(rules.count + count)
@@ -99,7 +99,7 @@ package struct Policy: Equatable, Sendable {
         count += 1
     }
 
-    /// Nil: for each user that no other line is about.
+    /// Sets a limit. If `identity` is nil, it holds for each user that no other line is about.
     mutating func setBound(_ bound: WritableKeyPath<Bounds, Int?>, to number: Int, for identity: Identity?) {
         if let identity {
             bounds[identity, default: Bounds()][keyPath: bound] = number
@@ -108,7 +108,7 @@ package struct Policy: Equatable, Sendable {
         }
     }
 
-    /// Every line was read.
+    /// Prepares the policy for use after its last line was read.
     mutating func complete() {
         let identities = Set(rulesOf.keys).union(bounds.keys)
         namedGroups = identities.compactMap { if case .group(let gid) = $0 { gid } else { nil } }.sorted()
@@ -122,12 +122,12 @@ package struct Policy: Equatable, Sendable {
         return least...most
     }
 
-    /// Whether a line is about it.
+    /// Whether a line is about this identity.
     package func names(_ identity: Identity) -> Bool { rulesOf[identity] != nil || bounds[identity] != nil }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
 
-    /// The lines about an identity, by key.
+    /// The rules for an identity, by key.
     func rules(of identity: Identity) -> [KeyName: [Ordered]] { rulesOf[identity] ?? [:] }
 
     func bounds(of identity: Identity) -> Bounds? { bounds[identity] }

@@ -1,6 +1,6 @@
-// The statements of a policy, word by word: key, permit, limit.
+// Reads the statements of a policy word by word: key, permit, limit.
 //
-// Must never pass over a word: what is not understood is a fault, with its place.
+// Must never skip a word: a word that is not understood is an error, with its place.
 
 internal import Wire
 
@@ -113,7 +113,7 @@ extension Grammar {
             if !isGroup { policy.setName(name.text, of: id) }
             return checked(isGroup ? .group(id) : .user(id), word)
         case .unknown:
-            // The other kind of that name is the likely slip.
+            // A likely mistake is to name a group as a user, or the reverse. The hint says so.
             let other = isGroup ? resolver.user(name.text) : resolver.group(name.text)
             var hint = ""
             if case .id = other {
@@ -152,7 +152,7 @@ extension Grammar {
             default: throw unknown(bound, among: ["connections", "requests"])
             }
             let word = try next(&words, "the number after '\(bound.text)' is missing")
-            // Digits are checked here, as Int(_:) takes a sign.
+            // The digits are checked here because `Int(_:)` also accepts a sign.
             guard word.bytes.allSatisfy({ (0x30...0x39).contains($0) }) else {
                 report("'\(word.text)' is not a number", word)
                 continue

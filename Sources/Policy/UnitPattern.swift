@@ -1,20 +1,20 @@
-// The name of a systemd unit in a policy, with `*` for any part of it.
+// The name of a systemd unit in a policy, in which `*` stands for any text.
 //
-// Must never match where the unit is not known, nor take anything but `*` for more than itself.
+// Must never match if the caller's unit is not known. Must never treat any character but `*` as special.
 
 /// A unit's name, or a pattern of names: `nginx.service`, `stunnel@*.service`.
 package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
     package let description: String
     private let bytes: [UInt8]
 
-    /// Nil where no unit that holds processes could have such a name.
+    /// Nil if no unit that has processes could have such a name.
     package init?(_ text: some Collection<UInt8>) {
         guard UnitPattern.fault(in: text) == nil else { return nil }
         bytes = Array(text)
         description = String(decoding: text, as: UTF8.self)
     }
 
-    /// What is wrong with `text` as a pattern; nil where nothing is.
+    /// What is wrong with `text` as a pattern, or nil if it is valid.
     package static func fault(in text: some Collection<UInt8>) -> String? {
         let allowed = Array(":_.\\@-*".utf8)
         let isAllowed = text.allSatisfy { byte in
@@ -33,7 +33,7 @@ package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
         return nil
     }
 
-    /// Whether a unit of that name is meant.
+    /// Whether the pattern matches a unit of that name.
     package func matches(_ unit: String) -> Bool {
         let name = Array(unit.utf8)
         var (at, inName) = (0, 0)
@@ -46,7 +46,7 @@ package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
                 at += 1
                 inName += 1
             } else if let star = lastStar {
-                // The star takes one byte more, and what follows it is tried anew.
+                // Let the last star match one more byte, and try again what follows it.
                 lastStar = (star.at, star.inName + 1)
                 at = star.at + 1
                 inName = star.inName + 1

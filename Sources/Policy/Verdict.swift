@@ -1,17 +1,17 @@
-// Who may have what: the one implementation of the decision, for the daemon and for every tool.
+// The decision who may have which key. It is implemented only here, for the daemon and for every tool.
 //
-// Must never permit by a uid, gid or unit that is not known for certain, and never permit by default:
-// root needs a line like anybody else.
+// Must never permit by a uid, gid or unit that is not known for certain. Must never permit by default: even root needs
+// a line.
 
 package import Wire
 
 /// A caller, as far as its identity is certain.
 package struct Caller: Equatable, Sendable {
-    /// Nil where the kernel cannot express it here (the overflow uid): such a caller is nobody's.
+    /// Nil if the kernel cannot express it here (the overflow uid). No line permits such a caller anything.
     package let uid: UInt32?
-    /// The primary and supplementary groups, without those that the kernel cannot express.
+    /// The primary and supplementary groups, without those that the kernel cannot express here.
     package let groups: [UInt32]
-    /// The systemd unit, nil where the kernel cannot tell.
+    /// The systemd unit, or nil if the kernel cannot tell.
     package let unit: String?
 
     package init(uid: UInt32?, groups: [UInt32], unit: String?) {
@@ -20,15 +20,16 @@ package struct Caller: Equatable, Sendable {
         self.unit = unit
     }
 
-    /// A caller as the kernel shows it. `unmapped`: the ids that it shows for all it cannot express here; they
-    /// are nobody's.
+    /// A caller as the kernel shows it.
+    /// - Parameter unmapped: the ids that the kernel shows for all ids that it cannot express here. They identify
+    ///   nobody.
     package init(uid: UInt32, gid: UInt32, groups: [UInt32], unit: String?, unmapped: (uid: UInt32, gid: UInt32)) {
         self.init(
             uid: uid == unmapped.uid || uid == .max ? nil : uid,
             groups: ([gid] + groups).filter { $0 != unmapped.gid && $0 != .max }, unit: unit)
     }
 
-    /// The identities that lines can name this caller by.
+    /// The identities by which lines can name this caller.
     package var identities: [Identity] {
         guard let uid else { return [] }
         return [.user(uid)] + groups.map { .group($0) }
@@ -40,7 +41,7 @@ package enum Verdict: Equatable, Sendable {
     case permitted(Key, by: Rule)
     case denied(Denial)
 
-    /// Why: for the log, never for the caller.
+    /// The reason, for the log only. The caller is never told.
     package enum Denial: Sendable {
         case noRule, unknownKey
 
@@ -53,18 +54,18 @@ package enum Verdict: Equatable, Sendable {
     }
 }
 
-/// Why a line does not permit a caller: the first part of it that does not match.
+/// Why a line does not permit a caller: the first part of the line that does not match.
 package enum Mismatch: Equatable, Sendable {
     /// The kernel cannot express the caller's uid here.
     case nobody
     case anotherUser
     case notInGroup
-    /// The caller's unit is not one that the line means; nil where it is not known.
+    /// The line is for another unit. The value is the caller's unit, or nil if it is not known.
     case unit(String?)
 }
 
 extension Rule {
-    /// What keeps the line from permitting this caller; nil where it does.
+    /// The first part of the line that does not match this caller, or nil if the line permits it.
     package func mismatch(with caller: Caller) -> Mismatch? {
         guard let uid = caller.uid else { return .nobody }
         switch identity {
@@ -76,12 +77,12 @@ extension Rule {
         return nil
     }
 
-    /// Whether the line is about this caller.
+    /// Whether the line permits this caller.
     package func permits(_ caller: Caller) -> Bool { mismatch(with: caller) == nil }
 }
 
 extension Policy {
-    /// Whether `caller` may have the key, and by which line: the first of those that say so.
+    /// Whether `caller` may have the key, and the first line that permits it.
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
         let permitting = caller.identities.compactMap { identity in
             rules(of: identity)[name]?.first { $0.rule.permits(caller) }

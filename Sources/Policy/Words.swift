@@ -1,31 +1,31 @@
-// A line of a policy, cut into words.
+// Splits a line of a policy into words.
 //
-// Must never change, join or drop a byte: what a word says is what the file holds.
+// Must never change, join or drop a byte of a word.
 
-/// A word and where it stands.
+/// A word and its place in the line.
 struct Word {
     let bytes: ArraySlice<UInt8>
-    /// In bytes, from 1.
+    /// In bytes, counted from 1.
     let column: Int
 
     var text: String { String(decoding: bytes, as: UTF8.self) }
 
     func says(_ keyword: String) -> Bool { bytes.elementsEqual(keyword.utf8) }
 
-    /// The word without its first byte, where that is `byte`.
+    /// The word without its first byte if that is `byte`, or else nil.
     func dropping(_ byte: UInt8) -> Word? {
         bytes.first == byte ? Word(bytes: bytes.dropFirst(), column: column + 1) : nil
     }
 }
 
-/// The words of a line up to its comment, separated by blanks and tabs.
+/// The words of a line, separated by spaces and tabs. A comment is left out.
 func words(of line: ArraySlice<UInt8>) -> [Word] {
     let statement = line.prefix { $0 != UInt8(ascii: "#") }
     return statement.split { $0 == space || $0 == tab }
         .map { Word(bytes: $0, column: $0.startIndex - line.startIndex + 1) }
 }
 
-/// The first byte of a line that a policy may not hold, and what to say about it.
+/// The first byte of a line that a policy must not contain, with a message about it. Nil if there is none.
 func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
     guard let index = line.firstIndex(where: { !isPrintable($0) && $0 != tab }) else { return nil }
     let message =
@@ -38,13 +38,13 @@ func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
     return (index - line.startIndex + 1, message)
 }
 
-/// The one of `known` that `text` is a slip of the pen away from.
+/// The entry of `known` that is most similar to `text` and close enough to be a typing error, or else nil.
 func closest(to text: String, among known: [String]) -> String? {
     known.map { ($0, distance(Array(text.utf8), Array($0.utf8))) }
         .filter { $0.1 <= 2 && $0.1 < $0.0.utf8.count }.min { $0.1 < $1.1 }?.0
 }
 
-/// How many bytes must be added, dropped or changed to come from one to the other (Levenshtein).
+/// How many bytes must be inserted, deleted or replaced to turn one into the other (Levenshtein distance).
 private func distance(_ from: [UInt8], _ to: [UInt8]) -> Int {
     var row = Array(0...to.count)
     for (i, left) in from.prefix(32).enumerated() {

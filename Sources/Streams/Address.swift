@@ -1,4 +1,4 @@
-// Where a server listens, as people write it.
+// An address on which a server listens, in the form that people write.
 //
 // Must never look up a name: an address is a number or a path.
 
@@ -8,7 +8,7 @@ package enum Address: Equatable, Sendable, CustomStringConvertible {
     case ip6(String, port: UInt16)
     case unix(String)
 
-    /// Why a text is not an address.
+    /// Says why a text is not an address.
     package struct Malformed: Error, CustomStringConvertible {
         package let description: String
     }
@@ -49,7 +49,7 @@ package enum Address: Equatable, Sendable, CustomStringConvertible {
         }
     }
 
-    /// As a browser wants it; a path as itself.
+    /// The URL for a browser, or the path of a Unix socket.
     package var url: String {
         switch self {
         case .unix: description

@@ -1,11 +1,11 @@
-// An address as the kernel wants it: a sockaddr of the right family.
+// Converts an address for the kernel: into a sockaddr of the right family.
 //
-// Must never be made of a text that Address did not check: lengths are trusted here.
+// Must never be used on a text that `Address` did not check: this file relies on its lengths.
 
 internal import Glibc
 
 extension Address {
-    /// Whether the host is a number of its family.
+    /// Whether the host is a numeric address of its family. True for a path.
     var isNumeric: Bool {
         var room = in6_addr()
         switch self {
@@ -26,19 +26,19 @@ extension Address {
         }
     }
 
-    /// Calls `bind(2)`. The errno it left, or 0.
+    /// Calls `bind(2)`. Returns its errno, or 0.
     func bind(_ socket: Int32) -> Int32 {
         // Safety: bind reads no more than the size it is given.
         unsafe withSocketAddress { address, size in unsafe Glibc.bind(socket, address, size) }
     }
 
-    /// Calls `connect(2)`. The errno it left, or 0.
+    /// Calls `connect(2)`. Returns its errno, or 0.
     func connect(_ socket: Int32) -> Int32 {
         // Safety: connect reads no more than the size it is given.
         unsafe withSocketAddress { address, size in unsafe Glibc.connect(socket, address, size) }
     }
 
-    /// Lets `body` see the address; the errno it left, or 0.
+    /// Calls `body` with the address. Returns the errno that it left, or 0.
     private func withSocketAddress(_ body: (UnsafePointer<sockaddr>, socklen_t) -> Int32) -> Int32 {
         func pass<T>(_ value: T) -> Int32 {
             var value = value
@@ -72,7 +72,7 @@ extension Address {
         }
     }
 
-    /// The same with the port that the kernel chose for a socket. Calls `getsockname(2)`.
+    /// The same address with the port that the kernel chose for a socket. Calls `getsockname(2)`.
     func withPort(of socket: Int32) -> Address {
         var address = sockaddr_in6()
         var size = socklen_t(MemoryLayout<sockaddr_in6>.size)

@@ -1,6 +1,7 @@
-// A listening stream socket: TCP over IPv4 and IPv6, or Unix.
+// A listening stream socket: TCP over IPv4 or IPv6, or a Unix socket.
 //
-// Must never remove what is not a stale socket or its own, nor take the place of a server that lives.
+// Must never remove a file unless it is a stale socket or its own socket. Must never take the place of a running
+// server.
 
 internal import Glibc
 package import Kernel
@@ -8,15 +9,15 @@ package import Kernel
 /// A non-blocking, close-on-exec listening socket.
 package struct StreamListener: ~Copyable {
     package let descriptor: Descriptor
-    /// Where it listens: the port is the real one where 0 was asked for.
+    /// The address on which it listens. If port 0 was requested, this has the port that the kernel chose.
     package let address: Address
-    /// Which file a Unix socket made, so that no other is taken away at the end.
+    /// The file that a Unix socket made, so that no other file is removed at the end.
     private let file: (device: UInt64, inode: UInt64)?
 
-    /// Why it cannot listen.
+    /// The reason why it cannot listen.
     package struct Refusal: Error, CustomStringConvertible {
         package let description: String
-        /// This account may not; another may.
+        /// True if only this account is not permitted to; another one may be.
         package let isPermission: Bool
     }
 
@@ -40,12 +41,12 @@ package struct StreamListener: ~Copyable {
         self.descriptor = descriptor
     }
 
-    /// The next connection; nil where none waits.
+    /// Accepts the next connection, or returns nil if none is waiting.
     package borrowing func accept() throws(Failure) -> Descriptor? {
         try descriptor.acceptConnection()
     }
 
-    /// Takes away the file of a Unix socket, where it still is the one that this listener made.
+    /// Removes the file of a Unix socket if it is still the one that this listener made.
     package borrowing func removeSocket() throws(Failure) {
         guard case .unix(let path) = address, let file, let status = try statusWithoutFollowing(path) else { return }
         guard status.kind == .socket, (status.device, status.inode) == file else { return }
@@ -73,15 +74,15 @@ package struct StreamListener: ~Copyable {
             unsafe _ = setsockopt(socket, level, option, &on, socklen_t(MemoryLayout<Int32>.size))
         }
         guard address.family != AF_UNIX else { return }
-        // A restart need not wait for old connections to be forgotten.
+        // A restart does not have to wait until the kernel has forgotten old connections.
         turnOn(SOL_SOCKET, SO_REUSEADDR)
-        // What is accepted inherits it: answers to pipelined requests do not wait for each other.
+        // Accepted sockets inherit this option: without it, answers to pipelined requests would wait for each other.
         turnOn(Int32(IPPROTO_TCP), TCP_NODELAY)
-        // Without it the socket would take IPv4's connections too.
+        // Without this option the IPv6 socket would take IPv4 connections as well.
         if address.family == AF_INET6 { turnOn(Int32(IPPROTO_IPV6), IPV6_V6ONLY) }
     }
 
-    /// Makes room where a server that is gone has left its socket's file.
+    /// Removes the socket file that a server left when it ended.
     private static func removeStaleSocket(_ path: String) throws(Refusal) {
         let address = Address.unix(path)
         let status: FileStatus?
@@ -91,7 +92,7 @@ package struct StreamListener: ~Copyable {
             throw Refusal(
                 "there is something that is not a socket; remove it yourself, or name another path", address)
         }
-        // Asked without waiting: a server that is too busy to answer lives all the same.
+        // The socket is non-blocking: a server that is too busy to accept is still a running server.
         let probe = try newSocket(for: address)
         let code = probe.withNumber { number in address.connect(number) }
         guard code == ECONNREFUSED else {

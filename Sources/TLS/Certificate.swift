@@ -1,6 +1,6 @@
-// A certificate inside OpenSSL.
+// A certificate in OpenSSL.
 //
-// Must never take the rest of a broken file for the end of it: a chain that was cut would be served.
+// Must never take a broken certificate for the end of the file: the server would then send an incomplete chain.
 
 internal import COpenSSL
 
@@ -9,7 +9,7 @@ internal import COpenSSL
     // Safety: the certificate belongs to this value alone, until its end or `release()`.
     let pointer: OpaquePointer
 
-    /// The next certificate; nil where the text holds no further.
+    /// Returns the next certificate, or nil if the text holds no more.
     static func next(in reader: borrowing PEMReader) throws(LibraryFailure) -> Certificate? {
         ERR_clear_error()
         // Safety: a fresh certificate, which is the new value's from here on.
@@ -21,13 +21,13 @@ internal import COpenSSL
         return nil
     }
 
-    // Safety: handed over by the one who made it.
+    // Safety: the caller hands the pointer over to this value.
     private init(pointer: OpaquePointer) { unsafe self.pointer = pointer }
 
     // Safety: nothing refers to it but this value and contexts that count their own reference.
     deinit { unsafe X509_free(pointer) }
 
-    /// Gives the certificate away: who takes it frees it.
+    /// Hands the certificate over. Its new owner must free it.
     consuming func release() -> OpaquePointer {
         // Safety: this value ends here without freeing it.
         let pointer = unsafe pointer

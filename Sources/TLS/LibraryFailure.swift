@@ -1,20 +1,20 @@
-// What OpenSSL says went wrong: its error queue, as one line.
+// OpenSSL's error queue, as one line of text.
 //
-// Must be asked right after the call that failed, and leaves the queue empty, as the next call needs it.
+// It must be read right after the call that failed. Reading empties the queue, as the next call needs it.
 
 internal import COpenSSL
 
-/// A call of OpenSSL's that failed, and all that its error queue held.
+/// A failed call of OpenSSL, with all errors that its queue held.
 package struct LibraryFailure: Error, Equatable, Sendable, CustomStringConvertible {
     package let description: String
 
     init(_ what: String) { description = what }
 
-    /// `what` failed just now.
+    /// The failure of a call that was just made. `what` says what failed.
     static func now(_ what: String) -> LibraryFailure { ErrorQueue.taken().failure(what) }
 }
 
-/// The errors that OpenSSL kept for this thread, taken out of its queue.
+/// The errors that OpenSSL kept for this thread. Taking them empties the queue.
 struct ErrorQueue {
     private let codes: [UInt]
 
@@ -27,12 +27,12 @@ struct ErrorQueue {
         }
     }
 
-    /// PEM was looked for, and there was none (any more).
+    /// True if OpenSSL looked for a PEM block and found none, or no more.
     var foundNoPEM: Bool {
         codes.contains { ERR_GET_LIB($0) == ERR_LIB_PEM && ERR_GET_REASON($0) == PEM_R_NO_START_LINE }
     }
 
-    /// `what` failed, for the reasons in the queue, each said once.
+    /// A failure with the reasons in the queue, each of them once. `what` says what failed.
     func failure(_ what: String) -> LibraryFailure {
         var reasons: [String] = []
         for code in codes {

@@ -1,15 +1,15 @@
-// PEM text as OpenSSL reads it: what is in memory already, without a copy of it.
+// PEM text that OpenSSL reads in place, without a copy.
 //
-// Must never outlive the bytes that it reads from, nor ask anybody for a passphrase.
+// Must never outlive the bytes that it reads, nor ask anybody for a passphrase.
 
 internal import COpenSSL
 
-/// A read-only memory BIO over bytes of somebody else's (`BIO`), owned.
+/// A read-only memory BIO over bytes of another owner (`BIO`). The BIO itself is owned.
 @safe struct PEMReader: ~Copyable {
     // Safety: the BIO belongs to this value alone; `over` sees to it that the bytes live longer.
     private let pointer: OpaquePointer
 
-    /// Lets `body` read from the bytes, which are those of `what`, for as long as it runs.
+    /// Lets `body` read the bytes while it runs. `what` names them in messages.
     static func over<R: ~Copyable>(
         _ what: String, _ bytes: Span<UInt8>, _ body: (borrowing PEMReader) throws(LibraryFailure) -> R
     ) throws(LibraryFailure) -> R {
@@ -27,14 +27,14 @@ internal import COpenSSL
         }
     }
 
-    // Safety: handed over by the one who made it.
+    // Safety: the caller hands the pointer over to this value.
     private init(pointer: OpaquePointer) { unsafe self.pointer = pointer }
 
     // Safety: nothing refers to it any more.
     deinit { unsafe BIO_free(pointer) }
 
-    /// The next private key, for its new owner to free; nil where there is none or it cannot be used.
-    /// `isEncrypted`: a passphrase was wanted, and refused.
+    /// Returns the next private key, which its new owner must free, or nil if there is none or it cannot be used.
+    /// `isEncrypted` is true if OpenSSL asked for a passphrase, which is always refused.
     borrowing func nextPrivateKey() -> (key: OpaquePointer?, isEncrypted: Bool) {
         var isEncrypted = false
         // Safety: OpenSSL calls back before it returns, while the flag is there, and gets no passphrase.
@@ -44,15 +44,15 @@ internal import COpenSSL
         return unsafe (key, isEncrypted)
     }
 
-    /// The next certificate, for its new owner to free; nil where there is none or it is broken.
+    /// Returns the next certificate, which its new owner must free, or nil if there is none or it is broken.
     borrowing func nextCertificate() -> OpaquePointer? {
         // Safety: the call only reads; a fresh object comes back, or nil.
         unsafe PEM_read_bio_X509(pointer, nil, refusePassphrase, nil)
     }
 }
 
-/// OpenSSL's callback for passphrases: notes that there would have to be one, and gives none. Without it
-/// OpenSSL would ask on the terminal.
+/// OpenSSL's callback for passphrases: it notes that one is needed, and gives none. Without this callback OpenSSL would
+/// ask on the terminal.
 private func refusePassphrase(
     _ buffer: UnsafeMutablePointer<CChar>?, _ size: Int32, _ isForWriting: Int32, _ flag: UnsafeMutableRawPointer?
 ) -> Int32 {

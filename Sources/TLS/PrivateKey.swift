@@ -1,6 +1,6 @@
-// A private key inside OpenSSL.
+// A private key in OpenSSL.
 //
-// Must never ask for a passphrase, nor give the key's bytes back out: only its public half has a face.
+// Must never ask for a passphrase. Must never give the bytes of the key out again: only its public half is visible.
 
 internal import COpenSSL
 internal import Digest
@@ -11,12 +11,11 @@ internal import Kernel
     // Safety: the key belongs to this value alone, from its making to its end.
     let pointer: OpaquePointer
 
-    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER) in hexadecimal digits, as
-    /// `openssl x509 -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum` computes
-    /// it of the certificate.
+    /// SHA-256 of the public key (SubjectPublicKeyInfo, DER) in hexadecimal digits. For its certificate, `openssl x509
+    /// -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum` prints the same.
     package let publicFingerprint: String
 
-    /// Reads a key from PEM text; what else stands in it is passed over.
+    /// Reads a key from PEM text. Other text around it is skipped.
     package init(pem: Span<UInt8>) throws(LibraryFailure) {
         self = try PEMReader.over("the private key", pem) { (reader) throws(LibraryFailure) in
             // Safety: a fresh key, which is the new value's from here on.
@@ -29,7 +28,7 @@ internal import Kernel
                     "the private key is encrypted with a passphrase, and there is nobody here to ask for it; "
                         + "store it without one (openssl pkey -in KEY -out NEWKEY), readable by root alone")
             }
-            // OpenSSL 3 says "unsupported" of everything that is no key.
+            // OpenSSL 3 says "unsupported" about anything that is not a key.
             if !Self.hasPrivateKeyLine(pem) {
                 throw LibraryFailure(
                     "there is no private key in PEM form in it (-----BEGIN PRIVATE KEY-----); "
@@ -39,7 +38,7 @@ internal import Kernel
         }
     }
 
-    /// Whether a line that begins a private key stands in it, of whatever kind.
+    /// Whether the text has a line that begins a private key of any kind.
     private static func hasPrivateKeyLine(_ pem: Span<UInt8>) -> Bool {
         // Safety: the bytes are only compared, while the span is there.
         unsafe pem.withUnsafeBufferPointer { bytes in unsafe bytes.contains("PRIVATE KEY-----".utf8) }
@@ -51,7 +50,7 @@ internal import Kernel
         var der = [UInt8](repeating: 0, count: max(0, Int(unsafe i2d_PUBKEY(pointer, nil))))
         // Safety: it writes as many bytes as it said, and the array holds as many.
         let written = unsafe der.withUnsafeMutableBufferPointer { buffer in
-            // Given none, the call would make room itself.
+            // If there is no buffer, the call would allocate one itself.
             guard buffer.count > 0 else { return 0 }
             var position = buffer.baseAddress
             return Int(unsafe i2d_PUBKEY(pointer, &position))

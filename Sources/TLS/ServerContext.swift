@@ -1,26 +1,26 @@
-// What all connections of a server share: key, certificates and the rules of the protocol.
+// What all connections of a server share: the key, the certificates, and the protocol settings.
 //
-// Must never come into being with a key that does not belong to the certificate, nor speak anything
-// older than TLS 1.2.
+// Must never be made with a key that does not belong to the certificate. Must never accept a protocol older than TLS
+// 1.2.
 
 internal import COpenSSL
 internal import Glibc
 
-/// The TLS side of a server (`SSL_CTX`). Connections that began with it keep it alive.
+/// The TLS settings of a server (`SSL_CTX`). Connections that use it keep it alive.
 @safe package final class ServerContext {
     // Safety: the context belongs to this object; each connection counts a reference of its own.
     let pointer: OpaquePointer
 
     /// - Parameters:
-    ///   - key: the private key; OpenSSL keeps a reference of its own.
-    ///   - certificates: PEM text, the server's own certificate first, then its chain.
+    ///   - key: the private key. OpenSSL keeps its own reference.
+    ///   - certificates: PEM text: first the server's own certificate, then its chain.
     package init(key: borrowing PrivateKey, certificates: Span<UInt8>) throws(LibraryFailure) {
         ERR_clear_error()
-        // Safety: a fresh context; nil for want of memory only.
+        // Safety: a new context, or nil if memory is short.
         guard let context = unsafe SSL_CTX_new(TLS_server_method()) else {
             throw .now("OpenSSL has no memory for a TLS context")
         }
-        // Safety: it is this object's from here on.
+        // Safety: this object owns the context from here on.
         unsafe pointer = context
         // Safety: this and the next two set plain numbers in the context.
         guard unsafe kb_set_protocols(context, TLS1_2_VERSION) == 1 else {
@@ -36,7 +36,7 @@ internal import Glibc
         try use(key)
     }
 
-    // Safety: the last reference but those of connections, which keep their own.
+    // Safety: only connections may still use the context, and each has a reference of its own.
     deinit { unsafe SSL_CTX_free(pointer) }
 
     private func use(_ pem: Span<UInt8>) throws(LibraryFailure) {
@@ -56,7 +56,7 @@ internal import Glibc
         }
     }
 
-    /// False where there was none to add.
+    /// Returns false if there was no certificate to add.
     private func addToChain(_ certificate: consuming Certificate?) throws(LibraryFailure) -> Bool {
         switch consume certificate {
         case .some(let certificate):
@@ -64,7 +64,7 @@ internal import Glibc
             guard unsafe kb_add_to_chain(pointer, certificate.pointer) == 1 else {
                 throw .now("a certificate of the chain cannot be used")
             }
-            // Safety: it is the context's now.
+            // Safety: the context owns the certificate now.
             unsafe _ = certificate.release()
             return true
         case .none: return false
@@ -84,7 +84,7 @@ internal import Glibc
     }
 }
 
-/// OpenSSL's callback for ALPN: HTTP/1.1 where it is offered; without a word otherwise.
+/// OpenSSL's callback for ALPN: it chooses HTTP/1.1 if the client offers it, and else sends no answer.
 private func chooseProtocol(
     _ ssl: OpaquePointer?, _ out: UnsafeMutablePointer<UnsafePointer<UInt8>?>?,
     _ outLength: UnsafeMutablePointer<UInt8>?, _ offer: UnsafePointer<UInt8>?, _ offerLength: UInt32,
@@ -95,7 +95,7 @@ private func chooseProtocol(
     guard let out = unsafe out, let outLength = unsafe outLength, let offer = unsafe offer else {
         return SSL_TLSEXT_ERR_NOACK
     }
-    // The offer is a list of names, each behind a byte with its length (RFC 7301, section 3.1).
+    // The offer is a list of names. Before each name stands one byte with its length (RFC 7301, section 3.1).
     var position = 0
     while position < Int(offerLength) {
         // Safety: the position was just checked to lie in the offer.

@@ -1,19 +1,19 @@
 // One TLS connection on a non-blocking socket.
 //
-// Must never block: a call that would says what to wait for. Every call begins with an empty error queue,
-// or it would be blamed for what another connection left there.
+// Must never block: a call that would have to wait says for what. Every call first clears OpenSSL's error queue,
+// because an error that another connection left there would be taken for its own.
 
 internal import COpenSSL
 internal import Glibc
 package import Kernel
 
-/// What came of a step.
+/// The result of a step.
 package enum TLSStep: Equatable, Sendable {
-    /// It is done; how many bytes, where it moved any.
+    /// The step is done. The value is the number of bytes that it moved, or 0 if it moves none.
     case done(Int)
     case wantsRead
     case wantsWrite
-    /// The peer has ended the connection, or broken it.
+    /// The peer has closed the connection, or it is broken.
     case closed
 }
 
@@ -22,10 +22,10 @@ package enum TLSStep: Equatable, Sendable {
     // Safety: belongs to this value alone, from its making to its end.
     private let pointer: OpaquePointer
     package let socket: Descriptor
-    /// After a fatal error there is nothing left to say to the peer (SSL_shutdown(3)).
+    /// True after a fatal error. Nothing may be sent to the peer then (SSL_shutdown(3)).
     private var isBroken = false
 
-    /// The server's end of a connection that was just accepted.
+    /// Makes the server's end of a connection that was just accepted.
     package static func serving(
         _ socket: consuming Descriptor, context: ServerContext
     ) throws(LibraryFailure) -> TLSStream {
@@ -46,7 +46,7 @@ package enum TLSStep: Equatable, Sendable {
     }
 
     private init(pointer: OpaquePointer, socket: consuming Descriptor) {
-        // Safety: handed over by the one who made it.
+        // Safety: the caller hands the pointer over to this value.
         unsafe self.pointer = pointer
         self.socket = socket
     }
@@ -54,14 +54,14 @@ package enum TLSStep: Equatable, Sendable {
     // Safety: nothing refers to it any more; the socket is closed after it.
     deinit { unsafe SSL_free(pointer) }
 
-    /// Goes on with the handshake.
+    /// Continues the handshake.
     package mutating func handshake() -> TLSStep {
         ERR_clear_error()
         // Safety: the object is ours.
         return step(unsafe SSL_do_handshake(pointer), 0)
     }
 
-    /// Reads what has come, at most the buffer.
+    /// Reads what has arrived, at most as much as the buffer holds.
     package mutating func read(into buffer: inout [UInt8]) -> TLSStep {
         ERR_clear_error()
         var count = 0
@@ -72,7 +72,7 @@ package enum TLSStep: Equatable, Sendable {
         return step(result, count)
     }
 
-    /// Writes what there is room for. What is left is to be given again, whole, when the step says so.
+    /// Writes as much as there is room for. If the step says so, pass the whole rest again.
     package mutating func write(_ bytes: ArraySlice<UInt8>) -> TLSStep {
         ERR_clear_error()
         var count = 0
@@ -83,23 +83,23 @@ package enum TLSStep: Equatable, Sendable {
         return step(result, count)
     }
 
-    /// Says that nothing more will be sent (close_notify); does not wait for the peer to say so too.
+    /// Tells the peer that nothing more will be sent (close_notify). Does not wait for the peer to say the same.
     package mutating func sayGoodbye() -> TLSStep {
         guard !isBroken else { return .closed }
         ERR_clear_error()
         // Safety: the object is ours.
         let result = unsafe SSL_shutdown(pointer)
-        // 0: ours is on its way, the peer's has not come. No more is wanted.
+        // 0 means: our close_notify is sent, the peer's has not arrived. That is enough.
         return result >= 0 ? .done(0) : step(result, 0)
     }
 
-    /// Tells the peer's kernel too that nothing more will be sent. Calls `shutdown(2)`.
+    /// Tells the peer's kernel as well that nothing more will be sent. Calls `shutdown(2)`.
     package borrowing func finishSending() {
         socket.withNumber { number in _ = shutdown(number, Int32(SHUT_WR)) }
     }
 
-    /// Throws away what the peer still sends, unread. True where it has ended too. Without this, closing
-    /// would reset the connection, and the peer might lose the response that it has not read yet.
+    /// Discards what the peer still sends. Returns true once the peer has ended too. If input were left unread, closing
+    /// would reset the connection, and the peer might lose a response that it has not read yet.
     package borrowing func discardInput() -> Bool {
         var scrap = [UInt8](repeating: 0, count: 16 * 1024)
         let result = socket.withNumber { number in
@@ -127,7 +127,7 @@ package enum TLSStep: Equatable, Sendable {
         switch unsafe SSL_get_error(pointer, result) {
         case SSL_ERROR_WANT_READ: return .wantsRead
         case SSL_ERROR_WANT_WRITE: return .wantsWrite
-        // The peer said goodbye, and may still be answered.
+        // The peer sent close_notify. It may still be answered.
         case SSL_ERROR_ZERO_RETURN: return .closed
         default:
             isBroken = true

@@ -1,9 +1,9 @@
-// What is true of this server as long as it has this key: all that its page and its JSON show.
+// Facts about the server that hold as long as it has this key. Its page and its JSON show them.
 //
 // Must never hold a byte of the key: the fingerprint is of its public half.
 
 struct Facts {
-    /// A name for JSON, one for people, and the value.
+    /// A name for JSON, a label for people, and the value.
     typealias Row = (field: String, label: String, value: String)
 
     private let rows: [Row]
@@ -24,6 +24,6 @@ struct Facts {
         ]
     }
 
-    /// In the order in which they are shown, with what is true of one connection alone.
+    /// The rows in the order in which they are shown, and one about this connection.
     func rows(cipher: String) -> [Row] { rows + [("connection", "this connection", cipher)] }
 }

@@ -1,32 +1,32 @@
-// The head of an HTTP/1.1 request (RFC 9112), as much of it as this server needs.
+// Parses the head of an HTTP/1.1 request (RFC 9112), as far as this server needs it.
 //
-// Must never take the body of one request for the beginning of the next, nor read without a bound.
+// Must never take the body of one request for the start of the next. Must never read without a bound.
 
 internal import Wire
 
-/// A request whose head has come whole.
+/// A request whose complete head has arrived.
 struct HTTPRequest: Equatable {
     let method: String
-    /// What is asked for, without a query: "/status.json".
+    /// The path of the resource, without a query: "/status.json".
     let path: String
-    /// The connection may stay open after the response.
+    /// Whether the connection may stay open after the response.
     let keepsAlive: Bool
 
-    /// What there is of a request.
+    /// The result of parsing.
     enum Parsed: Equatable {
         /// The request, and how many bytes its head took.
         case complete(HTTPRequest, length: Int)
         case incomplete
-        /// The status to answer, after which the connection ends.
+        /// The status of the response, after which the connection ends.
         case faulty(Int)
     }
 
-    /// The longest head, in bytes, blank lines before it included.
+    /// The longest head in bytes, including blank lines before it.
     static let longestHead = 8 * 1024
 
-    /// What stands at the front of `input`.
+    /// Parses the request at the start of `input`.
     static func parse(_ input: ArraySlice<UInt8>) -> Parsed {
-        // Blank lines before a request are passed over (RFC 9112, section 2.2).
+        // Blank lines before a request are skipped (RFC 9112, section 2.2).
         let start = input.firstIndex { $0 != carriageReturn && $0 != lineFeed } ?? input.endIndex
         let rest = input[start...]
         let end = endOfHead(rest)
@@ -41,7 +41,7 @@ struct HTTPRequest: Equatable {
             guard let first = lines.first else { throw .status(400) }
             let line = try RequestLine(first)
             let fields = try Fields(lines.dropFirst().filter { !$0.isEmpty })
-            // One Host, and one only; before HTTP/1.1 there was none (RFC 9112, section 3.2).
+            // There must be exactly one Host field. A request of HTTP/1.0 may have none (RFC 9112, section 3.2).
             guard fields.hosts == 1 || (line.minor == 0 && fields.hosts == 0) else { throw .status(400) }
             let request = HTTPRequest(
                 method: line.method, path: line.path, keepsAlive: line.minor >= 1 && !fields.asksToClose)
@@ -57,7 +57,7 @@ struct HTTPRequest: Equatable {
 
     private static let carriageReturn = UInt8(ascii: "\r"), lineFeed = UInt8(ascii: "\n")
 
-    /// Behind the empty line that ends the head.
+    /// The position after the empty line that ends the head, or nil if there is none yet.
     private static func endOfHead(_ bytes: ArraySlice<UInt8>) -> Int? {
         var position = bytes.startIndex
         while let feed = bytes[position...].firstIndex(of: lineFeed) {
@@ -86,7 +86,7 @@ private struct RequestLine {
         path = try Self.path(String(decoding: words[1], as: UTF8.self), isOptions: method == "OPTIONS")
     }
 
-    /// A later HTTP/1 is to be answered as 1.1 (RFC 9110, section 2.5).
+    /// The minor version. A later HTTP/1 must be answered as 1.1 (RFC 9110, section 2.5).
     private static func minor(_ word: ArraySlice<UInt8>) throws(HTTPRequest.Fault) -> Int {
         let digits = Array(word.dropFirst(5))
         guard word.starts(with: "HTTP/".utf8), digits.count == 3, digits[0].isDigit, digits[1] == UInt8(ascii: "."),
@@ -96,7 +96,7 @@ private struct RequestLine {
         return min(Int(digits[2] - UInt8(ascii: "0")), 1)
     }
 
-    /// Of `/path?query`, or of a whole URL, as a proxy may send it (RFC 9112, section 3.2).
+    /// The path of `/path?query`, or of a whole URL, which a proxy may send (RFC 9112, section 3.2).
     private static func path(_ target: String, isOptions: Bool) throws(HTTPRequest.Fault) -> String {
         var rest = target[...]
         if isOptions && target == "*" { return target }
@@ -110,7 +110,7 @@ private struct RequestLine {
     }
 }
 
-/// Of the header fields, what this server goes by.
+/// The header fields that matter to this server.
 private struct Fields {
     var hosts = 0
     var asksToClose = false
@@ -124,7 +124,7 @@ private struct Fields {
             case "connection":
                 let options = value.split(separator: ",").map { trimmed($0).lowercased() }
                 if options.contains("close") { asksToClose = true }
-            // No resource takes a body, and skipping one right takes more than this server should do.
+            // No resource takes a body, and to skip one correctly is more than this server should do.
             case "transfer-encoding": throw .status(501)
             case "content-length":
                 guard !value.isEmpty, value.utf8.allSatisfy(\.isDigit) else { throw .status(400) }
@@ -138,7 +138,7 @@ private struct Fields {
     private static func field(_ line: ArraySlice<UInt8>) throws(HTTPRequest.Fault) -> (name: String, value: String) {
         guard let colon = line.firstIndex(of: UInt8(ascii: ":")) else { throw .status(400) }
         let name = line[..<colon]
-        // A blank before the colon has misled servers before: RFC 9112, section 5.1, wants 400.
+        // A blank before the colon has misled servers before, so RFC 9112, section 5.1, requires status 400.
         guard isToken(name) else { throw .status(400) }
         let bytes = line[(colon + 1)...]
         guard bytes.allSatisfy({ $0 == 0x09 || $0 >= 0x20 && $0 != 0x7F }) else { throw .status(400) }
@@ -154,7 +154,7 @@ private func trimmed(_ text: Substring) -> String {
     return String(rest)
 }
 
-/// RFC 9110, section 5.6.2.
+/// Whether the bytes are a token (RFC 9110, section 5.6.2).
 private func isToken(_ bytes: ArraySlice<UInt8>) -> Bool {
     !bytes.isEmpty
         && bytes.allSatisfy { byte in

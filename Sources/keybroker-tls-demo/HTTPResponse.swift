@@ -1,12 +1,13 @@
-// A response, ready to be sent, and which one a request gets.
+// Makes the response to a request, ready to be sent.
 //
-// Must never announce a length that is not the body's, or a connection that stays when it does not.
+// Must never announce a length that differs from the body's. Must never promise to keep a connection open that it
+// closes.
 
 /// The bytes of a response.
 struct HTTPResponse {
     let bytes: [UInt8]
 
-    /// The answer to a request. The rows are asked for where a page shows them.
+    /// The response to a request. The rows are evaluated only if a page shows them.
     static func to(_ request: HTTPRequest, keepsAlive: Bool, _ rows: @autoclosure () -> [Facts.Row]) -> HTTPResponse {
         let isHead = request.method == "HEAD"
         guard isHead || request.method == "GET" else {
@@ -23,7 +24,7 @@ struct HTTPResponse {
         }
     }
 
-    /// The answer to what is no request, after which the connection ends.
+    /// The response to input that is not a request. The connection ends after it.
     static func to(faulty status: Int) -> HTTPResponse {
         HTTPResponse(status, plain, "\(phrase(status)).\n", false)
     }

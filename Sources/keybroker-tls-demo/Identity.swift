@@ -1,13 +1,13 @@
-// What the server serves with: the key from the broker, inside OpenSSL, and what is known of it.
+// The key that the server uses: from the broker, inside OpenSSL, with what is known about it.
 //
-// Must never hold the key's bytes longer than OpenSSL takes to read them, nor write them anywhere.
+// Must never hold the key's bytes longer than OpenSSL needs to read them, nor write them anywhere.
 
 internal import Kernel
 internal import KeyBrokerClient
 internal import Streams
 internal import TLS
 
-/// A key that was handed over and belongs to its certificate.
+/// A key that the broker handed over and that belongs to its certificate.
 struct Identity {
     let context: ServerContext
     /// The number of the broker's decision.
@@ -20,7 +20,7 @@ struct Identity {
     /// The largest certificate file, in bytes.
     private static let certificateLimit = 1 << 20
 
-    /// Asks the broker, which may be waited for for some seconds.
+    /// Asks the broker for the key, and waits for the broker up to this time.
     init(_ options: Options, waitingUpTo wait: Duration) throws(Exit) {
         let broker = KeyBroker(socketPath: options.brokerSocket)
         let handed = try Self.asking(try broker.key(options.key, waitingUpTo: wait))
@@ -31,7 +31,7 @@ struct Identity {
         fingerprint = key.publicFingerprint
     }
 
-    /// The bytes are wiped when this returns.
+    /// Reads the key. Its bytes are wiped from memory when this returns.
     private static func key(in handed: borrowing KeyDescriptor) throws(Exit) -> PrivateKey {
         let pem = try asking(try handed.readKey())
         return try using(handed.name, try pem.withBytes { bytes throws(LibraryFailure) in try PrivateKey(pem: bytes) })

@@ -1,12 +1,12 @@
 // The command line of keybroker-tls-demo.
 //
-// Must never guess: what is not known ends the program before it asked for a key.
+// Must never guess: an unknown option ends the program before it asks for a key.
 
 internal import ArgumentParser
 internal import Streams
 internal import Wire
 
-/// What the server was told to do.
+/// The options that the server was started with.
 struct Options: ParsableArguments {
     @Option(help: ArgumentHelp("The key to ask for.", valueName: "name"), transform: text)
     var key: String

@@ -1,6 +1,6 @@
-// What the server shows: the facts as a page and as JSON.
+// Shows the facts as an HTML page and as JSON.
 //
-// Must never show a text that it did not escape.
+// Must never show text without escaping it.
 
 internal import Wire
 

@@ -1,12 +1,12 @@
-// The account that the server runs as, and whether it could open its key by itself.
+// The account of the server, and whether it could open its key by itself.
 //
-// Must never be asked while a request is answered: a name may take as long to find as a directory likes.
+// Must never be asked while a request is answered, because a directory service may take long to find a name.
 
 internal import Kernel
 internal import Streams
 internal import NameLookup
 
-/// Who the process is, as the kernel sees it.
+/// The account of the process, as the kernel sees it.
 struct RunningAs {
     let uid: UInt32
     let gid: UInt32
@@ -20,17 +20,17 @@ struct RunningAs {
         let status = try PlainFile.contents("/proc/self/status", limit: 1 << 16)
         let uid = Privileges.effectiveUID
         let name: String?
-        // An account without an entry is as good as any; a name service that is ill is no reason to end.
+        // The account may have no entry, and a failing name service is no reason to end.
         do throws(Failure) { name = try Accounts.user(numbered: uid)?.name } catch { name = nil }
         return RunningAs(
             uid: uid,
-            // Real, effective, saved, file system: the second is what counts.
+            // The line has the real, effective, saved and file system gid. The effective one counts.
             gid: numbers("Gid:", in: status).dropFirst().first ?? 0,
             groups: numbers("Groups:", in: status),
             description: name.map { "uid \(uid) (\($0))" } ?? "uid \(uid)")
     }
 
-    /// The numbers of one line of `proc_pid_status(5)`.
+    /// The numbers in one line of `proc_pid_status(5)`.
     private static func numbers(_ name: String, in status: [UInt8]) -> [UInt32] {
         let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(name) }
         guard let line else { return [] }
@@ -38,11 +38,11 @@ struct RunningAs {
     }
 }
 
-/// What came of opening the key's path, as a page shows it.
+/// The result of an attempt to open the key's path, as a page shows it.
 struct KeyPathAttempt {
     let description: String
 
-    /// Tries to open the file for reading and closes it unread. Nil: no path is known here.
+    /// Tries to open the file for reading, and closes it unread. Nil if no path is known.
     init(_ path: String?) {
         guard let path else {
             description = "not known to this service"

@@ -1,6 +1,6 @@
-// The loop of the demo server: listeners, visitors, signals, on one thread.
+// The event loop of the demo server: listeners, visitors and signals, on one thread.
 //
-// Must never wait for one client while another could be served, nor end for what a client did.
+// Must never wait for one client while it could serve another. Must never end because of what a client did.
 
 internal import Kernel
 internal import Streams
@@ -12,39 +12,39 @@ final class Server {
     private let attempt: KeyPathAttempt
     private var identity: Identity
     private var facts: Facts
-    /// None once the end has begun.
+    /// Empty once the server has begun to end.
     private var listeners: [UInt64: Listener]
     private let signals: Signals
     private let poller: Poller
     private var visitors: [UInt64: Visitor] = [:]
-    /// Those that have more to do than fits in a turn.
+    /// Visitors that have more to do than fits into one turn.
     private var unfinished: Set<UInt64> = []
     private var lastNumber: UInt64
     private var isAccepting = true
-    /// When to try again, where there was no descriptor left for a connection.
+    /// When to accept again, or nil unless file descriptors ran out.
     private var acceptAgain: Instant?
-    /// Until when nothing is said of that, as it has just been said.
+    /// No message about that is written before this time, because the last one is recent.
     private var silentUntil = Instant.boot
-    /// When the end comes even for those that are still served.
+    /// When the server ends even if clients are still being served, or nil while it runs.
     private var end: Instant?
 
-    /// A listener that can be in a list.
+    /// A class around the listener, so that a collection can hold it.
     private final class Listener {
         let listener: StreamListener
         init(_ listener: consuming StreamListener) { self.listener = listener }
     }
 
     private static let signalsToken: UInt64 = 0
-    /// How long clients have to take what they asked for, once the server is told to stop.
+    /// How long clients may take for their last responses after the server is told to stop.
     private static let patienceAtEnd = Duration.seconds(5)
-    /// How long to wait for descriptors that come back, and how often to say so.
+    /// How long to wait for free file descriptors, and how often at most to report that they ran out.
     private static let shortage = Duration.milliseconds(250), silence = Duration.seconds(10)
-    /// Connections accepted before those that are there have a turn.
+    /// How many connections are accepted before existing ones get their turn.
     private static let acceptedInTurn = 64
-    /// How long the broker may be waited for while clients are served.
+    /// How long the server may wait for the broker while it has clients.
     private static let renewal = Duration.seconds(1)
 
-    /// Listens at all addresses, or at none.
+    /// Listens at all addresses, or fails if it cannot listen at one of them.
     init(_ options: Options, _ runningAs: RunningAs, _ identity: Identity, _ signals: consuming Signals) throws(Exit) {
         self.options = options
         self.runningAs = runningAs
@@ -64,12 +64,12 @@ final class Server {
         self.listeners = listeners
         self.signals = signals
         lastNumber = UInt64(listeners.count)
-        // Room for all that can be ready at once: nothing waits for another turn.
+        // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let capacity = options.maxConnections + listeners.count + 1
         poller = try Exit.onFailure(try Poller(capacity: capacity))
     }
 
-    /// Serves until a signal ends it.
+    /// Serves until a signal stops the server.
     func run() throws(Failure) {
         try poller.watch(signals.descriptor, for: .reading, as: Self.signalsToken)
         for (token, listener) in listeners.sorted(by: { $0.key < $1.key }) {
@@ -121,7 +121,7 @@ final class Server {
             return pauseAccepting(error)
         }
         visitors[visitor.number] = visitor
-        // The others wait in the kernel's queue until one leaves.
+        // Further clients wait in the kernel's queue until a visitor leaves.
         if visitors.count >= options.maxConnections { setAccepting(false) }
         proceed(visitor)
     }
@@ -131,7 +131,7 @@ final class Server {
         let interest: Poller.Interest
         switch visitor.proceed() {
         case .end: return drop(visitor)
-        // What it has to do may already be in memory, of which the poller knows nothing.
+        // Its input may already be in memory, and the poller does not report that.
         case .goOn:
             unfinished.insert(visitor.number)
             return
@@ -174,7 +174,7 @@ final class Server {
         }
     }
 
-    /// Too many files are open, in this program or the system: those that leave make room.
+    /// Stops accepting for a while: the process or the system has too many open files. Clients that leave make room.
     private func pauseAccepting(_ failure: Failure) {
         let now = Instant.now
         if now >= silentUntil {
@@ -212,7 +212,7 @@ final class Server {
         listeners = [:]
         for visitor in Array(visitors.values) {
             visitor.endSoon()
-            // What it asked before the signal came may still be unread.
+            // A request that arrived before the signal may still be unread.
             proceed(visitor)
             guard visitors[visitor.number] != nil, visitor.isIdle, !unfinished.contains(visitor.number) else {
                 continue
@@ -228,7 +228,7 @@ final class Server {
         }
     }
 
-    /// Asks for the key anew; those who are connected keep what they began with.
+    /// Asks for the key again. Existing connections keep the one with which they began.
     private func renew() {
         do throws(Exit) {
             identity = try Identity(options, waitingUpTo: min(.seconds(options.wait), Self.renewal))

@@ -35,8 +35,8 @@ struct Start: ParsableCommand {
         if Privileges.isRoot { complain("runs as root; a service that gets its key from the broker need not") }
         let runningAs = try Exit.onFailure(try RunningAs.now())
         let identity = try Identity(options, waitingUpTo: .seconds(options.wait))
-        // Until here there is nothing to finish, and a signal ends the program at once, even while it waits
-        // for the broker.
+        // Signals are handled only from here on. Before, there is nothing to finish, and a signal ends the program at
+        // once, even while it waits for the broker.
         let signals = try Exit.onFailure(try Signals())
         let server = try Server(options, runningAs, identity, signals)
         try Exit.onFailure(try server.run())

@@ -1,12 +1,12 @@
-// One client: handshake, requests, responses, goodbye, each within its time.
+// One client: handshake, requests, responses and closing, each with a time limit.
 //
-// Must never hold more of a client's input than one request head and one read may have, nor wait for it
-// without an end.
+// Must never hold more of a client's input than one request head and one read. Must never wait for a client without a
+// limit.
 
 internal import Kernel
 internal import TLS
 
-/// A client's connection, as a state that is moved on whenever its socket is ready.
+/// A client's connection. Its state moves on whenever its socket is ready.
 final class Visitor {
     let number: UInt64
     private(set) var stream: TLSStream
@@ -16,29 +16,29 @@ final class Visitor {
     private var input: [UInt8] = []
     private var output: ArraySlice<UInt8> = []
     private var staysOpen = true
-    /// When what the client has to do now must be done. It does not move with every byte.
+    /// When the client must have finished its current step. New bytes do not extend it.
     private(set) var deadline: Instant
-    /// What the poller waits for.
+    /// The event for which the poller waits.
     var interest = Poller.Interest.reading
 
     private enum State {
         case handshake, request, response, goodbye
-        /// All is said; the client may read it in peace.
+        /// Everything is sent. The client gets time to read it.
         case lingering
     }
 
-    /// What to do with it next.
+    /// What the loop has to do next.
     enum Next: Equatable {
         case waitToRead, waitToWrite, end
-        /// There is more to do at once, but others have a turn first.
+        /// There is more to do at once, but other clients get their turn first.
         case goOn
     }
 
-    /// How many steps one client may have before the others have a turn.
+    /// How many steps one client may take in one turn.
     private static let stepsInTurn = 32
-    /// How much is read at a time, in bytes.
+    /// How many bytes are read at a time.
     private static let chunkBytes = 4096
-    /// How long a client may take to go when all is said, at most.
+    /// How long a client may take at most to close after everything was sent.
     private static let linger = Duration.seconds(2)
 
     init(number: UInt64, stream: consuming TLSStream, facts: Facts, idle: Duration) {
@@ -49,26 +49,26 @@ final class Visitor {
         deadline = Instant.now.after(idle)
     }
 
-    /// Nothing of a request has come that is not answered.
+    /// True if no unanswered part of a request has arrived.
     var isIdle: Bool {
         switch state {
         case .handshake: true
         case .request: input.isEmpty
-        // Closed before the client has read all, the connection would be reset.
+        // If the connection were closed before the client has read everything, it would be reset.
         case .response, .goodbye, .lingering: false
         }
     }
 
-    /// Answers what is in hand, and then no more.
+    /// Answers the current request, and ends the connection after it.
     func endSoon() { staysOpen = false }
 
-    /// The last word to a client that is waiting for nothing, as far as it can be said without waiting.
+    /// Sends close_notify to a client that waits for nothing, if that is possible without waiting.
     func sayGoodbye() {
-        // In the midst of a handshake or a record there is no way to say it.
+        // In the middle of a handshake or a record it cannot be sent.
         if state == .request { _ = stream.sayGoodbye() }
     }
 
-    /// Goes on as far as it can without waiting, for the length of one turn.
+    /// Continues as far as possible without waiting, for at most one turn.
     func proceed() -> Next {
         for _ in 0..<Self.stepsInTurn {
             switch step() {
@@ -112,7 +112,7 @@ final class Visitor {
         var chunk = [UInt8](repeating: 0, count: Self.chunkBytes)
         let step = stream.read(into: &chunk)
         if case .done(let count) = step {
-            // A request's time begins with its first byte, and not again with the next ones.
+            // The time limit of a request begins with its first byte. Further bytes do not extend it.
             if input.isEmpty { setDeadline(idle) }
             input.append(contentsOf: chunk[..<count])
         }
@@ -127,7 +127,7 @@ final class Visitor {
 
     private func setDeadline(_ duration: Duration) { deadline = Instant.now.after(duration) }
 
-    /// Turns a whole request into a response. False where there is none yet.
+    /// Turns a complete request into a response. Returns false if there is none yet.
     private func answer() -> Bool {
         switch HTTPRequest.parse(input[...]) {
         case .incomplete: return false

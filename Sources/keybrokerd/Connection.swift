@@ -1,28 +1,28 @@
-// One client's connection: what it is doing, and what goes in and out of it.
+// The connection of one client: its state, and what is received and sent on it.
 //
-// Must never take a second request while a reply with descriptors is unread, nor decide when it ends.
+// Must never take a second request while a reply with file descriptors is unread, nor decide when the connection ends.
 
 internal import Broker
 internal import Kernel
 internal import Wire
 
 final class Connection {
-    /// What the poller knows it by; never used again.
+    /// The number by which the poller knows the connection. It is never used again.
     let number: UInt64
     let socket: SeqpacketSocket
     let client: Client
     var state = ConnectionState.open
-    /// When it ends if no request is granted.
+    /// When the connection ends if no request is granted before.
     private(set) var idleAt: Instant
-    /// A packet came on it.
+    /// True once a packet was received.
     private(set) var hasAsked = false
-    /// A reply with descriptors was sent, and is not known to have been read.
+    /// True if a reply with file descriptors was sent and is not known to have been read.
     private(set) var owesReading = false
-    /// Names that are still to be sent.
+    /// The names that are still to be sent, or nil if no list is being sent.
     private var names: ArraySlice<KeyName>?
-    /// When it began to be told names.
+    /// When sending the list began, or nil if none is being sent.
     private(set) var listsSince: Instant?
-    /// When it is looked at again while it is draining, and how much later the next time.
+    /// While the connection is draining: when to check it next, and how long to wait after that.
     private(set) var nextLook = Instant.boot
     private var lookAfter = Limits.firstLook
 
@@ -34,14 +34,14 @@ final class Connection {
     }
 
     enum Incoming {
-        /// So many bytes; or why they cannot be a request.
+        /// A packet of this many bytes was received. `Malformed` says why it cannot be a request.
         case packet(length: Int, Request.Malformed?)
         case none
         case end
     }
 
-    /// The packet that waits.
-    /// - Parameter mayBeEnd: the peer will send no more, so that nothing is the end, not an empty packet.
+    /// Receives the next packet.
+    /// - Parameter mayBeEnd: true if the peer will send no more. Zero bytes then mean the end, and not an empty packet.
     func receive(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
         switch try socket.receive(into: &buffer) {
         case .wouldBlock: return .none
@@ -52,28 +52,27 @@ final class Connection {
         }
     }
 
-    /// Sends the answer.
+    /// Sends the answer with its file descriptors.
     func send(_ answer: Answer) throws(Failure) {
         try socket.send(answer.reply.packet, with: answer.key, and: answer.certificate)
         if answer.carriesDescriptors { owesReading = true }
         if answer.isUse { idleAt = Instant.now.after(Limits.idle) }
     }
 
-    /// Whether a reply with descriptors was read meanwhile. Asks the kernel only if there is one.
+    /// Whether a reply with file descriptors was read since. It asks the kernel only if there is such a reply.
     func hasBeenRead() throws(Failure) -> Bool {
         guard owesReading, try socket.peerHasReadAll() else { return false }
         owesReading = false
         return true
     }
 
-    /// From now on there are names to send.
+    /// Starts to send a list of names.
     func begin(_ names: ArraySlice<KeyName>) {
         self.names = names
         listsSince = .now
     }
 
-    /// Sends as many packets of names as the client has room for. True when the last of them, which is
-    /// empty, has gone.
+    /// Sends as many packets of names as the client has room for. Returns true after the last packet, which is empty.
     func sendNames() throws(Failure) -> Bool {
         while let names {
             var rest = names
@@ -88,7 +87,7 @@ final class Connection {
         return true
     }
 
-    /// It will be looked at again: soon at first, then ever less often, as it may last.
+    /// Schedules the next check: soon at first, and then less and less often, because the client may never read.
     func scheduleLook(_ now: Instant) {
         nextLook = now.after(lookAfter)
         lookAfter = min(lookAfter * 2, Limits.lastLook)

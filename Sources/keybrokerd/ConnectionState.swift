@@ -1,48 +1,48 @@
-// The states of a connection, what can happen in each, and what is done then: one table, and nothing else.
+// The state table of a connection: its states, the events, and the step for each pair. Nothing else belongs here.
 //
-// Must never let a connection end but by `leave` or `finish`: both keep its place while a descriptor that was sent on
-// it is unread.
+// Must never let a connection end except by `leave` or `finish`. Both keep its place while a file descriptor that was
+// sent on it is unread.
 
 /// What a connection is doing.
 enum ConnectionState: CaseIterable {
     /// It waits for a request.
     case open
-    /// It is being sent names, and not read from.
+    /// It is being sent a list of names. Nothing is read from it.
     case listing
-    /// It gets no more answers. A reply with descriptors is unread, so it keeps its place until that was read or the
-    /// client is gone: the kernel counts such descriptors against the daemon.
+    /// It gets no more answers, but keeps its place because a reply with file descriptors is unread. The kernel counts
+    /// such descriptors against the daemon until they are read or the client has gone.
     case draining
-    /// Its place is free. Nothing may be sent on it any more: that would be counted nowhere.
+    /// Its place is free. Nothing may be sent on it any more, because nothing would count it.
     case closed
 }
 
-/// What can happen to one.
+/// What can happen to a connection.
 enum ConnectionEvent: CaseIterable {
     case packet
-    /// The client will send no more, and all that it sent was answered.
+    /// The client will send no more, and everything that it sent was answered.
     case endOfRequests
-    /// The client has gone, or has shut down both ways.
+    /// The client has closed its socket, or has shut it down in both directions.
     case hangUp
-    /// There is room to send to it again.
+    /// The socket has room to send again.
     case room
-    /// The answer that was sent ends it.
+    /// The answer that was just sent is the last one on this connection.
     case lastAnswer
     case sendFailure
-    /// It had no granted request for too long.
+    /// No request was granted on it for too long.
     case idle
-    /// It is time to see whether the reply was read.
+    /// It is time to check whether the reply was read.
     case timeToLook
 }
 
-/// What is done.
+/// What to do.
 enum ConnectionStep {
     case answer
     case sendNames
-    /// It ends: closed, or drained first.
+    /// End the connection: close it, or drain it first.
     case leave
-    /// As `leave`; the client is given the chance to read the last reply.
+    /// The same as `leave`, but the client gets the chance to read its last reply.
     case finish
-    /// It ends if the reply was read.
+    /// Close the connection if the reply was read.
     case look
     case nothing
 }

@@ -1,7 +1,8 @@
-// The connections that there are, and the one way in which one ends.
+// All connections, and the only way in which one ends.
 //
-// A place is free when nothing that was sent on it can still be in flight. Must never close a socket while a
-// descriptor that was sent on it is unread: a client that hoards them would use up everybody's.
+// A place is free only when nothing that was sent on its connection can still be in flight. Must never close a socket
+// while a file descriptor that was sent on it is unread: a client that hoards them would use up the limit for
+// everybody.
 
 internal import Broker
 internal import Kernel
@@ -10,13 +11,13 @@ internal import Wire
 final class ConnectionTable {
     private let poller: Poller
     private let broker: Broker
-    /// Those that the poller watches.
+    /// Connections that the poller watches.
     private var serving: [UInt64: Connection] = [:]
-    /// Those that it does not: a hang-up would be reported again and again.
+    /// Connections that the poller does not watch, because it would report their hang-up again and again.
     private var draining: [UInt64: Connection] = [:]
     private var nextIdle = Instant.never
     private var nextLook = Instant.never
-    /// When all that are draining were looked at.
+    /// When all draining connections were last checked together.
     private var lookedAt = Instant.boot
 
     init(_ poller: Poller, _ broker: Broker) {
@@ -28,13 +29,13 @@ final class ConnectionTable {
 
     var count: Int { serving.count + draining.count }
 
-    /// One that was let in and has not asked yet.
+    /// Whether there is an admitted connection that has not sent a request yet.
     var hasSilent: Bool { serving.values.contains { !$0.hasAsked } }
 
-    /// Since when the client waits for names that waits longest.
+    /// Since when the client has waited that has waited longest for its list, or nil if none is being sent.
     var listsSince: Instant? { serving.values.compactMap(\.listsSince).min() }
 
-    /// One that the broker admitted.
+    /// Adds a connection that the broker admitted.
     func add(_ connection: Connection) {
         serving[connection.number] = connection
         nextIdle = min(nextIdle, connection.idleAt)
@@ -43,7 +44,7 @@ final class ConnectionTable {
         } catch { close(connection) }
     }
 
-    /// Waits for the client to read, or to ask.
+    /// Switches between waiting for requests and waiting for room to send the list.
     func setListing(_ isListing: Bool, _ connection: Connection) throws(Failure) {
         guard isListing != (connection.state == .listing) else { return }
         connection.state = isListing ? .listing : .open
@@ -52,21 +53,21 @@ final class ConnectionTable {
 
     // MARK: Unread replies
 
-    /// Looks whether replies were read meanwhile that the client's uid owes: if it is to have another one.
+    /// If the client's uid has reached its limit of unread replies: checks whether some of them were read since.
     func lookAtUnread(of client: Client, _ now: Instant) {
         guard broker.isWorthLooking(at: client, now: now) else { return }
         for connection in serving.values where connection.client.uid == client.uid { noteIfRead(connection) }
     }
 
-    /// Looks whether the reply on it was read.
+    /// Checks whether the reply on this connection was read.
     func noteIfRead(_ connection: Connection) {
-        // What cannot be asked is not known to have been read.
+        // If the kernel cannot be asked, the reply still counts as unread.
         if (try? connection.hasBeenRead()) == true { broker.noteRead(connection.client) }
     }
 
     // MARK: The end of a connection
 
-    /// The one way in which a connection ends: closed at once, or as soon as what was sent on it was read.
+    /// The only way in which a connection ends: at once, or as soon as what was sent on it was read.
     func leave(_ connection: Connection) {
         guard serving[connection.number] != nil else { return }
         noteIfRead(connection)
@@ -76,7 +77,8 @@ final class ConnectionTable {
         draining[connection.number] = connection
         connection.scheduleLook(.now)
         nextLook = min(nextLook, connection.nextLook)
-        // It was watched, so that cannot fail but for want of memory; then it is reported, and passed over.
+        // The socket was watched, so this can fail only if memory is short. The poller may then still report it, and
+        // the loop skips it because it is no longer served.
         try? poller.forget(connection.socket.descriptor)
     }
 
@@ -92,7 +94,7 @@ final class ConnectionTable {
 
     var nextDue: Instant { min(nextIdle, nextLook) }
 
-    /// Those that had no granted request for too long.
+    /// The connections on which no request was granted for too long.
     func idle(_ now: Instant) -> [Connection] {
         guard nextIdle <= now else { return [] }
         let idle = serving.values.filter { $0.idleAt <= now }
@@ -100,11 +102,12 @@ final class ConnectionTable {
         return idle
     }
 
-    /// Closes those that are draining and whose last reply was read.
-    /// - Parameter all: not only those whose time has come, as a place is wanted.
+    /// Closes draining connections whose last reply was read.
+    /// - Parameter all: true to check all of them because a place is wanted, and not only those that are due.
     func look(_ now: Instant, all: Bool = false) {
         if all {
-            // Whoever is turned away can make the daemon look as often as it comes, but not more often than that.
+            // A caller that is turned away can cause this check as often as it connects, so the check has a minimum
+            // interval.
             guard lookedAt.after(Limits.firstLook) <= now else { return }
             lookedAt = now
         } else if nextLook > now {

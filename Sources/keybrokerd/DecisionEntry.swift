@@ -1,7 +1,7 @@
-// A decision as an entry of the journal: a sentence for people and fields to search by, from its record and nothing
-// else. keybrokerd(8) lists them.
+// Turns the record of a decision into an entry of the journal: a sentence for people, and fields to search by.
+// keybrokerd(8) lists them.
 //
-// Must never tell more than the audit log, nor of what a caller may ask as often as it likes.
+// Must never tell more than the audit log. Must never make an entry for what a caller may ask as often as it likes.
 
 internal import Audit
 internal import Broker
@@ -9,8 +9,8 @@ internal import Kernel
 internal import Wire
 
 extension Recorded {
-    /// `granted web-tls to uid 33 in nginx.service (decision 4711)`; nil where it is no decision on a caller, or one
-    /// that nobody looks for: that a list, a version or a status was given.
+    /// `granted web-tls to uid 33 in nginx.service (decision 4711)`. Nil if the record is no decision on a caller, or
+    /// one that nobody searches for: a list, a version or a status that was given.
     var sentence: String? {
         guard let decision = record.decision, let peer = record.peer else { return nil }
         if decision == .granted, record.verb != .get { return nil }
@@ -32,7 +32,7 @@ extension Recorded {
 }
 
 extension Record {
-    /// Those of an entry about it; its number is one only where it is in the log.
+    /// The fields of an entry about the record. Its number counts only if the record is in the log.
     var fields: [Journal.Field] {
         var fields: [Journal.Field] = []
         if let key { fields.append(.init("KEY", key)) }

@@ -1,7 +1,7 @@
-// The loop: a turn gathers the decisions of all that is ready, commits their records, then sends.
+// The event loop. One turn collects the decisions on everything that is ready, commits their records, and then sends.
 //
-// One thread. A request goes forward through this file: accept, attend, deliver, send. Must never block on a client,
-// answer one before its record is in the log, or end because of anything that a client did.
+// There is one thread. A request goes forward through this file: accept, attend, deliver, send. Must never block on a
+// client, answer one before its record is in the log, or end because of anything that a client did.
 
 internal import Broker
 internal import Kernel
@@ -25,16 +25,16 @@ final class EventLoop {
     private var isStopping = false
     private var turnBegan = Instant.now
     private var nextSignOfLife: Instant?
-    /// Nil while new connections are taken.
+    /// When to accept connections again, or nil while they are accepted.
     private var acceptAgain: Instant?
     private var acceptTrouble: RateLimited, peerTrouble: RateLimited, sendTrouble: RateLimited
 
-    /// What the poller knows the daemon's own descriptors by.
+    /// The numbers by which the poller knows the daemon's own file descriptors.
     private enum Token {
         static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, firstConnection: UInt64 = 16
     }
 
-    /// What a turn has to send, in order.
+    /// The answers of a turn, in the order in which they are sent.
     private typealias Turn = [(connection: Connection, answer: Answer)]
 
     init(
@@ -55,7 +55,7 @@ final class EventLoop {
         nextSignOfLife = manager.lifeSignInterval.map { Instant.now.after($0) }
     }
 
-    /// Serves until a signal ends it.
+    /// Serves until a signal stops the daemon.
     func run() throws(Failure) {
         try poller.watch(listener.socket.descriptor, for: .reading, as: Token.listener)
         try poller.watch(signals.descriptor, for: .reading, as: Token.signals)
@@ -69,8 +69,9 @@ final class EventLoop {
         listener.removeSocket()
     }
 
-    /// Answers what had come in by then, and those who were let in but had no time to ask: no request is
-    /// lost. Where the socket is the service manager's, whoever comes now waits in it for the next daemon.
+    /// Answers what has arrived before the stop, and waits a moment for clients that were admitted but had no time to
+    /// ask, so that no request is lost. If the service manager owns the socket, new callers wait in it for the next
+    /// daemon.
     private func drain() throws(Failure) {
         if listener.outlivesTheDaemon { pauseAccepting(until: .never) }
         let end = Instant.now.after(Limits.drain)
@@ -85,7 +86,7 @@ final class EventLoop {
     private func turn(wait: Duration?) throws(Failure) {
         let events = try poller.wait(atMost: wait)
         turnBegan = .now
-        // First, so that no answer of this turn is given by what is no longer so.
+        // Changes come first, so that no answer of this turn relies on a path that has changed.
         if events.contains(where: { $0.token == Token.changes }) { broker.noteChanges() }
 
         var turn: Turn = []
@@ -99,20 +100,21 @@ final class EventLoop {
         }
         broker.settle()
         deliver(turn)
-        // After the answers: an end that is due must not come between a decision and its reply.
+        // Chores come after the answers, so that a connection that is due to end still gets its reply.
         doChores()
-        // Last, so that what came before a signal is answered as of before it.
+        // Signals come last, so that requests that came before a reload or stop are answered as before it.
         if events.contains(where: { $0.token == Token.signals }) { obeySignals() }
     }
 
     // MARK: Accept
 
-    /// Takes new connections: who it is, whether there is room.
+    /// Accepts new connections, and asks the broker whether each may stay.
     private func accept(_ turn: inout Turn) {
-        // A place may have become free a moment ago.
+        // A client may have read its reply a moment ago, and so freed a place.
         connections.look(turnBegan, all: true)
         do throws(Failure) {
-            // Each turn, no more than there is room for: the others wait in the backlog.
+            // One turn accepts at most a quarter of all places, so that the others get their answers. The rest waits in
+            // the backlog.
             for _ in 0..<max(1, capacity.total / 4) {
                 guard let socket = try listener.socket.accept() else { return }
                 admit(socket, &turn)
@@ -128,7 +130,7 @@ final class EventLoop {
         lastNumber += 1
         let admission: Admission
         do throws(Failure) { admission = try broker.admit(try socket.peerCredentials(), from: socket) } catch {
-            // Nothing is known of it, so it gets nothing.
+            // It is not known who the caller is, so it gets no answer.
             return peerTrouble.log("a caller's identity could not be read: \(error)")
         }
         switch admission {
@@ -141,7 +143,7 @@ final class EventLoop {
 
     // MARK: Attend
 
-    /// Answers what a connection sent, or does what else its state asks for.
+    /// Answers what a connection sent, or does what its state requires.
     private func attend(to connection: Connection, _ ready: Poller.Event, _ turn: inout Turn) {
         do throws(Failure) {
             guard ready.isReadable, connection.state == .open else {
@@ -154,13 +156,13 @@ final class EventLoop {
                 connections.noteIfRead(connection)
                 let fault = connection.owesReading ? .replyUnread : malformed
                 answer(fault.map { .malformed($0) } ?? .bytes(buffer[..<length]), on: connection, &turn)
-            // Where it only said that it will send no more, it may still have to read.
+            // If the client only said that it will send no more, it may still want to read its replies.
             case .end:
                 try perform(connection.state.step(on: ready.isHungUp ? .hangUp : .endOfRequests), on: connection)
             case .none: return
             }
         } catch {
-            // It reset the connection, or the like: its own affair.
+            // For example, the client reset the connection. That concerns only the client.
             connections.leave(connection)
         }
     }
@@ -187,7 +189,7 @@ final class EventLoop {
         }
     }
 
-    /// How busy it is, for a status: a request waits from the turn that found it until it is answered.
+    /// How busy the server is, for a status. A request waits from the turn in which it was read until it is answered.
     private var load: Load {
         let oldest = connections.listsSince.map { min($0, turnBegan) } ?? turnBegan
         return Load(
@@ -197,11 +199,12 @@ final class EventLoop {
 
     // MARK: Deliver
 
-    /// Commits the records of a turn and then sends its answers.
+    /// Commits the records of a turn, and then sends its answers.
     private func deliver(_ turn: Turn) {
         var recorded = commit(turn)
         let again = send(turn)
-        // Corrections, and what clients are told that are still there; to those that have gone there is no answer.
+        // These are corrections, with replies to clients that are still connected. If sending one fails as well, there
+        // is nothing more to correct.
         recorded += commit(again)
         _ = send(again)
         broker.count()
@@ -209,7 +212,7 @@ final class EventLoop {
         logger.log(recorded)
     }
 
-    /// Returns what is in the log now.
+    /// Commits, and returns the records that are now in the log.
     private func commit(_ turn: Turn) -> [Recorded] {
         switch broker.commit(turn.map(\.answer)) {
         case .written(let recorded): return recorded
@@ -224,7 +227,7 @@ final class EventLoop {
         }
     }
 
-    /// Sends the answers. Returns those that take the place of grants that could not be sent.
+    /// Sends the answers. Returns the answers that replace grants that could not be sent.
     private func send(_ turn: Turn) -> Turn {
         var again: Turn = []
         for (connection, answer) in turn {
@@ -232,7 +235,7 @@ final class EventLoop {
                 try send(answer, to: connection)
                 if answer.isLast { try perform(connection.state.step(on: .lastAnswer), on: connection) }
             } catch {
-                // A client that has gone is no trouble; what it was granted is recorded as not delivered.
+                // It is no fault if a client has gone. Its grant gets a correction: it was not delivered.
                 if error.code != Failure.brokenPipe, error.code != Failure.connectionReset {
                     sendTrouble.log("a reply to uid \(connection.client.uid) could not be sent: \(error)")
                 }
@@ -247,7 +250,7 @@ final class EventLoop {
     }
 
     private func send(_ answer: Answer, to connection: Connection) throws(Failure) {
-        // Whoever was drained or closed meanwhile has gone.
+        // The connection was drained or closed earlier in this turn.
         guard connection.state == .open else { throw Failure("sendmsg", code: Failure.brokenPipe) }
         if case .names = answer.reply {
             connection.begin(answer.names)
@@ -258,7 +261,7 @@ final class EventLoop {
 
     // MARK: What is due
 
-    /// How long nothing has to be done; nil: for ever.
+    /// How long until something is due, or nil if nothing is.
     private func untilNextChore() -> Duration? {
         let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife].compactMap(\.self)
         guard let next = dues.min(), next != .never else { return nil }
@@ -308,6 +311,6 @@ final class EventLoop {
         }
     }
 
-    /// Commits what is no answer to anybody.
+    /// Commits records that answer no client.
     func commitEvents() -> [Recorded] { commit([]) }
 }

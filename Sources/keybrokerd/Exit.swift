@@ -1,8 +1,8 @@
-// The ways in which the daemon ends before it serves, and what it says then.
+// How the daemon ends if it cannot serve, and what it says then.
 
 internal import Kernel
 
-/// A reason to end, with its exit status (sysexits.h) and one or more lines for standard error.
+/// A reason to end, with an exit status (sysexits.h) and one or more lines for standard error.
 struct Exit: Error {
     enum Status: Int32 {
         case usage = 64, system = 71, audit = 74, busy = 75, notPermitted = 77, policy = 78
@@ -17,7 +17,7 @@ struct Exit: Error {
         self.lines = lines
     }
 
-    /// What the calls return, or the end with a system error.
+    /// Returns what `body` returns. If that fails, throws an `Exit` with the text of its system error.
     static func onFailure<R: ~Copyable>(
         _ body: @autoclosure () throws(Failure) -> R, status: Status = .system
     ) throws(Exit) -> R {

@@ -1,26 +1,26 @@
-// The socket that callers come to: its directory, owner and mode, and nobody else's at its place.
+// The socket to which callers connect, with its directory, owner and mode.
 //
-// Must never remove what is not a stale socket of its own, listen where others could put a socket in its
-// stead, or take the place of an instance that lives.
+// Must never remove anything except a stale socket of its own. Must never listen at a path where others could put
+// another socket, or take the place of an instance that is alive.
 
 internal import Kernel
 internal import Wire
 
-/// A listening socket and what is held for as long as it is.
+/// A listening socket, and the lock that belongs to it.
 struct Listener: ~Copyable {
     let socket: SeqpacketSocket
-    /// Nil where the service manager made the socket.
+    /// The lock on the socket's path, or nil if the service manager made the socket.
     private let claim: LockFile?
     let path: String?
 
     var description: String { path ?? "the service manager's socket" }
-    /// It is the service manager's, and callers can wait in it for another daemon.
+    /// True if the service manager owns the socket, so that callers can wait in it for another daemon.
     var outlivesTheDaemon: Bool { path == nil }
 
-    /// Takes the service manager's socket, or makes one.
+    /// Takes over the service manager's socket, or makes one.
     /// - Parameters:
-    ///   - path: where, asked only where a socket is made.
-    ///   - group: who may connect, asked only then; nil leaves the group as it is.
+    ///   - path: the path of the socket. It is evaluated only if a socket must be made.
+    ///   - group: the group that may connect, used only then. Nil leaves the group as it is.
     static func begun(
         at path: @autoclosure () throws(Exit) -> String, mode: UInt32, owners: TrustedOwners,
         group: @autoclosure () throws(Exit) -> UInt32?
@@ -39,7 +39,7 @@ struct Listener: ~Copyable {
         guard let claim else { throw Exit(.busy, "another keybrokerd serves \(path)") }
         try removeStaleSocket(path, owners: owners)
         let socket = try Exit.onFailure(try SeqpacketSocket.bound(to: path))
-        // Before anybody can connect.
+        // Mode and group are set before `listen(2)`, so that nobody can connect earlier.
         try Exit.onFailure(try setMode(path, mode))
         if let group { try Exit.onFailure(try setOwner(path, uid: nil, gid: group)) }
         _ = socket.refuseDescriptors()
@@ -47,7 +47,7 @@ struct Listener: ~Copyable {
         return Listener(socket: socket, claim: claim, path: path)
     }
 
-    /// Makes the directory of its own that the default socket is in; those above must be there.
+    /// Makes the directory of the socket. The directories above it must exist.
     private static func makeDirectory(above path: String, owners: TrustedOwners) throws(Exit) {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
         let directory = String(path[..<slash])
@@ -76,8 +76,8 @@ struct Listener: ~Copyable {
         throw Exit(.busy, "another program listens at \(path)")
     }
 
-    /// Leaves nothing behind, where the account that the daemon has become may do that: root's directory
-    /// keeps the socket, which nobody answers any more, until the next start.
+    /// Removes the socket if the account that the daemon has become may do that. It may not in root's directory: there
+    /// the dead socket stays until the next start.
     borrowing func removeSocket() {
         if let path { try? removeFile(path) }
     }

@@ -1,22 +1,23 @@
-// The daemon's own lines: on standard error, or entries with fields where that is the journal.
+// Writes the daemon's own messages: lines on standard error, or entries with fields if standard error is the journal.
 //
-// Must never wait for a reader that does not read, nor tell of a decision that is not in the audit log.
+// Must never wait for a reader that does not read, nor mention a decision that is not in the audit log.
 
 internal import Broker
 internal import Kernel
 
-/// Lines on standard error, each with the program's name. They hold nothing but printable ASCII, tabs, and question
-/// marks for the rest.
+/// Writes lines to standard error, each with the program's name. They hold only printable ASCII and tabs. Each other
+/// character becomes a question mark.
 ///
-/// A line that cannot be written at once is lost and counted: a pipe that nobody drains must not stop the daemon.
+/// A line that cannot be written at once is dropped and counted: a pipe that nobody reads must not stop the daemon.
 final class Logger {
-    /// Nil until the daemon serves, and where standard error is not the journal: the journal knows the unit of a line
-    /// on the stream even if the process has gone before it is read; of an entry it has to ask the process.
+    /// Nil until the daemon serves, and if standard error is not the journal. The journal knows the unit of a line on
+    /// its stream even if the process has ended. For an entry it must still find the process.
     var journal: Journal?
-    /// Lines that nobody took since somebody last did.
+    /// How many lines were dropped since the last one that could be written.
     private var lost = 0
 
-    /// An entry of the journal; a line on standard error where there is none, or where it takes no entry now.
+    /// Writes an entry to the journal. Writes a line to standard error if there is no journal, or it takes no entry
+    /// now.
     func log(_ text: String, _ priority: Priority = .warning, _ fields: [Journal.Field] = []) {
         if lost > 0, offer("\(lost) lines could not be said, as nobody read them", .warning, []) { lost = 0 }
         if !offer(text, priority, fields) { lost += 1 }
@@ -24,7 +25,8 @@ final class Logger {
 
     private func offer(_ text: String, _ priority: Priority, _ fields: [Journal.Field]) -> Bool {
         if let journal, add(text, priority, fields, to: journal) { return true }
-        // With the level in front that the journal takes away again (sd-daemon(3)), where it is read by that.
+        // If standard error goes to the journal, a level is put in front, which the journal removes again
+        // (sd-daemon(3)).
         let level = StandardStream.errorIsTheJournal ? "<\(priority.rawValue)>" : ""
         return StandardStream.error.offerLine("\(level)keybrokerd: \(plain(text))")
     }
@@ -36,8 +38,8 @@ final class Logger {
         return journal.add(own + fields)
     }
 
-    /// Tells the journal of decisions that are in the audit log. Standard error is told nothing: who reads that has
-    /// the log for it.
+    /// Writes decisions that are in the audit log to the journal. They do not go to standard error: whoever reads that
+    /// has the audit log as well.
     func log(_ recorded: [Recorded]) {
         guard journal != nil else { return }
         for decision in recorded {
@@ -47,7 +49,7 @@ final class Logger {
     }
 }
 
-/// Lets a message through at most once in an interval, and says how often it was held back.
+/// Lets a message through at most once in an interval, and says how many were held back.
 struct RateLimited {
     private let logger: Logger
     private var until = Instant.boot

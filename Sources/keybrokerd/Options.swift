@@ -1,11 +1,11 @@
-// The command line of keybrokerd, and where things are when it says nothing.
+// The command line of keybrokerd, and the default of each option.
 //
-// Must never guess: an option that is not known, or has no value, ends the program before it did anything.
+// Must never guess: an unknown option, or one without a value, ends the program before it does anything.
 
 internal import Kernel
 internal import Wire
 
-/// What the daemon was told to do.
+/// The options that the daemon was started with.
 struct Options {
     var policies: [String] = []
     var socket: String?
@@ -16,14 +16,14 @@ struct Options {
     var user: String?
     var maxConnections = Limits.connections
 
-    /// What the command line asks for.
+    /// What the command line asks the program to do.
     enum Request {
         case serve(Options)
         case help
         case version
     }
 
-    /// One line: what is wrong with the command line.
+    /// A mistake in the command line, described in one line.
     struct Fault: Error { let description: String }
 
     static func request(_ arguments: [String]) throws(Fault) -> Request {

@@ -1,6 +1,6 @@
-// Where the policy, the socket and the log are, for the system's daemon and for a user's own.
+// The paths of the policy, the socket and the log, for the system's daemon and for a user's own daemon.
 //
-// Must never mix the two: a user's daemon takes nothing from places that are the system's.
+// Must never mix the two: a user's daemon uses no file from the system's places.
 
 internal import Kernel
 internal import PolicyLoading
@@ -12,10 +12,11 @@ struct Paths {
     private let owners: TrustedOwners
     private let servesSystem: Bool
 
-    /// What cannot be guessed, and which option says it.
+    /// A path that has no default. The description names the option that sets it.
     struct Unknown: Error { let description: String }
 
-    /// - Parameter servesSystem: started as root, or with the right to read any file, as by a service manager.
+    /// - Parameter servesSystem: true if started as root, or with the right to read any file, as a service manager
+    ///   does.
     init(_ options: Options, owners: TrustedOwners, servesSystem: Bool) {
         self.options = options
         self.owners = owners
@@ -24,7 +25,7 @@ struct Paths {
 
     func policy(names: NameService) throws(Unknown) -> PolicyFiles {
         if !options.policies.isEmpty {
-            // In full, as the audit log names lines by them.
+            // The paths are absolute, because the audit log names policy lines by them.
             var paths: [String] = []
             for path in options.policies { paths.append(try Self.inFull(path)) }
             return PolicyFiles(paths, owners: owners, names: names)
@@ -34,7 +35,7 @@ struct Paths {
         return .standard(in: "\(config)/keybroker", owners: owners, names: names)
     }
 
-    /// Asked only where the service manager hands no socket over.
+    /// The path of the socket. It is needed only if the service manager passes no socket.
     func socket() throws(Unknown) -> String {
         if let given = options.socket { return try Self.inFull(given) }
         if servesSystem { return "/run/keybroker/broker.sock" }

@@ -1,6 +1,6 @@
-// A reload (SIGHUP): the audit log is reopened and the policy read anew.
+// A reload (SIGHUP): reopens the audit log and reads the policy again.
 //
-// Must never leave the daemon without a policy: a faulty one is not taken.
+// Must never leave the daemon without a policy: if the new one has errors, the old one stays in force.
 
 internal import Audit
 internal import Broker
@@ -10,8 +10,8 @@ internal import PolicyLoading
 
 extension EventLoop {
     /// - Parameters:
-    ///   - uid: who sent the signal, by the kernel's word.
-    ///   - pid: the process that did.
+    ///   - uid: the sender of the signal, as the kernel reports it.
+    ///   - pid: the process that sent it.
     func reload(askedBy uid: UInt32, pid: Int32) {
         manager.reloading()
         do throws(LogError) {
@@ -23,7 +23,7 @@ extension EventLoop {
             for line in diagnostic.lines { logger.log(line, priority) }
         }
         let record = broker.adopt(loading, askedBy: uid, pid: pid)
-        // In force or not, it has a number only where the log took it.
+        // The record has a number only if the log could be written, whether the policy came into force or not.
         let recorded = commitEvents().last { $0.record.event == .reload }
         if loading.loaded != nil { warnOfKeysOutside() }
         let summary =
@@ -34,7 +34,8 @@ extension EventLoop {
         manager.ready(summary)
     }
 
-    /// The daemon's sandbox cannot be widened: what is new outside of it takes a restart.
+    /// Warns of keys in directories that the policy names for the first time: the sandbox cannot be widened, so they
+    /// need a restart.
     func warnOfKeysOutside() {
         for (key, path) in broker.keysOutside {
             logger.log(

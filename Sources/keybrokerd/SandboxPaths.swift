@@ -1,15 +1,15 @@
-// Which directories the daemon keeps to once it has all it needs: what each is needed for stands beside it.
+// The directories that the daemon may use after its start. Beside each stands what it is needed for.
 //
-// Must never let in more than that: whoever takes the daemon over has just these.
+// Must never permit more: an attacker who takes the daemon over has the same access.
 
 internal import Kernel
 internal import Wire
 
 extension Sandbox {
-    /// From here on the process can do little but what it is for, whoever started it and whoever takes it over.
+    /// Restricts the process to what serving needs, no matter who started it.
     /// - Parameters:
-    ///   - audit: the log, in full.
-    ///   - socket: the daemon's own, in full; nil where it is the service manager's.
+    ///   - audit: the absolute path of the log.
+    ///   - socket: the absolute path of the daemon's own socket, or nil if the service manager owns it.
     mutating func apply(
         _ folders: (policies: Set<String>, keys: Set<String>), audit: String, socket: String?,
         _ logger: Logger
@@ -17,11 +17,11 @@ extension Sandbox {
         var permitted: [(path: String, rights: Rights)] = []
         permitted += folders.policies.map { ($0, [.read, .list]) }
         permitted += folders.keys.map { ($0, .read) }
-        // The log, the next one after a rotation, and the one that it goes on from.
+        // The log, the new log after a rotation, and the old one that the new one continues.
         permitted.append((folder(of: audit), [.read, .list, .write]))
-        // Callers' units and names, and the ids that stand for nobody.
+        // For the units and names of callers, and for the overflow uid and gid.
         permitted.append(("/proc", .read))
-        // Its own socket, at its end.
+        // To remove its own socket at the end.
         if let socket { permitted.append((folder(of: socket), .remove)) }
         keepOneCapability()
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)

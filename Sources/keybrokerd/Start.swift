@@ -1,8 +1,7 @@
-// keybrokerd, from the command line to the loop: takes what only root may, gives root up, then reads the
-// policy and the log as the account that it will be.
+// The start of keybrokerd, from the command line to the loop. It does what only root may do, gives up root, and then
+// reads the policy and the log as its own account.
 //
-// Must never serve without a valid policy and a log that can be written, nor with a right that it does
-// not need.
+// Must never serve without a valid policy and a writable log, nor with a right that it does not need.
 
 internal import Audit
 internal import Broker
@@ -15,7 +14,7 @@ internal import NameLookup
 @main
 struct Start {
     static func main() {
-        // The child that looks up names, executed by the daemon itself and by nobody else.
+        // The daemon executes itself with this argument to become the child that looks up names. Nobody else should.
         if CommandLine.arguments.dropFirst() == [NameServiceProcess.argument] { NameServiceProcess.serve() }
         let logger = Logger()
         do throws(Exit) {
@@ -57,7 +56,7 @@ struct Start {
         try Exit.onFailure(try Privileges.harden())
         var sandbox = Sandbox()
         sandbox.note("no-new-privileges", "on")
-        // Before there is anything that a child could be left with.
+        // The child is forked before the daemon holds anything that the child must not inherit.
         let names = NameService.separate(
             try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup)))
         sandbox.note("name-service", "separate process")
@@ -72,9 +71,9 @@ struct Start {
         if let recovery = log.recovery { logger.log("the audit log: \(recovery)") }
         let watch = changeWatch(logger)
         let folders = policy.folders(owners: owners, watchedBy: watch)
-        // The sandbox denies it from here on.
+        // No path can be added to the watch later: the sandbox denies it from here on.
         watch?.seal()
-        // Room for all that can be ready at once: nothing waits for another turn.
+        // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + 8))
         sandbox.apply(folders, audit: audit, socket: listener.path, logger)
         let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox)
@@ -95,7 +94,7 @@ struct Start {
         do { return try body() } catch { throw Exit(.usage, error.description) }
     }
 
-    /// Nil where standard error is no journal. Its socket is made here, where that is still permitted.
+    /// Nil if standard error is not the journal. Its socket is made here, because the sandbox forbids it later.
     private static func journal(_ logger: Logger) -> Journal? {
         do throws(Failure) { return try Journal.ofStandardError() } catch {
             logger.log("the journal is told on standard error, without fields and decisions: \(error)")
@@ -103,7 +102,7 @@ struct Start {
         }
     }
 
-    /// Nil where the kernel gives none, which costs time and no safety.
+    /// Nil if the kernel offers no such watch. Each path is then walked each time, which is slower but just as safe.
     private static func changeWatch(_ logger: Logger) -> ChangeWatch? {
         do throws(Failure) { return try ChangeWatch() } catch {
             logger.log("changes on the ways to keys cannot be watched, so each way is walked for each grant: \(error)")
@@ -111,8 +110,8 @@ struct Start {
         }
     }
 
-    /// As many connections as there can be descriptors for: one each, two that are on their way, and some
-    /// for the daemon itself.
+    /// How many connections the limit of file descriptors permits: one descriptor for each, two that are being handed
+    /// out, and some for the daemon itself.
     private static func connections(_ options: Options, _ logger: Logger) throws(Exit) -> Int {
         let limit = try Exit.onFailure(try Privileges.raiseDescriptorLimit())
         let own = Limits.reservedDescriptors + Limits.rememberedPaths
@@ -123,7 +122,7 @@ struct Start {
         return min(possible, options.maxConnections)
     }
 
-    /// The account to become; nil where the process is not root's and stays what it is.
+    /// The account to become, or nil if the process is not root's and keeps its account.
     private static func account(_ options: Options) throws(Exit) -> Account? {
         guard Privileges.isRoot else {
             guard options.user == nil else { throw Exit(.usage, "only root can become another user with --user") }
@@ -139,15 +138,15 @@ struct Start {
         return found
     }
 
-    /// Nil where there is none of that name or number.
+    /// Nil if there is no account of that name or number.
     private static func account(_ name: String) throws(Failure) -> Account? {
         guard let number = decimal(name) else { return try Accounts.user(named: name) }
         guard let uid = UInt32(exactly: number), uid != .max else { return nil }
-        // Without an entry the group has the user's number.
+        // If the uid has no entry, its gid is taken to be the same number.
         return try Accounts.user(numbered: uid) ?? Account(name: name, uid: uid, gid: uid)
     }
 
-    /// Who may connect; nil where an ordinary user named nobody.
+    /// The group that may connect, or nil if an ordinary user named none.
     private static func group(_ options: Options) throws(Exit) -> UInt32? {
         guard let name = options.socketGroup ?? (Privileges.isRoot ? "keyusers" : nil) else { return nil }
         let found =
@@ -165,12 +164,12 @@ struct Start {
         return found
     }
 
-    /// Makes the log's directory, which belongs to the account that writes there; those above must be there.
+    /// Makes the directory of the log, owned by the account that writes there. The directories above it must exist.
     private static func makeLogDirectory(_ path: String, for account: Account?, owners: TrustedOwners) throws(Exit) {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
         let directory = String(path[..<slash])
         do throws(TrustError) { try owners.checkDirectories(above: directory) } catch {
-            // It may well be there, below what is not this account's to judge: opening the log will tell.
+            // The directory may exist below others that this account cannot check. Opening the log will show it.
             return
         }
         guard try Exit.onFailure(try makeDirectory(directory, mode: 0o750), status: .audit), let account else { return }

@@ -1,4 +1,4 @@
-// How much each uid may use up, with a clock in hand.
+// The limits of each uid, tested with a clock that the test controls.
 
 import Kernel
 import Testing
@@ -19,7 +19,7 @@ struct AllowanceTests {
         #expect(allowance.account(of: 2).connections == 1)
         allowance.endConnection(one, .user, now: start)
         #expect(allowance.account(of: 1).connections == 1)
-        // Who has no connection is nobody's account yet.
+        // A uid without connections is not kept yet.
         #expect(allowance.account(of: 3).connections == 0)
         #expect(allowance.connections == 2)
     }
@@ -41,26 +41,26 @@ struct AllowanceTests {
         #expect(fill(.group) == 32)
         #expect(fill(.user) == 14)
         #expect(fill(.administrator) == 2)
-        // Nobody finds a place then; the one that an administrator leaves is for administrators.
+        // All places are taken now. A place that an administrator frees is for administrators only.
         for standing in Standing.allCases { #expect(!allowance.hasPlace(for: standing, isFirst: true, in: capacity)) }
         allowance.endConnection(allowance.account(of: 64), .administrator, now: start)
         #expect(allowance.hasPlace(for: .administrator, isFirst: true, in: capacity))
         #expect(!allowance.hasPlace(for: .user, isFirst: true, in: capacity))
         #expect(!allowance.hasPlace(for: .stranger, isFirst: true, in: capacity))
-        // The one that a stranger leaves is for anybody.
+        // A place that a stranger frees is for anybody.
         allowance.endConnection(allowance.account(of: 1), .stranger, now: start)
         for standing in Standing.allCases { #expect(allowance.hasPlace(for: standing, isFirst: true, in: capacity)) }
-        // Administrators who came first take nothing away from the share of strangers.
+        // Administrators that came first do not reduce the share of strangers.
         var empty = Allowance()
         for uid in 0..<10 as Range<UInt32> { empty.beginConnection(empty.account(of: uid), .administrator) }
         #expect(empty.hasPlace(for: .stranger, isFirst: true, in: capacity))
-        // However few there are, somebody is served.
+        // Even a capacity of one serves somebody.
         for standing in Standing.allCases {
             #expect(Allowance().hasPlace(for: standing, isFirst: true, in: Capacity(total: 1)))
         }
     }
 
-    /// Few uids with many connections leave places for one that a line names and that has none.
+    /// A few uids with many connections leave places for a uid that a line names and that has no connection yet.
     @Test func theFirstConnectionOfANamedUserFindsAPlace() {
         let capacity = Capacity(total: 64)
         var allowance = Allowance()
@@ -84,7 +84,7 @@ struct AllowanceTests {
         let (one, two) = (UserAccount(uid: 1), UserAccount(uid: 2))
         for _ in 0..<10 { #expect(one.waitBeforeRequest(perSecond: 10, now: start) == nil) }
         #expect(one.waitBeforeRequest(perSecond: 10, now: start) == .milliseconds(100))
-        // Being refused costs nothing, and neither does asking.
+        // Neither a refused request nor a check counts as a request.
         #expect(one.waitBeforeRequest(perSecond: 10, now: start) == .milliseconds(100))
         #expect(one.wait(perSecond: 10, now: start) == .milliseconds(100))
         #expect(two.waitBeforeRequest(perSecond: 10, now: start) == nil)
@@ -109,7 +109,7 @@ struct AllowanceTests {
             allowance.beginConnection(account, .stranger)
             #expect(account.waitBeforeRequest(perSecond: 1, now: start) == nil)
             allowance.endConnection(account, .stranger, now: start)
-            // It may not begin anew by coming again.
+            // A uid that comes again keeps its used rate.
             #expect(allowance.account(of: uid).wait(perSecond: 1, now: start) == .seconds(1))
         }
         #expect(allowance.nextForgetting == start.after(.milliseconds(1000)))

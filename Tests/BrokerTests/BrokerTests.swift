@@ -1,4 +1,4 @@
-// The broker by itself, with a fake log and fake keys: what is decided, and what holds when something fails.
+// The broker alone, with a fake log and fake keys: what it decides, and what still holds if something fails.
 
 import Audit
 import Kernel
@@ -30,12 +30,12 @@ struct BrokerTests {
         #expect(try bench.reply("1Gweb", FakePeer(uid: 1003, unit: "a.service")) == .granted(decision: 6))
         #expect(try bench.reply("1Gweb", FakePeer(uid: 1003, unit: "b.service")) == .denied(decision: 7))
         #expect(try bench.reply("1Gweb", FakePeer(uid: 1003)) == .denied(decision: 8))
-        // Nobody's id has no group either.
+        // For a caller with the overflow uid, its groups do not count either.
         #expect(try bench.reply("1Gapi", FakePeer(uid: 65_534, groups: [2001])) == .denied(decision: 9))
         #expect(bench.log.records.map(\.record.reason).prefix(4) == [.permitted, .noRule, .unknownKey, .permitted])
-        // Of the groups those that the policy names, and how many more.
+        // The record has the groups that the policy names, and the number of the others.
         #expect(bench.log[4]?.peer?.groups == PeerGroups(named: [2001], others: 2))
-        // What is denied is not even looked for.
+        // Keys that are denied are not even opened.
         #expect(bench.keys.opened == 4)
     }
 
@@ -43,11 +43,11 @@ struct BrokerTests {
         let bench = try Bench(Self.policy)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
-        // A line names its uid: that is enough for a place.
+        // A line names its uid, which is enough to get a place.
         #expect((peer.askedForGroups, peer.askedForProcess) == (0, 0))
         for _ in 0..<3 { _ = try bench.ask("1Gweb", client, peer) }
         #expect((peer.askedForGroups, peer.askedForProcess) == (1, 1))
-        // Once more for each policy, as that may name other groups.
+        // The groups are read again for each new policy, because it may name other groups.
         try bench.reload("key web /k/web\npermit :3001 key web\n")
         _ = try bench.ask("1Gweb", client, peer)
         #expect((peer.askedForGroups, peer.askedForProcess) == (2, 1))
@@ -65,7 +65,7 @@ struct BrokerTests {
             Issue.record("\(answer.reply)")
             return
         }
-        // And one that takes a permission away.
+        // The same for a new policy that takes a permission away.
         try bench.reload("key api /k/api\n")
         guard case .denied = try bench.ask("1Gapi", client, peer).reply else {
             Issue.record("the old policy counts")
@@ -114,7 +114,7 @@ struct BrokerTests {
         let first = try #require(try bench.admit(stranger))
         #expect(first.standing == .stranger)
         #expect(try bench.admit(stranger) == nil)
-        // The same uid by a group that a line names.
+        // The same uid, with a group that a line names.
         #expect(try bench.admit(known)?.standing == .group)
         bench.broker.dismiss(first)
         #expect(try bench.admit(FakePeer(uid: 0))?.standing == .administrator)
@@ -131,7 +131,7 @@ struct BrokerTests {
         }
         #expect((Limits.callersWithManyGroupsPerSecond..<50).contains(granted))
         #expect(bench.log.records.contains { $0.record.reason == .limitGroups })
-        // Whose uid a line names is not one of many.
+        // A uid that a line names is not limited together with others.
         #expect(try bench.reply("1Gweb", FakePeer(uid: 1001, groups: crowd)).decision != nil)
         #expect(bench.log.records.last?.record.reason == .permitted)
     }
@@ -157,7 +157,7 @@ struct BrokerTests {
             Issue.record("the log took it")
             return
         }
-        // An administrator is told, and nobody else.
+        // Only an administrator is told that the log is failing.
         guard case .status(let page) = try bench.reply("1S", FakePeer(uid: 0)) else {
             Issue.record("no status")
             return
@@ -176,7 +176,7 @@ struct BrokerTests {
         #expect(bench.log.records.map(\.number) == [1, 2])
     }
 
-    /// Nobody asks, and something is to be recorded: the log is tried again now and then.
+    /// If nobody asks but something must be recorded, the log is tried again only from time to time.
     @Test func aFullLogIsNotTriedAllTheTime() throws {
         let bench = try Bench(Self.policy)
         for _ in 0..<20 { _ = try bench.reply("1Gnone", FakePeer(uid: 1001)) }
@@ -194,7 +194,7 @@ struct BrokerTests {
             #expect(try #require(ledger.nextSettling) == now.after(Limits.retry))
         }
         bench.broker.count()
-        // What was told of the outage is no request.
+        // The record of the outage does not count as a request.
         #expect(!ledger.tally.outcomes.keys.contains { $0.reason == .auditUnavailable })
         bench.log.isFull = false
         ledger.settle(now: due.after(.seconds(10)), policy: "")
@@ -203,14 +203,14 @@ struct BrokerTests {
         #expect(bench.log.records.filter { $0.record.reason == .auditUnavailable }.count <= 1)
     }
 
-    /// Callers that a policy cannot tell apart share a list, and a long one costs as much as many requests.
+    /// Callers that a policy cannot tell apart share one list, and a long list costs as much as many requests.
     @Test func listsAreMadeOnceAndCostWhatTheyAre() throws {
         let keys = (0..<1000).map { "key k\($0) /k/\($0)\npermit :2001 key k\($0)\n" }.joined()
         let bench = try Bench(keys)
         let peer = FakePeer(uid: 7001, groups: [2001])
         let client = try #require(try bench.admit(peer))
         #expect(try bench.ask("1L", client, peer).names.count == 1000)
-        // Ten of the hundred of a second, and itself.
+        // The rate is a hundred per second. A list costs ten requests in addition to itself.
         var asked = 1
         while case .names = try bench.ask("1L", client, peer).reply { asked += 1 }
         #expect((9...11).contains(asked))
@@ -233,12 +233,12 @@ struct BrokerTests {
         let lost = try bench.ask("1Gweb", client, peer)
         _ = bench.broker.commit([lost])
         #expect(bench.broker.undelivered(lost, to: client, Failure("sendmsg", code: Failure.brokenPipe)) == nil)
-        // Out of descriptors: the client is there, and is told to come again.
+        // File descriptors ran out: the client is still connected and is told to try again.
         let late = try bench.ask("1Gweb", client, peer)
         _ = bench.broker.commit([late])
         let instead = try #require(
             bench.broker.undelivered(late, to: client, Failure("sendmsg", code: Failure.noMemory)))
-        // The log does not take the corrections now: they are owed.
+        // The log cannot be written now, so the corrections are owed.
         bench.log.isFull = true
         _ = bench.broker.commit([instead])
         #expect(instead.reply == .unavailable(decision: 0, reason: "audit-unavailable"))
@@ -253,7 +253,7 @@ struct BrokerTests {
         #expect(corrections.allSatisfy { $0.file == nil && $0.key == "web" && $0.peer?.uid == 1001 })
         bench.broker.count()
         #expect(bench.broker.ledger.tally.keys.values.first?.granted == 3)
-        // Once, and not again.
+        // They are written once and not again.
         _ = try bench.ask("1V", client, peer)
         _ = bench.broker.commit([])
         #expect(bench.log.records.filter { $0.record.reason == .notDelivered }.count == 2)
@@ -288,7 +288,7 @@ struct BrokerTests {
         let bench = try Bench(Self.policy, total: 8)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
-        // Counted from the decision on, so that many in one turn are not too many.
+        // An answer counts as unread from its decision on, so that one turn cannot grant too many.
         var kept: [Answer] = []
         for _ in 0..<2 { kept.append(try bench.ask("1Gweb", client, peer)) }
         let now = Instant.now
@@ -303,7 +303,7 @@ struct BrokerTests {
         bench.broker.noteRead(client)
         kept.append(try bench.ask("1Gweb", client, peer))
         #expect(kept.last?.carriesDescriptors == true)
-        // What was withdrawn, or did not arrive, is not unread.
+        // Answers that were withdrawn or not delivered do not count as unread.
         bench.log.isFull = true
         _ = bench.broker.commit([try #require(kept.last)])
         bench.log.isFull = false

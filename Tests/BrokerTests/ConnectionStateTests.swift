@@ -1,4 +1,4 @@
-// The table of a connection's states: every pair of a state and an event.
+// The state table of a connection: every pair of a state and an event.
 
 import Testing
 
@@ -11,11 +11,11 @@ struct ConnectionStateTests {
                 .packet: .answer, .endOfRequests: .leave, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave,
                 .idle: .finish,
             ],
-            // It is not read from, so nothing that it sends counts.
+            // Nothing is read in this state, so what the client sends has no effect.
             .listing: [
                 .room: .sendNames, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave, .idle: .finish,
             ],
-            // Nothing but reading frees its place.
+            // The place becomes free only if the check finds that the reply was read.
             .draining: [.timeToLook: .look],
             .closed: [:],
         ]

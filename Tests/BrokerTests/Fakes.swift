@@ -1,4 +1,4 @@
-// A log in memory that can be told to fail, keys that are one file, and callers as the kernel would tell of them.
+// Fakes: a log in memory that can be made to fail, keys that are all the same file, and callers.
 
 import Audit
 import Foundation
@@ -57,7 +57,7 @@ final class FakeKeys: KeyOpener {
     func noteChanges() {}
 }
 
-/// A peer as the kernel would tell of it, which counts what it was asked.
+/// A caller as the kernel would report it. It counts how often it is asked.
 final class FakePeer: PeerSource {
     let credentials: PeerCredentials
     let groups: [UInt32]
@@ -83,7 +83,7 @@ final class FakePeer: PeerSource {
     }
 }
 
-/// A broker with all of that.
+/// A broker with these fakes.
 final class Bench {
     let folder = TemporaryFolder("broker")
     let log = FakeLog()
@@ -109,7 +109,7 @@ final class Bench {
         _ = broker.adopt(LoadResult(loaded: loaded, diagnostics: []), askedBy: 0, pid: 1)
     }
 
-    /// Nil if it was turned away.
+    /// Nil if the caller was turned away.
     func admit(_ peer: FakePeer) throws -> Client? {
         if case .admitted(let client) = try broker.admit(peer.credentials, from: peer) { client } else { nil }
     }
@@ -119,7 +119,7 @@ final class Bench {
         return try broker.answer(.bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
     }
 
-    /// Asks on a connection of its own and commits.
+    /// Asks on a new connection, and commits.
     func reply(_ packet: String, _ peer: FakePeer) throws -> Reply {
         guard let client = try admit(peer) else { throw Waited(description: "turned away") }
         defer { broker.dismiss(client) }

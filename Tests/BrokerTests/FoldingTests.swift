@@ -1,4 +1,4 @@
-// What is recorded, and what is only counted, with a clock in hand.
+// Which events are recorded and which are only counted, tested with a clock that the test controls.
 
 import Audit
 import Kernel
@@ -10,7 +10,7 @@ import Wire
 struct FoldingTests {
     private let start = Instant(sinceBoot: .seconds(1000))
 
-    /// Adds events of one uid; returns how many got a record of their own.
+    /// Adds events of one uid. Returns how many of them got a record of their own.
     private func add(
         _ count: Int, _ kind: Folding.Kind, of uid: UInt32 = 1, to folding: inout Folding,
         in crowd: Folding.Crowd? = nil,
@@ -37,9 +37,9 @@ struct FoldingTests {
         let records = add(15, .denied, to: &folding, at: start, number: &number)
         #expect(records == 12)
         #expect(folding.add(.denied, of: 1, in: nil, now: start) == .folded(into: 12))
-        // Others have records of their own.
+        // Other uids still get records of their own.
         #expect(folding.add(.denied, of: 2, in: nil, now: start) == .ownRecord)
-        // Of a kind that had none, the number is that of the last record.
+        // An event of a kind without a record is known by the number of the last record of the uid.
         #expect(folding.add(.unavailable, of: 1, in: nil, now: start) == .folded(into: 12))
         #expect(folding.nextCollection == start.after(.milliseconds(1000)))
         #expect(folding.collect(now: start.after(.milliseconds(999))).isEmpty)
@@ -49,7 +49,8 @@ struct FoldingTests {
                 Folding.Folded(subject: .uid(1), kind: .denied, count: 4),
                 Folding.Folded(subject: .uid(1), kind: .unavailable, count: 1),
             ])
-        // One more a second, and all of it when the uid was quiet for long enough: then it is forgotten.
+        // One more record is free each second, and all are free after the uid was quiet for long enough. It is
+        // forgotten then.
         let later = start.after(.milliseconds(2000))
         let more = add(5, .denied, to: &folding, at: later, number: &number)
         #expect(more == 2)
@@ -57,7 +58,7 @@ struct FoldingTests {
         #expect(folding.nextCollection == nil)
     }
 
-    /// A flood of anything else leaves room for the keys that somebody was refused.
+    /// A flood of other events leaves room for records of the keys that the uid was refused.
     @Test func keysHaveAShareOfTheirOwn() {
         var folding = Folding()
         var number: UInt64 = 0
@@ -74,7 +75,7 @@ struct FoldingTests {
         #expect(later >= 49)
     }
 
-    /// As an attacker found it: when a second was over, and not yet collected, nothing was folded.
+    /// An attacker found this: after a second was over and before the counts were collected, nothing was folded.
     @Test func aLateCollectionLetsNothingThrough() {
         var folding = Folding()
         var number: UInt64 = 0
@@ -88,7 +89,7 @@ struct FoldingTests {
         #expect(counts.reduce(0, +) == 5000 - records)
     }
 
-    /// In no second, whenever it begins.
+    /// This holds for any second, whenever it begins.
     @Test func oneUserNeverHasMoreThanTwentyInASecond() {
         var folding = Folding()
         var number: UInt64 = 0
@@ -116,20 +117,20 @@ struct FoldingTests {
         for uid in 100..<1100 as Range<UInt32> {
             records += add(20, .denied, of: uid, to: &folding, in: .strangers, at: start, number: &number)
         }
-        // And one that says from where on they are counted.
+        // There is one more record: it says that they are counted from here on.
         #expect(records == Limits.crowdRecordsAtOnce + 1)
         #expect(folding.add(.denied, of: 5000, in: .strangers, now: start) == .folded(into: number))
-        // Whom a group makes known is not one of them, and whom a line names is not either.
+        // Uids that a group makes known are not strangers, and neither are uids that a line names.
         #expect(folding.add(.denied, of: 5002, in: .groups, now: start) == .ownRecord)
         #expect(folding.add(.denied, of: 5001, in: nil, now: start) == .ownRecord)
         let folded = folding.collect(now: start.after(Limits.crowdFolding))
         let ofStrangers = folded.filter { $0.subject == .crowd(.strangers) }.map(\.count).reduce(0, +)
-        // The first 16 had twelve each, as any uid may, and the next one eight.
+        // The first 16 uids got twelve records each, as any uid may, and the next one got eight.
         #expect(ofStrangers == 20 * 983 + 12 + 1)
         // Every event is in a record or in a count.
         let counted = folded.map(\.count).reduce(0, +)
         #expect(counted + Limits.crowdRecordsAtOnce == 20_001)
-        // In five minutes of it.
+        // Five minutes of this.
         records = 0
         for second in 61..<361 {
             let now = start.after(.milliseconds(1000 * second))
@@ -148,13 +149,13 @@ struct FoldingTests {
         var number: UInt64 = 0
         _ = add(15, .denied, to: &folding, at: start, number: &number)
         folding.commit()
-        // A turn whose records the log does not take.
+        // The records of this turn cannot be written.
         _ = add(20, .denied, to: &folding, at: start, number: &number)
         _ = add(3, .denied, of: 2, to: &folding, at: start, number: &number)
         folding.undo()
         #expect(folding.add(.denied, of: 1, in: nil, now: start) == .folded(into: 12))
         folding.undo()
-        // What was counted before is not lost with it, and what was collected in vain is collected again.
+        // Earlier counts are not lost with the turn, and counts that were collected in vain are collected again.
         let over = start.after(.milliseconds(1000))
         #expect(folding.collect(now: over) == [Folding.Folded(subject: .uid(1), kind: .denied, count: 3)])
         folding.undo()

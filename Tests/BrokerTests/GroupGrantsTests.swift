@@ -1,4 +1,4 @@
-// How many keys many uids of a group get, with a clock in hand.
+// How many keys the uids of a group get together, tested with a clock that the test controls.
 
 import Kernel
 import Testing
@@ -20,10 +20,10 @@ struct GroupGrantsTests {
         #expect(granted == Limits.groupGrantsAtOnce)
         let wait = grants.wait(of: 1, now: start)
         #expect(wait == .milliseconds(1000 / Limits.groupGrantsPerSecond))
-        // Whoever had none gets its first all the same.
+        // A uid that had no key yet still gets its first one.
         let first = grants.wait(of: 9999, now: start)
         #expect(first == nil)
-        // It is remembered for half an hour at least, and for an hour at most.
+        // A uid is remembered for at least half an hour and at most an hour.
         let half = start.after(.seconds(1700))
         _ = grants.wait(of: 8888, now: half)
         for uid in 0..<5000 as Range<UInt32> { _ = grants.wait(of: uid, now: half) }

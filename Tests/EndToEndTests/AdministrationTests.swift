@@ -1,4 +1,4 @@
-// What an administrator asks of a running broker: how it is, and to take a new policy.
+// What an administrator asks of a running broker: its status, and to take a new policy.
 
 import Foundation
 import TestSupport
@@ -53,7 +53,7 @@ struct AdministrationTests {
         #expect(said["connections"] as? Int == 2)
         #expect(said["policy-paths"] as? [String] == [folder["policy"]])
         let records = try daemon.records()
-        // The record of the status itself came after it.
+        // The status does not count its own record, which was written after it.
         #expect(said["audit-seq"] as? Int == records.count - 1)
         #expect(said["audit-head"] as? String == records[records.count - 2]["chain"] as? String)
         #expect(said["policy"] as? String == records.last?["policy"] as? String)
@@ -69,7 +69,7 @@ struct AdministrationTests {
         #expect(try PeerProcess(daemon.socket).ask("1S").packet.contains("\npid \(daemon.pid)\n"))
     }
 
-    /// More keys than a packet has room for: the pages together name each once, in order.
+    /// If there are more keys than fit into one packet, the pages together name each of them once, in order.
     @Test func theStatusOfManyKeysComesInPages() throws {
         let names = (0..<200).map { "key-of-some-length-\($0 + 1000)" }
         let lines = names.map { "key \($0) \(folder["key"])\npermit 61001 key \($0)" }.joined(separator: "\n")
@@ -101,7 +101,7 @@ struct AdministrationTests {
         let check = try Program.run("/bin/sh", ["-c", "\(promtool) check metrics < \(file) 2>&1"])
         #expect(check.status == 0, "\(check.output)")
         #expect(check.output.isEmpty)
-        // OpenMetrics is stricter than what promtool reads.
+        // The OpenMetrics parser is stricter than promtool.
         let parser = """
             from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse
             print(sum(len(family.samples) for family in parse(open("\(file)").read())))
@@ -137,7 +137,7 @@ struct AdministrationTests {
         #expect(try daemon.records().contains { $0["event"] as? String == "reload" } == false)
     }
 
-    /// What only the daemon sees: it is not root, and here not even its group may read the file.
+    /// The daemon is not root and sees faults that the tool cannot see. Here, not even its group may read the file.
     @Test func whatTheDaemonRejectsIsToldWithItsReasons() throws {
         let daemon = try daemon()
         try folder.write("policy", "nonsense\n")

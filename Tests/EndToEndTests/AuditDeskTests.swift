@@ -1,4 +1,4 @@
-// The tool's commands on the log, from the command line: what an admin and an auditor see.
+// The tool's commands on the log, run from the command line: what an admin and an auditor see.
 
 import Foundation
 import TestSupport
@@ -25,7 +25,7 @@ struct AuditDeskTests {
         try Program.run(Program.built("keybroker"), arguments)
     }
 
-    /// A log with something of everything in it.
+    /// A log with a record of every kind.
     private func log() throws -> Daemon {
         let daemon = try daemon()
         let permitted = try PeerProcess(daemon.socket, uid: 61001)
@@ -44,7 +44,7 @@ struct AuditDeskTests {
         #expect(lines.first?.hasPrefix("seq     time") == true)
         let columns = try #require(lines.first).ranges(of: #/\S+/#).map(\.lowerBound)
         #expect(columns.count == 8)
-        // Each column begins where its heading does.
+        // Each column begins where its heading begins.
         for line in lines.dropFirst() {
             for column in columns.dropFirst() {
                 let offset = lines[0].distance(from: lines[0].startIndex, to: column)
@@ -59,7 +59,7 @@ struct AuditDeskTests {
         #expect(!output.contains("\u{1B}"))
     }
 
-    /// Colour on a terminal alone, and not where NO_COLOR forbids it.
+    /// Colour is used only on a terminal, and not if NO_COLOR forbids it.
     @Test func decisionsHaveAColourOnATerminal() throws {
         let daemon = try log()
         func shown(_ environment: [String: String]) throws -> String {
@@ -75,9 +75,9 @@ struct AuditDeskTests {
         #expect(coloured.contains("\u{1B}[31mdenied\u{1B}[0m"))
         #expect(try !shown(["NO_COLOR": "1"]).contains("\u{1B}["))
         #expect(try !shown(["TERM": "dumb"]).contains("\u{1B}["))
-        // The zone is the reader's.
+        // Times are in the reader's time zone.
         #expect(try shown(["TZ": "Asia/Kolkata"]).contains("+05:30"))
-        // A zone that is told by rules, not by name.
+        // This zone is given by its rules and not by its name.
         #expect(try shown(["TZ": "XST-5:45"]).contains("+05:45"))
     }
 
@@ -135,7 +135,7 @@ struct AuditDeskTests {
         #expect(try tool(["audit", "show", "--audit", folder["none"]]).status == 74)
     }
 
-    /// A log of somebody else's making can hold anything: no byte of it moves the cursor or forges a line.
+    /// A log that an attacker wrote can contain anything. No byte of it may move the cursor or forge a line.
     @Test func nothingInALogReachesTheTerminal() throws {
         try folder.write(
             "evil",
@@ -197,7 +197,7 @@ struct AuditDeskTests {
             ])
         #expect(changes[1].last == "\(folder["policy"]):3")
         #expect(changes[2].last == "\(folder["new.policy"]):2")
-        // Under the policy in force nothing changes: the heading alone.
+        // With the policy in force nothing changes, so only the heading is printed.
         #expect(try replay("policy").count == 1)
         try folder.write("bad.policy", "nonsense\n")
         #expect(
@@ -205,7 +205,7 @@ struct AuditDeskTests {
         #expect(try tool(["policy", "replay", "--audit", daemon.audit]).status == 64)
     }
 
-    /// Records show as they come, and go on in the next file when the log is rotated: none is missed.
+    /// Records are shown as they arrive, and also those of the next file after a rotation. None is missed.
     @Test func followingSurvivesRotation() throws {
         let daemon = try daemon()
         let follower = try Program(
@@ -221,7 +221,7 @@ struct AuditDeskTests {
             let last = try #require(try daemon.records().last?["seq"] as? Int)
             try follower.wait(for: "record \(last)", in: .output) { numbers($0).last == last ? true : nil }
             try folder.shell("mv log/audit.jsonl log/audit.jsonl.\(round)")
-            // The old file is written to until the daemon is told.
+            // The daemon writes to the old file until it is told of the rotation.
             #expect(try peer.ask("1Gk").status == "K")
             _ = try daemon.reload()
         }

@@ -1,4 +1,4 @@
-// What the auditor relies on: no grant without its record, whatever happens to the daemon or the disk.
+// What an auditor relies on: no grant without its record, whatever happens to the daemon or the disk.
 
 import Foundation
 import TestSupport
@@ -13,15 +13,15 @@ struct AuditTrailTests {
         return "key k \(folder["key"])\npermit 61001 key k\nlimit 61001 requests 1000000 connections 64\n"
     }
 
-    /// Verifies numbers and chain with a program that shares no line with the product.
+    /// Verifies numbers and chain with a program that shares no code with the product.
     private func verify(_ files: [String]) throws {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/verify.py").path
         let (status, output, errors) = try Program.run(installed("python3") ?? "python3", [script] + files)
         #expect(status == 0, "\(output) \(errors)")
     }
 
-    /// Clients that ask as fast as they can, a daemon that is killed in the middle of it, over and over: no
-    /// client ever got a key that the log does not name, and numbers and chain go on without a gap.
+    /// Clients ask as fast as they can, and the daemon is killed meanwhile, again and again. No client ever gets a key
+    /// that the log does not name, and numbers and chain continue without a gap.
     @Test func noKeyWithoutARecordHoweverTheDaemonDies() throws {
         let daemon = try Daemon(folder, policy: policy())
         let notes = (0..<4).map { "note\($0)" }
@@ -42,7 +42,7 @@ struct AuditTrailTests {
         let kills = 40
         for _ in 0..<kills {
             let before = granted().count
-            // Until clients were served, and then at any moment.
+            // Waits until clients were served. The kill then comes at any moment.
             let deadline = Date(timeIntervalSinceNow: 20)
             while granted().count < before + 20, Date() < deadline { usleep(1_000) }
             usleep(UInt32.random(in: 0...20_000))
@@ -84,7 +84,7 @@ struct AuditTrailTests {
         try verify([daemon.audit])
     }
 
-    /// A full disk: nothing is granted, everybody is told alike, and it mends itself.
+    /// If the disk is full, nothing is granted, all callers get the same answer, and the daemon recovers by itself.
     @Test func aLogThatCannotBeWrittenGrantsNothing() throws {
         try folder.directory("log")
         try folder.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
@@ -94,7 +94,7 @@ struct AuditTrailTests {
         let stranger = try PeerProcess(daemon.socket, uid: 61002)
         #expect(try peer.ask("1Gk").status == "K")
         try folder.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
-        // What is left of the file's last page still takes records.
+        // The rest of the file's last page still takes records.
         var granted = 0
         var reply = try peer.ask("1Gk")
         while reply.status == "K", granted < 20 {
@@ -128,7 +128,7 @@ struct AuditTrailTests {
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gk").status == "K")
         try folder.shell("mv log/audit.jsonl log/audit.jsonl.1")
-        // As logrotate's create does it: the daemon cannot know when it is asked.
+        // logrotate's `create` does the same. The daemon sees it only when it is told to reopen the log.
         try folder.shell("install -o \(Daemon.uid) -m 640 /dev/null log/audit.jsonl")
         #expect(try daemon.reload().contains("goes on in a new audit log"))
         #expect(try peer.ask("1Gk").status == "K")
@@ -140,7 +140,7 @@ struct AuditTrailTests {
         try verify([folder["log/audit.jsonl.1"], daemon.audit])
     }
 
-    /// In the steady state: accept, the identity, receive, open, stat, one write and sync, send, closes.
+    /// The calls in the steady state: accept, identify, receive, open, stat, one write and sync, send, closes.
     @Test func theSteadyStateMakesNoMoreSystemCallsThanItMust() throws {
         let daemon = try Daemon(folder, policy: policy())
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
@@ -151,7 +151,7 @@ struct AuditTrailTests {
         #expect(
             calls[start...end].map { $0 == "fstat" ? "newfstatat" : $0 } == [
                 "accept4", "getsockopt",  // uid and gid
-                "epoll_ctl", "accept4", "epoll_wait", "recvmsg",  // nobody else waits; what does it want
+                "epoll_ctl", "accept4", "epoll_wait", "recvmsg",  // no other caller waits; the request
                 "getsockopt", "getsockopt",  // groups, pidfd
                 "openat", "pread64", "close", "openat", "pread64", "close", "poll", "close",  // comm, cgroup, alive?
                 "openat", "newfstatat", "write", "fdatasync", "sendmsg",

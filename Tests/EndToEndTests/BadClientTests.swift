@@ -1,4 +1,4 @@
-// What a bad client can do: cost a slot. Never the daemon, a descriptor, or anybody else's answer.
+// A bad client can cost a place, but never the daemon, a file descriptor, or an answer to another client.
 
 import Foundation
 import TestSupport
@@ -15,7 +15,7 @@ struct BadClientTests {
         return try Daemon(folder, policy: policy + more, options: options)
     }
 
-    /// The daemon has no more open than before, once it has noticed that its clients are gone.
+    /// The daemon has no more files open than before, after it has noticed that its clients are gone.
     private func expectNoLeak(_ daemon: Daemon, _ before: Int) throws {
         let deadline = Date(timeIntervalSinceNow: 10)
         while try daemon.openDescriptors() > before {
@@ -30,8 +30,8 @@ struct BadClientTests {
         }
     }
 
-    /// Asks once, so that the daemon remembers the two ways to its files, and says how many descriptors it
-    /// has without any client: each way is a handle that it keeps.
+    /// Asks once, so that the daemon remembers the paths to its two files, for each of which it keeps a file
+    /// descriptor. Returns how many file descriptors it has without any client.
     private func settled(_ daemon: Daemon) throws -> Int {
         let atFirst = try daemon.openDescriptors()
         let peer = try PeerProcess(daemon.socket, uid: 61002)
@@ -59,7 +59,7 @@ struct BadClientTests {
         let reply = try peer.receive()
         #expect(reply.packet == "1E\(reply.decision) \(text)")
         #expect(try daemon.record(reply.decision)["reason"] as? String == reason)
-        // The broker has closed: the end, not a second answer.
+        // The broker has closed the connection, so this is the end and not a second answer.
         #expect(try peer.receive().packet == "")
         #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
         try expectNoLeak(daemon, before)
@@ -71,7 +71,7 @@ struct BadClientTests {
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         for _ in 0..<20 {
             let result = try peer.step("descriptors 1Gk")
-            // The kernel refuses for us, where it can (Linux 6.16); else the broker does.
+            // The kernel refuses file descriptors for the broker if it can (Linux 6.16). Otherwise the broker does.
             if result["error"] == nil { #expect(try peer.receive().status == "E") }
             _ = try peer.step("close")
         }
@@ -83,14 +83,14 @@ struct BadClientTests {
         let silent = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try silent.step("connect 50")["error"] == nil)
         #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
-        // One more of its own is told so, unasked, and by its number in the log.
+        // One more connection of this uid gets a busy reply without asking, with its number in the log.
         _ = try silent.step("connect 1")
         let reply = PeerReplyOf(try silent.step("busy"))
         #expect(reply.packet == "1B\(reply.decision) 250")
         let record = try daemon.record(reply.decision)
         #expect(record["event"] as? String == "limit")
         #expect(record["reason"] as? String == "limit-connections")
-        // Everybody together, but for what is kept for administrators.
+        // All uids together can use all places except those that are reserved for administrators.
         let others = try PeerProcess(daemon.socket, uid: 61002)
         _ = try others.step("connect 10")
         let last = PeerReplyOf(try others.step("busy"))
@@ -124,7 +124,7 @@ struct BadClientTests {
         _ = try peer.step("send 1Gk")
         _ = try peer.step("send 1Gk")
         let (first, second) = (try peer.receive(), try peer.receive())
-        // Where the broker has both before the client read the first, the second is refused.
+        // If the broker has both requests before the client reads the first reply, it refuses the second.
         #expect(first.status == "K")
         #expect(second.status == "E" || second.status == "K")
         for _ in 0..<20 {
@@ -139,8 +139,8 @@ struct BadClientTests {
         try expectNoLeak(daemon, before)
     }
 
-    /// Whoever says that it will send no more, and does not read what it got, keeps its place: else it could
-    /// hoard descriptors in flight without holding a connection.
+    /// A client that shuts down its sending side and does not read its replies keeps its place. Otherwise it could
+    /// hoard file descriptors in flight without holding a connection.
     @Test func halfClosedHoardersKeepTheirPlaces() throws {
         let daemon = try daemon("limit 61001 connections 3\n")
         let hoarders = try (0..<3).map { _ in try PeerProcess(daemon.socket, uid: 61001) }
@@ -148,7 +148,7 @@ struct BadClientTests {
             _ = try hoarder.step("send 1Gk")
             _ = try hoarder.step("half-close")
         }
-        // Another caller's answer comes after the daemon has seen all of that.
+        // When another caller gets its answer, the daemon has seen all of that.
         #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "B")
         #expect(try hoarders[0].receive().status == "K")
@@ -156,14 +156,14 @@ struct BadClientTests {
         try hoarders[1].program.waitForExit()
         #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "K")
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
-        // One that reads first and then says so has its answer, and its end.
+        // A client that reads its reply first gets it, and then the end of the connection.
         let proper = try PeerProcess(daemon.socket, uid: 61002)
         _ = try proper.step("send 1Gk")
         _ = try proper.step("half-close")
         #expect(try proper.receive().status == "K")
     }
 
-    /// Descriptors in flight count against the daemon's account: with few permitted, hoarders of one uid
+    /// Descriptors in flight count against the daemon's account. Even if it may have only a few, hoarders of one uid
     /// must not stop the grants of another.
     @Test func hoardersDoNotStopOthers() throws {
         try folder.write("key", "KEY", mode: 0o600)
@@ -244,7 +244,7 @@ struct BadClientTests {
         let denied = records.filter { $0["decision"] as? String == "denied" }
         let suppressed = denied.compactMap { $0["suppressed"] as? Int }.reduce(0, +)
         let single = denied.filter { $0["suppressed"] == nil }.count
-        // Every denial is in the log: by itself, or in a number.
+        // Every denial is in the log: as a record of its own, or in a count.
         #expect(single + suppressed == count)
         #expect(single == numbers.count)
         #expect(suppressed > 0)

@@ -1,6 +1,6 @@
-// What a hostile account may do, with real accounts: a second uid measures what it costs.
+// What a hostile account can do, tested with real accounts. A second uid measures the damage.
 //
-// Each of these took keys from others, or filled the log, before it was a test.
+// Each of these attacks took keys from others, or filled the log, before there was a test for it.
 
 import Foundation
 import TestSupport
@@ -11,14 +11,15 @@ struct HostileTests {
     private let folder = TemporaryFolder("hostile")
     private let attacker: UInt32 = 61001, victim: UInt32 = 61002, stranger: UInt32 = 61003
 
-    /// - Parameter descriptors: how many the daemon may have.
+    /// - Parameter descriptors: the limit of the daemon's file descriptors.
     private func daemon(_ more: String = "", descriptors: Int? = nil, options: [String] = []) throws -> Daemon {
         try folder.write("key", "KEY", mode: 0o600)
         try folder.write("crt", "CRT")
         let policy =
             "key k \(folder["key"]) certificate \(folder["crt"])\npermit 61001 key k\npermit 61002 key k\n"
             + "limit 61002 requests 10000\n"
-        // An account of its own: descriptors in flight are counted over all processes of one.
+        // The daemon gets an account of its own, because the kernel counts descriptors in flight over all processes of
+        // an account.
         return try Daemon(
             folder, policy: policy + more, options: options + ["--user", "61910"], descriptors: descriptors)
     }
@@ -32,7 +33,7 @@ struct HostileTests {
         try program.wait(for: "readiness") { $0.contains("ready") ? true : nil }
     }
 
-    /// Forty requests of another uid, on a connection each.
+    /// Makes forty requests of another uid, each on a new connection.
     private func expectVictimIsServed(_ daemon: Daemon, _ comment: Comment? = nil) throws {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/ask.py").path
         let asked = try Program.run(
@@ -40,7 +41,7 @@ struct HostileTests {
         #expect(asked.output == String(repeating: "K", count: 40), comment)
     }
 
-    /// The daemon has as many descriptors as at first, once it has noticed that its clients are gone.
+    /// The daemon has as many file descriptors as at the start, after it has noticed that its clients are gone.
     private func expectNoLeak(_ daemon: Daemon, _ before: Int, _ comment: Comment? = nil) throws {
         let deadline = Date(timeIntervalSinceNow: 10)
         while try daemon.openDescriptors() > before, Date() < deadline { usleep(10_000) }
@@ -86,19 +87,19 @@ struct HostileTests {
     }
 
     @Test func unreadRepliesAreABoundOfTheirOwn() throws {
-        // Connections enough for all, and more than replies may stay unread.
+        // There are enough places for all connections, but more than the limit of unread replies.
         let daemon = try daemon(
             "limit 61001 requests 100000 connections 100\n", options: ["--max-connections", "160"])
         let hoarder = try hostile(daemon, "\(attacker)", ["hoard", "k", "leave", "60"])
         try waitUntilReady(hoarder)
-        // A quarter of all connections.
+        // The limit of unread replies is a quarter of all places.
         let reply = try PeerProcess(daemon.socket, uid: attacker).ask("1Gk")
         #expect(reply.status == "B")
         #expect(try daemon.record(reply.decision)["reason"] as? String == "limit-unread-replies")
         #expect(try daemon.records().filter { $0["decision"] as? String == "granted" }.count == 40)
         hoarder.signal(SIGKILL)
         try hoarder.waitForExit()
-        // Whoever reads its replies is never counted.
+        // A client that reads its replies never reaches the limit.
         let peers = try (0..<3).map { _ in try PeerProcess(daemon.socket, uid: attacker) }
         for _ in 0..<30 { for peer in peers { #expect(try peer.ask("1Gk").status == "K") } }
     }
@@ -114,7 +115,8 @@ struct HostileTests {
         }
         try expectVictimIsServed(daemon)
         let before = try resident()
-        // Known by a group among very many, and a stranger; they connect and close, and ask.
+        // The first is known by one of very many groups, the second is a stranger; both connect and close. The others
+        // ask.
         let attackers = try [
             hostile(daemon, "61004,65536", ["loop", "2"]), hostile(daemon, "61005,61000", ["loop", "2"]),
             hostile(daemon, "61006,65536", ["flood", "1Gk", "2"]),
@@ -124,7 +126,7 @@ struct HostileTests {
         for attacker in attackers { try attacker.waitForExit() }
         try expectVictimIsServed(daemon)
         #expect(try resident() - before < 8 * 1024, "KiB")
-        // It has the key by its group, of which the record names that one alone.
+        // It has the key by its group, and the record names only that group.
         let records = try daemon.records().filter { $0["decision"] as? String == "granted" }
         let granted = try #require(records.first { $0["uid"] as? Int == 61006 })
         #expect(granted["groups"] as? [Int] == [61077])
@@ -136,12 +138,12 @@ struct HostileTests {
         let crowd = try hostile(daemon, "0", ["users", "62000", "40", "2"])
         try waitUntilReady(crowd)
         try expectVictimIsServed(daemon)
-        // By a group of its, too, and root's status.
+        // A caller that a group makes known is served as well, and so is root's status.
         #expect(try PeerProcess(daemon.socket, uid: 61010, groups: [61099]).ask("1Gk").status == "K")
         let status = try Program.run(
             Program.built("keybroker"), ["status", "--format", "json", "--socket", daemon.socket])
         try #require(status.status == 0, "\(status.errors)")
-        // One more of them finds no place, however few connections it has.
+        // One more stranger finds no place, however few connections it has.
         let reply = try PeerProcess(daemon.socket, uid: stranger).receive()
         #expect(reply.status == "B")
         #expect(try daemon.record(reply.decision)["reason"] as? String == "limit-total-connections")
@@ -150,7 +152,7 @@ struct HostileTests {
         try crowd.waitForExit()
         let again = try PeerProcess(daemon.socket, uid: stranger)
         #expect(try again.ask("1V").status == "V")
-        // One connection is what it needs; what is kept of it names no group that nobody asked for.
+        // It may have one connection. What the daemon keeps about it contains no group that the policy does not name.
         _ = try again.step("connect 1")
         #expect((try again.step("busy")["packet"] as? String)?.hasPrefix("1B") == true)
     }
@@ -181,7 +183,7 @@ struct HostileTests {
         try daemon.stop()
         let records = try daemon.records().dropFirst(before)
         #expect(records.count <= 20 * (seconds + 1), "in \(seconds) s")
-        // In no second more than twenty, whatever the clock says when it begins.
+        // No second has more than twenty records, at whatever time it begins.
         let times = records.compactMap { ($0["time"] as? String).flatMap(Self.seconds) }
         for time in times { #expect(times.count { (time..<time + 1).contains($0) } <= 20) }
     }
@@ -197,11 +199,11 @@ struct HostileTests {
         try waitUntilReady(crowd)
         crowd.signal(SIGKILL)
         try crowd.waitForExit()
-        // What a stranger is told is in the log, and soon says that more were counted.
+        // The first refusals of a stranger have records of their own. Then a record says that more were counted.
         let peer = try PeerProcess(daemon.socket, uid: stranger)
         let reasons = try (0..<6).map { _ in try daemon.record(peer.ask("1Gk").decision)["reason"] as? String }
         #expect(reasons.contains("folded"))
-        // Whom a line names has records of its own all the same.
+        // A uid that a line names still gets records of its own.
         let named = try PeerProcess(daemon.socket, uid: victim).ask("1Gnone")
         #expect(try daemon.record(named.decision)["uid"] as? Int == Int(victim))
         try daemon.stop()
@@ -213,7 +215,7 @@ struct HostileTests {
 
     @Test func aGrantThatNobodyGotIsCorrected() throws {
         let daemon = try daemon("limit 61001 requests 100000\n")
-        // Stopped, so that the client has gone when it is answered.
+        // The daemon is stopped, so that each client has gone before it is answered.
         let count = 40
         daemon.program.signal(SIGSTOP)
         let hasty = try hostile(daemon, "\(attacker)", ["hasty", "k", String(count)])
@@ -228,7 +230,7 @@ struct HostileTests {
                 .compactMap { $0["seq"] as? Int })
         #expect(Set(corrections.compactMap { $0["of"] as? Int }) == granted)
         #expect(corrections.allSatisfy { $0["suppressed"] == nil && $0["key"] as? String == "k" })
-        // Nobody counts them as grants.
+        // They do not count as grants.
         let status = try PeerProcess(daemon.socket, uid: 0).ask("1S")
         #expect(status.packet.contains("\nrequests get granted permitted 40\n"))
         #expect(status.packet.contains("\nrequests get unavailable not-delivered \(count)\n"))
@@ -239,14 +241,14 @@ struct HostileTests {
         #expect(!summary.output.contains("\"uid\":\(attacker),\"granted\":\(count)"), "\(summary.output)")
     }
 
-    // MARK: Lines that nobody reads, logs that two would write
+    // MARK: Standard error without a reader, a log with two writers
 
     @Test func aFullStandardErrorStopsNobody() throws {
         try folder.write("key", "KEY", mode: 0o600)
         let missing = (0..<300).map { "key m\($0) \(folder["none\($0)"])\n" }.joined()
         try folder.write("policy", missing + "key k \(folder["key"])\npermit 61002 key k\n")
         try folder.shell("mkfifo said")
-        // Opened for both, the FIFO is read by nobody and never has an end.
+        // The FIFO is opened for reading and writing, so that nobody reads it and it never has an end.
         let daemon = try Program(
             "/bin/sh",
             [
@@ -262,7 +264,7 @@ struct HostileTests {
             daemon.signal(SIGHUP)
             #expect(try peer.ask("1Gk").status == "K")
         }
-        // Whoever reads again is told how much was lost.
+        // When somebody reads again, the daemon says how much was lost.
         let reader = try Program("/bin/cat", [folder["said"]])
         try reader.wait(for: "the first lines") { $0.count > 10_000 ? true : nil }
         daemon.signal(SIGHUP)
@@ -285,7 +287,7 @@ struct HostileTests {
             try Program.run(Program.built("keybrokerd"), arguments)
         }
         #expect(try second().status == 75)
-        // Between a rotation's rename and its SIGHUP.
+        // This is the moment between the rename of a rotation and its SIGHUP.
         try FileManager.default.moveItem(atPath: daemon.audit, toPath: daemon.audit + ".1")
         let refused = try second()
         #expect(refused.status == 75)

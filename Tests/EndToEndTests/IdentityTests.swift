@@ -1,4 +1,4 @@
-// Who gets what: real processes under real uids, gids, groups and cgroups.
+// Who gets which key: real processes with real uids, gids, groups and cgroups.
 
 import Foundation
 import TestSupport
@@ -31,7 +31,7 @@ struct IdentityTests {
                 #expect(file["access"] as? Int == 0)
                 #expect(file["cloexec"] as? Bool == true)
             }
-            // The service has a descriptor, and no path that it may open.
+            // The service has a file descriptor, but it may not open the path itself.
             #expect(reply.files.first?["reopened"] as? Bool == false)
             let record = try daemon.record(reply.decision)
             #expect(record["decision"] as? String == "granted")
@@ -60,8 +60,9 @@ struct IdentityTests {
         let daemon = try daemon("permit 61001 key web")
         func calls(_ request: String) throws -> [String] {
             let calls = try Trace.of(daemon.pid) { _ = try PeerProcess(daemon.socket, uid: 61002).ask(request) }
-            // Up to the reply: what comes behind it may be seen or not. Others may change something in a directory
-            // on the way meanwhile, which the daemon is told of: it reads that, and waits once more.
+            // Calls after the reply are left out, because strace may or may not see them. `read` and another
+            // `epoll_wait` are left out because other processes may change a directory on the path: the daemon then
+            // reads that event and waits again.
             return calls[...(calls.lastIndex(of: "sendmsg") ?? 0)].filter { $0 != "read" && $0 != "epoll_wait" }
         }
         let (denied, unknown) = (try calls("1Gweb"), try calls("1Gnone"))
@@ -78,7 +79,7 @@ struct IdentityTests {
         #expect(try status(61100, []) == "K")
         #expect(try status(61003, [1, 61100, 2]) == "K")
         #expect(try status(61003, [1, 2]) == "D")
-        // More groups than fit the first look.
+        // These are more groups than fit into the buffer of the first call.
         #expect(try status(61003, Array(61101...61400)) == "D")
         #expect(try status(61003, Array(61100...61400)) == "K")
     }

@@ -1,4 +1,4 @@
-// The end of connections on which nothing is granted, and what races with it.
+// The end of idle connections, on which nothing is granted, and what can happen at the same moment.
 
 import Foundation
 import TestSupport
@@ -8,8 +8,9 @@ import Testing
 struct IdleTests {
     private let folder = TemporaryFolder("idle")
 
-    /// A request that comes as its connection is about to end for idleness is answered, or not; but a key that it is
-    /// given is counted until it is read. Before, the place was free at once, and what was counted never went away.
+    /// A request may arrive just when its connection is about to end for idleness. It is answered or not, but a key
+    /// that it gets is counted until it is read. Before a fix, the place became free at once and the count never went
+    /// down.
     @Test func aRequestAtTheDeadlineIsCountedAsAnyOther() throws {
         try folder.write("key", "KEY", mode: 0o600)
         let policy = "key k \(folder["key"])\npermit 61001 key k\nlimit 61001 connections 70 requests 1000\n"
@@ -21,7 +22,7 @@ struct IdleTests {
         let late = try Program(
             installed("python3") ?? "python3", [script, daemon.socket, "61001", "late", "k", "60"])
         try late.wait(for: "its connections") { $0.contains("ready") ? true : nil }
-        // A `V` now and then does not keep a connection open, a key does.
+        // A `V` request from time to time does not keep a connection open, but a granted key does.
         let talker = try PeerProcess(daemon.socket, uid: 61001)
         for _ in 0..<4 {
             #expect(try talker.ask("1V").status == "V")
@@ -33,7 +34,7 @@ struct IdleTests {
         let letters = late.text().split(separator: "\n").last ?? ""
         #expect(letters.count == 60 && letters.allSatisfy { "K-".contains($0) }, "\(letters)")
         #expect(try talker.receive().packet == "")
-        // It has read everything, so nothing is held against it.
+        // The client has read everything, so nothing counts as unread.
         for _ in 0..<50 { #expect(try keeper.ask("1Gk").status == "K") }
         let deadline = Date(timeIntervalSinceNow: 10)
         while try daemon.openDescriptors() > before, Date() < deadline { usleep(10_000) }

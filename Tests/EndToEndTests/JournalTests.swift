@@ -1,5 +1,5 @@
-// What the daemon tells a journal, and that it waits for none: with a journald in small at the real one's address, in
-// a mount namespace of its own.
+// What the daemon writes to the journal, and that it never waits for it. A small journald listens at the real one's
+// address, in a mount namespace of its own.
 
 import Foundation
 import TestSupport
@@ -9,11 +9,11 @@ import Testing
 struct JournalTests {
     private let folder = TemporaryFolder("journal")
 
-    /// A daemon with such a journal.
+    /// A daemon whose standard error is this journal.
     private final class Journaled {
         let program: Program
         let pid: Int32
-        /// What came and nobody has taken yet.
+        /// What has arrived and was not taken yet.
         private var waiting: [[String: Any]] = []
 
         init(_ folder: TemporaryFolder, policy: String) throws {
@@ -36,7 +36,7 @@ struct JournalTests {
             try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
         }
 
-        /// The next of a kind: `entry`, `line`, `exited`.
+        /// The next message of a kind: `entry`, `line` or `exited`.
         func next(_ kind: String) throws -> Any {
             while true {
                 if let index = waiting.firstIndex(where: { $0[kind] != nil }) {
@@ -53,10 +53,10 @@ struct JournalTests {
             _ = try next("did")
         }
 
-        /// How many entries and lines have come and were not taken, once everything has been read.
+        /// How many entries and lines have arrived and were not taken, after everything was read.
         func drained() throws -> (entries: Int, lines: Int) {
             try step("go")
-            // It reads in turns, so what waited has been read once it was told twice more.
+            // The journal reads in turns. After these further commands it has read everything that was waiting.
             for _ in 0..<1000 { try step("go") }
             defer { waiting = [] }
             return (waiting.count { $0["entry"] != nil }, waiting.count { $0["line"] != nil })
@@ -81,7 +81,7 @@ struct JournalTests {
 
         let peer = try PeerProcess(socket, uid: 61001)
         let pid = String(peer.program.pid)
-        // What is given and is no key has no entry.
+        // Answers that give no key have no entry.
         #expect(try peer.ask("1L").text == "gone\nk")
         #expect(try peer.receive().text.isEmpty)
         #expect(try peer.ask("1V").status == "V")
@@ -119,7 +119,7 @@ struct JournalTests {
         try daemon.program.waitForExit()
     }
 
-    /// Like events past the tenth of a second are folded, and have no entry either.
+    /// After the tenth of a second, events that are alike are folded. They have no entry either.
     @Test func foldedDecisionsHaveNone() throws {
         let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
@@ -157,7 +157,8 @@ struct JournalTests {
         try daemon.program.waitForExit()
     }
 
-    /// What it ends with goes by the stream, of which the journal knows whose it is without asking the process.
+    /// The reason why the daemon ends goes to the stream: the journal knows whose stream it is without asking the
+    /// process.
     @Test func theLastWordsAreOnStandardError() throws {
         let daemon = try Journaled(folder, policy: "nonsense\n")
         #expect(try (daemon.next("line") as? String)?.hasPrefix("<3>keybrokerd: \(folder["policy"]):1:1: ") == true)
@@ -169,7 +170,7 @@ struct JournalTests {
         #expect(try daemon.next("exited") as? Int == 78)
     }
 
-    /// Nobody reads what it says; it serves as ever, and tells later how much was not said.
+    /// If nobody reads its messages, the daemon serves as before, and says later how many were lost.
     @Test func itWaitsForNoJournal() throws {
         let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
@@ -189,7 +190,7 @@ struct JournalTests {
         try daemon.program.waitForExit()
     }
 
-    /// While nobody listens there is standard error; then there is the journal again.
+    /// If nobody listens to the journal's socket, messages go to standard error. Later they go to the journal again.
     @Test func aJournalThatComesBackIsTold() throws {
         let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
@@ -204,7 +205,7 @@ struct JournalTests {
         try daemon.program.waitForExit()
     }
 
-    /// One more call for each decision, after the answer; and nothing is opened for it.
+    /// An entry costs one system call after the answer, and no file is opened for it.
     @Test func anEntryCostsOneCall() throws {
         let daemon = try Journaled(folder, policy: try policy())
         _ = try daemon.entry()
@@ -225,7 +226,8 @@ struct JournalTests {
         try daemon.program.waitForExit()
     }
 
-    /// No decision without a record: where the log cannot be written there is the line about that alone.
+    /// There is no entry for a decision without a record. If the log cannot be written, only the message about that
+    /// appears.
     @Test func whatIsNotRecordedIsNotTold() throws {
         try folder.directory("log")
         try folder.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
@@ -234,7 +236,7 @@ struct JournalTests {
         _ = try daemon.entry()
         let peer = try PeerProcess(socket, uid: 61001)
         try folder.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
-        // What is left of the file's last page still takes records.
+        // The rest of the file's last page still takes records.
         while try peer.ask("1Gk").status == "K" { #expect(try daemon.entry()["DECISION"] == "granted") }
         let failing = try daemon.entry()
         #expect(failing["MESSAGE"]?.hasPrefix("the audit log cannot be written: ") == true)
@@ -251,7 +253,7 @@ struct JournalTests {
         try daemon.program.waitForExit()
     }
 
-    /// A variable that is left over from another program's standard error changes nothing.
+    /// A variable that is left over from the standard error of another program has no effect.
     @Test func plainStandardErrorStaysPlain() throws {
         for value in ["1:1", "", "x", "8:\(UInt64.max)"] {
             let daemon = try Daemon(folder, policy: try policy(), environment: ["JOURNAL_STREAM": value])

@@ -1,4 +1,4 @@
-// The daemon's life: socket, start, reload, stop, and the account that it is.
+// The life of the daemon: socket, start, reload, stop, and its account.
 
 import Foundation
 import TestSupport
@@ -7,7 +7,7 @@ import Testing
 @Suite(.serialized) struct LifeTests {
     private let folder = TemporaryFolder("life")
 
-    /// A policy for whoever runs the tests.
+    /// A policy that permits the account that runs the tests.
     private func policy() throws -> String {
         try folder.write("key", "KEY", mode: 0o600)
         return "key k \(folder["key"])\npermit \(geteuid()) key k\n"
@@ -48,7 +48,7 @@ import Testing
         #expect(records.first?["event"] as? String == "start")
         #expect(records.last?["event"] as? String == "stop")
         #expect(try keybroker(["list"], daemon).status == 69)
-        // And again, at the place where the first one was.
+        // A second start at the same place works as well.
         try daemon.restart()
         #expect(try daemon.stop() == 0)
     }
@@ -125,7 +125,7 @@ import Testing
         #expect(try Program.run(Program.built("keybroker"), ["policy", "check", "/nonexistent"]).status == 78)
     }
 
-    /// A request that is on its way when the daemon is told to end is answered.
+    /// A request that is on its way when the daemon is told to stop is still answered.
     @Test(.enabled(if: isRoot, "needs root: it counts the descriptors of a process that nobody else may look into"))
     func whoHadJustConnectedIsStillAnswered() throws {
         let daemon = try Daemon(folder, policy: policy())
@@ -134,7 +134,7 @@ import Testing
         _ = try peer.step("connect 0")
         while try daemon.openDescriptors() == before { usleep(1000) }
         daemon.program.signal(SIGTERM)
-        // Until it has taken note: the signal is no longer pending.
+        // Waits until the daemon has taken the signal, so that it is no longer pending.
         while try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
             .contains(#/(Sig|Shd)Pnd:\t0*[1-9a-f]/#)
         { usleep(1000) }
@@ -149,7 +149,7 @@ import Testing
             ["--policy", folder["policy"], "--socket", daemon.socket, "--audit", folder["other/log"]] + identity)
         #expect(second.status == 75)
         #expect(second.errors.contains("another keybrokerd serves \(daemon.socket)"))
-        // Nor its log shared.
+        // A second daemon cannot share the log either.
         let third = try refused(
             ["--policy", folder["policy"], "--socket", folder["run2/s"], "--audit", daemon.audit] + identity)
         #expect(third.status == 75)
@@ -164,7 +164,7 @@ import Testing
         #expect(FileManager.default.fileExists(atPath: daemon.socket))
         try daemon.restart()
         try daemon.stop()
-        // Something else at its place stays.
+        // A file at the socket's path that is not a socket is not removed.
         try? FileManager.default.removeItem(atPath: daemon.socket)
         try folder.write("run/broker.sock", "precious")
         let start = try refused(
@@ -172,7 +172,7 @@ import Testing
         #expect(start.status == 71)
         #expect(start.errors.contains("no socket of this daemon's"))
         #expect(try folder.text("run/broker.sock") == "precious")
-        // Another program's socket, that it answers on, too.
+        // A socket of another program that still listens is not removed either.
         try folder.remove("run/broker.sock")
         let python = installed("python3") ?? "python3"
         let other = try Program(
@@ -219,7 +219,7 @@ import Testing
         try manager.send("stop")
         try manager.wait(for: "the end") { $0.contains("STOPPING=1") && $0.contains("exited 0") ? true : nil }
         try manager.waitForExit()
-        // The socket is the manager's, and stays.
+        // The service manager owns the socket, so it is not removed.
         #expect(FileManager.default.fileExists(atPath: folder["run/broker.sock"]))
     }
 
@@ -254,7 +254,7 @@ import Testing
         #expect(value("NoNewPrivs") == "1")
         let limits = try String(contentsOfFile: "/proc/\(daemon.pid)/limits", encoding: .utf8)
         #expect(limits.split(separator: "\n").contains { $0.contains(#/Max core file size\s+0\s+0/#) })
-        // Not dumpable: what is the process's in /proc is root's.
+        // The process is not dumpable, so its files in /proc belong to root.
         let attributes = try FileManager.default.attributesOfItem(atPath: "/proc/\(daemon.pid)/mem")
         #expect(attributes[.ownerAccountID] as? Int == 0)
         #expect(try refused(["--user", "no-such-user"]).errors.contains("there is no user 'no-such-user' to become"))
@@ -289,7 +289,7 @@ import Testing
             try Program.run(setpriv, asUser([Program.built("keybroker"), "get", key, "--socket", socket]))
         }
         #expect(try get("mine").output == "MINE")
-        // It can open no more than the user can, and trusts nobody else's.
+        // It can open no more than the user can, and does not trust files of other users.
         #expect(try get("roots").errors.contains("file-unreadable"))
         #expect(try get("theirs").errors.contains("file-untrusted"))
         daemon.signal(SIGTERM)

@@ -1,5 +1,5 @@
-// The walls that the daemon puts around itself, without any service manager's: what somebody who took it over
-// could not do. The calls are made in the daemon itself, by ptrace.
+// The sandbox that the daemon makes for itself, without a service manager: what an attacker who has taken it over could
+// not do. The system calls are made in the daemon itself, by ptrace.
 
 import Foundation
 import TestSupport
@@ -17,7 +17,7 @@ struct ConfinementTests {
         return try Daemon(folder, policy: "", options: [], policyPath: folder["etc/policy"])
     }
 
-    /// What each call answers when it is made in that process.
+    /// The result of each call if it is made in that process.
     private func outcomes(in pid: Int32, _ calls: [(name: String, call: String)]) throws -> [String: String] {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/inject.py").path
         let input = try folder.write("calls", calls.map { "\($0.name) \($0.call)\n" }.joined())
@@ -40,7 +40,7 @@ struct ConfinementTests {
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
         try folder.directory("other")
         try folder.write("other/key", "OTHER", mode: 0o644)
-        // World-writable, so that only the walls stand in the way.
+        // The directory is world-writable, so that only the sandbox can deny access.
         try folder.directory("open", mode: 0o777)
         try folder.write("open/file", "", mode: 0o666)
         try folder.write("keys/writable", "", mode: 0o666)
@@ -91,7 +91,7 @@ struct ConfinementTests {
         for (name, _) in possible { #expect(outcomes[name] == "ok", "\(name)") }
         for (name, _) in files { #expect(outcomes[name] == "EACCES", "\(name)") }
         for (name, _) in calls { #expect(outcomes[name] == "EPERM", "\(name)") }
-        // It was not harmed by any of that.
+        // None of that has harmed the daemon.
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").contents == ["KEY"])
         #expect(try daemon.stop() == 0)
     }
@@ -117,7 +117,7 @@ struct ConfinementTests {
         }
     }
 
-    /// A directory that a reload adds cannot be let in any more: the admin is told, and the caller is not granted.
+    /// The sandbox cannot admit a directory that a reload adds: the admin is warned, and the key is not granted.
     @Test func aDirectoryThatAReloadAddsIsOutside() throws {
         let daemon = try daemon()
         try folder.directory("more")
@@ -140,7 +140,7 @@ struct ConfinementTests {
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").contents == ["MORE"])
     }
 
-    /// Another directory that took the name of one is not that one.
+    /// If another directory takes the name of a permitted one, it stays outside.
     @Test func aDirectoryThatWasReplacedIsOutside() throws {
         let daemon = try daemon()
         let peer = try PeerProcess(daemon.socket, uid: 61001)
@@ -153,7 +153,7 @@ struct ConfinementTests {
         #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
-    /// Keys behind links are where the links lead; a rotation that renames within the directory stays inside.
+    /// For keys behind links, the target's directory counts. A rotation that renames within the directory stays inside.
     @Test func linksAndRotationsStayInside() throws {
         try folder.directory("archive")
         try folder.directory("live")
@@ -170,7 +170,7 @@ struct ConfinementTests {
         #expect(try peer.ask("1Gk").contents == ["NEXT"])
     }
 
-    /// Names are looked up by a process of its own, which has no capability, writes nothing and goes with the daemon.
+    /// A separate process looks up names. It has no capability, writes nothing, and ends with the daemon.
     @Test func theNameServiceIsAProcessOfItsOwn() throws {
         let daemon = try daemon()
         let children = try String(
@@ -182,10 +182,10 @@ struct ConfinementTests {
         }
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: "/proc/\(child)/fd").sorted() == ["0", "1", "2", "3"])
-        // After a name that only it could have told.
+        // The reload uses a name that only the name service could have looked up.
         try folder.write("etc/policy", try folder.text("etc/policy") + "permit daemon key k\n")
         #expect(try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket]).status == 0)
-        // A name service that died takes no policy in force, and nobody down.
+        // If the name service has died, a policy with a new name is rejected, and the daemon goes on.
         #expect(kill(child, SIGKILL) == 0)
         try folder.write("etc/policy", try folder.text("etc/policy") + "permit bin key k\n")
         #expect(try daemon.reload().contains("cannot be looked up"))

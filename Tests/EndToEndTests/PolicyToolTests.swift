@@ -1,4 +1,4 @@
-// The tool on a policy and on a log, as an admin types it.
+// The tool's commands on a policy and on a log, as an admin types them.
 
 import Foundation
 import TestSupport

@@ -1,4 +1,4 @@
-// Which files are handed out: everything that is not to be trusted is `U` at once, and the record says why.
+// Which files are handed out. A file that cannot be trusted gives a `U` reply at once, and the record says why.
 
 import Foundation
 import TestSupport
@@ -43,8 +43,8 @@ struct HandOutTests {
         let policy = cases.map { "key \($0.name) \(folder[$0.path])\npermit :61001 key \($0.name)\n" }.joined()
         let device = "key device /dev/null\npermit :61001 key device\n"
         let daemon = try Daemon(folder, policy: policy + device)
-        // A user for each two, as more than ten refusals of one in a second are folded. Twice: the first walks, the
-        // second may go by what is remembered.
+        // Two cases share a uid, because more than ten refusals of one uid in a second are folded. Each case runs
+        // twice: the first time the path is walked, and the second time the daemon may rely on what it remembers.
         let peers = try (0..<7).map { try PeerProcess(daemon.socket, uid: 61100 + $0, gid: 61001) }
         let peer = peers[0]
         for (index, (name, _, reason, detail)) in (cases + cases).enumerated() {
@@ -61,12 +61,12 @@ struct HandOutTests {
             }
         }
         #expect(try peer.ask("1Gdevice").text == "file-untrusted")
-        // Permission before existence: a stranger learns nothing of any of them.
+        // Permission before existence: a stranger learns nothing about any of these files.
         let stranger = try PeerProcess(daemon.socket, uid: 61002)
         for (name, _, _, _) in cases.prefix(8) { #expect(try stranger.ask("1G\(name)").text == "not permitted") }
     }
 
-    /// Trust is remembered, and lost with the first change of anything on the way.
+    /// The daemon remembers that a path is trusted, until anything on the path changes.
     @Test func trustEndsWithAChange() throws {
         try folder.directory("a/b")
         try folder.write("a/b/key", "one", mode: 0o600)
@@ -81,10 +81,10 @@ struct HandOutTests {
         #expect(try ask() == "file-untrusted")
         try folder.setAttributes("a", mode: 0o755)
         #expect(try ask() == "one")
-        // Replaced as a rotation does it.
+        // The file is replaced as a rotation does it.
         try folder.shell("echo two > a/b/new; chmod 600 a/b/new; mv a/b/new a/b/key")
         #expect(try ask() == "two\n")
-        // The directory itself is another one.
+        // The directory itself is replaced.
         try folder.shell("mv a/b a/old; mkdir a/b; echo three > a/b/key; chmod 600 a/b/key")
         #expect(try ask() == "three\n")
         try folder.shell("rm a/b/key; ln -s ../old/key a/b/key")

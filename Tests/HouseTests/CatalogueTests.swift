@@ -1,4 +1,4 @@
-// The library's documentation names only what there is, and every public type.
+// The library's documentation names every public type, and nothing that does not exist.
 
 import Foundation
 import TestSupport

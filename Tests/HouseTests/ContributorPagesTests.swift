@@ -1,4 +1,4 @@
-// The pages for contributors name what there is: targets with their arrows, files, and states.
+// The pages for contributors name only what exists: targets and their imports, files, and states.
 
 import Foundation
 import TestSupport
@@ -23,7 +23,7 @@ struct ContributorPagesTests {
         }
     }
 
-    /// A file is named from the project's folder, from Sources or from Tests.
+    /// A file may be named relative to the project's folder, to Sources or to Tests.
     @Test(arguments: ["ARCHITECTURE.md", "CONTRIBUTING.md"]) func everyFileThatIsNamedIsThere(_ page: String) throws {
         let named = try text(page).matches(of: #/`((?:[\w.+-]+\/)+[\w.+-]*)`|\]\(([\w.\/-]+)\)/#)
         #expect(named.count > 5)

@@ -1,5 +1,5 @@
-// The rules of the house, as far as they can be seen in the text: where `unsafe` may stand, what the daemon
-// is made of, which way the arrows point.
+// Checks the project's rules that can be seen in its text: where `unsafe` may be used, what the daemon consists of, and
+// which target may import which.
 
 import Foundation
 import TestSupport
@@ -19,13 +19,13 @@ struct HouseTests {
         }
     }
 
-    /// The code of a line, without its comment and without the texts in it.
+    /// The code of a line, without its comment and its string literals.
     private func code(_ line: Substring) -> String {
         let withoutTexts = line.replacing(#/"([^"\\]|\\.)*"/#, with: "\"\"")
         return String(withoutTexts.split(separator: "//", maxSplits: 1, omittingEmptySubsequences: false)[0])
     }
 
-    /// The targets that wrap C: Kernel for the daemon, the others for those who are no part of it.
+    /// The targets that wrap C: Kernel for the daemon, the others for programs that are not part of it.
     private static let wrappers = [
         "Kernel/", "Digest/", "NameLookup/", "FileReading/", "ClientKernel/", "LocalTime/", "TLS/", "Streams/", "Gzip/",
     ]
@@ -41,7 +41,7 @@ struct HouseTests {
         }
     }
 
-    /// Above each of them, in the same paragraph, stands why it is right.
+    /// Above each `unsafe` expression, in the same paragraph, a comment says why it is safe.
     @Test func everyUnsafeExpressionSaysWhyItIsSafe() throws {
         for (path, lines) in try swiftFiles(Self.sources) {
             for (number, line) in lines.enumerated() where code(line).contains(#/\bunsafe\b/#) {
@@ -53,7 +53,7 @@ struct HouseTests {
     }
 
     @Test func nothingIsForced() throws {
-        // A forced unwrap, try or cast; not `!=`, not a negation.
+        // Finds forced unwraps, tries and casts, but not `!=` or a negation.
         let forced = #/[\w\)\]]!(?![=])|\btry!|\bas!|\bfatalError\b|\bassumeUnwrapped\b/#
         for (path, lines) in try swiftFiles(Self.sources) {
             for (number, line) in lines.enumerated() where code(line).contains(forced) {
@@ -69,7 +69,7 @@ struct HouseTests {
         }
     }
 
-    /// Which module may import which: the house as it is drawn in ARCHITECTURE.md.
+    /// Which module may import which, as ARCHITECTURE.md lists it.
     static let arrows: [String: Set<String>] = [
         "Wire": [], "Kernel": ["CKernel", "Glibc"], "Digest": ["CCrypto"], "Policy": ["Wire"],
         "NameLookup": ["CKernel", "Kernel", "Glibc", "Synchronization"],
@@ -117,7 +117,7 @@ struct HouseTests {
         }
     }
 
-    /// The daemon holds no Foundation and nothing of third parties: neither in its sources nor as linked.
+    /// The daemon contains neither Foundation nor third-party code, in its sources and in what it links.
     @Test func theDaemonsClosureIsItsOwn() throws {
         let expected: Set = [
             "keybrokerd", "Broker", "PolicyLoading", "Policy", "Audit", "NameLookup", "Digest", "Wire", "Kernel",
@@ -125,7 +125,7 @@ struct HouseTests {
             "CCrypto", "Glibc", "Synchronization",
         ]
         #expect(Self.closure(of: "keybrokerd") == expected)
-        // Who uses the library links no libcrypto for it.
+        // A program that uses the library does not link libcrypto because of it.
         #expect(Self.closure(of: "KeyBrokerClient").isDisjoint(with: ["Digest", "CCrypto", "COpenSSL", "CZlib"]))
         let linked = try Program.run("/usr/bin/ldd", [Program.built("keybrokerd")])
         #expect(linked.status == 0)
@@ -178,14 +178,14 @@ struct HouseTests {
     func manualPagesAreWellFormed(_ path: String) throws {
         guard let mandoc = installed("mandoc") else { return print("skipped: mandoc is not installed") }
         let lint = try Program.run(mandoc, ["-T", "lint", projectFolder.appendingPathComponent(path).path])
-        // Pages of this project, and systemd's, need not be installed where the tests run.
+        // Pages of this project and of systemd may not be installed where the tests run.
         let said = lint.output.split(separator: "\n").filter {
             !$0.contains("referenced manual not found") && !$0.contains("outdated mandoc.db")
         }
         #expect(said.isEmpty, "\(said.joined(separator: "\n"))")
     }
 
-    /// Every line that the daemon can say is in its page, by the words of it that are always the same.
+    /// The manual page contains every line that the daemon can say. Only the words that never change are compared.
     @Test func manualPagesHaveEveryLine() throws {
         let page = try page("systemd/keybrokerd.8").replacing("\n", with: " ").replacing("\\&", with: "")
         var texts: [Substring] = []
@@ -199,7 +199,8 @@ struct HouseTests {
         texts += try source("Audit/Log.swift").matches(of: #/case \.\w+[^\n]*:\s*"((?:[^"\\]|\\.)*)"/#).map(\.1)
         #expect(texts.count > 18)
         for text in texts {
-            // Up to what only says more; between what is put in, which the page names in capitals.
+            // Compares the text up to the first `;` or `:`, after which only details follow, and without the
+            // interpolated parts, for which the page has words in capitals.
             let fixed = text.replacing(#/\\\((?:[^()"]|\([^()]*\))*\)/#, with: "|")
             let head = fixed.prefix { $0 != ";" && $0 != ":" }
             for part in head.split(whereSeparator: { "|'".contains($0) }) where part.split(separator: " ").count > 1 {
@@ -209,7 +210,7 @@ struct HouseTests {
         }
     }
 
-    /// What the sources name is in the pages: options, limits, reasons.
+    /// The manual pages contain all options, limits and reasons that the sources name.
     @Test func manualPagesAreComplete() throws {
         let daemon = try page("systemd/keybrokerd.8")
         for option in try source("keybrokerd/Options.swift").matches(of: #/case "--([a-z-]+)"/#) {

@@ -1,11 +1,11 @@
-// Differences by meaning: empty exactly where no caller's verdict changes.
+// Differences by meaning: the list is empty exactly if no caller's verdict changes.
 
 import Testing
 import Wire
 
 @testable import Policy
 
-/// SplitMix64.
+/// SplitMix64, so that the same seed gives the same numbers.
 private struct Seeded: RandomNumberGenerator {
     var state: UInt64
 
@@ -41,7 +41,7 @@ struct DifferenceTests {
             try changes("permit :tls-ops key a\n", "permit 200 key a\n") == [
                 "- permit :tls-ops key a", "+ permit 200 key a",
             ])
-        // What another line gives already is no gain.
+        // A permission that another line already gives is no change.
         #expect(try changes("permit 33 key a\n", "permit 33 key a\npermit 33 unit x.service key a\n") == [])
         #expect(try changes("permit 33 key a\n", "permit 33 unit * key a\n") == ["- permit 33 key a"])
     }
@@ -60,8 +60,8 @@ struct DifferenceTests {
         #expect(try !same(["*a*b*.service"], ["*ab*.service"]))
     }
 
-    /// For random policies: where there is a change, a caller can be named who notices; where there is none,
-    /// no caller that could be made up does.
+    /// For random policies: if there is a change, some caller can be named whose verdict changes. If there is none, the
+    /// verdict changes for none of the callers that are tried.
     @Test func emptyExactlyWhereNoVerdictChanges() throws {
         let patterns = [
             "", "x.service", "*", "*.service", "*.scope", "x*.service", "*x.service", "x*y.service", "*x*.service",

@@ -1,4 +1,4 @@
-// Explanations and expectations: the same verdict, in other words.
+// Explanations and expectations always agree with the verdict.
 
 import Foundation
 import Testing
@@ -6,7 +6,7 @@ import Wire
 
 @testable import Policy
 
-/// Numbers from a seed, so that a failure can be had again (SplitMix64).
+/// Numbers from a seed, so that a failure can be reproduced (SplitMix64).
 private struct Seeded: RandomNumberGenerator {
     var state: UInt64
 
@@ -46,7 +46,7 @@ struct ExplanationTests {
         #expect(try policy.explanation(of: key("web-tls"), for: nobody).misses.allSatisfy { $0.mismatch == .nobody })
     }
 
-    /// For random policies and callers the explanation and the verdict never disagree, nor does a list.
+    /// For random policies and callers, the explanation, the verdict and the list never disagree.
     @Test func explanationAndVerdictAgree() throws {
         for seed in 0..<300 as Range<UInt64> {
             var random = Seeded(state: seed)

@@ -1,5 +1,5 @@
-// Golden files: each NAME.policy is read with the accounts below, and what is said of it must be NAME.expected,
-// byte for byte. To write them anew: KEYBROKER_WRITE_GOLDEN=1, and then read the difference.
+// Golden files: each NAME.policy is read with the accounts below, and the diagnostics must equal NAME.expected, byte
+// for byte. To write them again, set KEYBROKER_WRITE_GOLDEN=1, and then read the diff.
 
 import Foundation
 import TestSupport
@@ -7,7 +7,7 @@ import Testing
 
 @testable import Policy
 
-/// A machine of its own: its accounts do not depend on where the tests run.
+/// A fixed machine, so that the results do not depend on the accounts of the machine that runs the tests.
 var machine: Resolver {
     Resolver(
         overflowUID: 65534,

@@ -57,7 +57,7 @@ struct VerdictTests {
 
     @Test func nobodyWithoutALine() throws {
         #expect(try rule("web-tls", Caller(uid: 0, groups: [0], unit: "nginx.service")) == "no-rule")
-        // A caller whose uid is not certain is nobody, whatever its groups are.
+        // If the uid of a caller is not certain, no line permits it anything, whatever its groups are.
         #expect(try rule("web-tls", Caller(uid: nil, groups: [200], unit: nil)) == "no-rule")
     }
 
@@ -83,7 +83,7 @@ struct VerdictTests {
         #expect(bounds(33, [200]) == Bounds(connections: 2, requests: 7))
         #expect(bounds(1, [200, 10]) == Bounds(connections: 30, requests: 7))
         #expect(bounds(1, []) == Bounds(connections: 5))
-        // Before the groups are known.
+        // The range before the groups are known.
         #expect(policy.possibleConnections(ofUser: 33, otherwise: 64) == 2...2)
         #expect(policy.possibleConnections(ofUser: 1, otherwise: 64) == 5...30)
         #expect(policy.possibleRequests(ofUser: 1, otherwise: 100) == 7...100)
@@ -120,7 +120,7 @@ struct ExampleTests {
         try String(contentsOf: projectFolder.appendingPathComponent("policy/keybroker.policy"), encoding: .utf8)
     }
 
-    /// As it is installed it permits nothing, on any machine.
+    /// The shipped policy permits nothing on any machine.
     @Test func theShippedExampleIsValidAndEmpty() throws {
         let policy = try policy(example())
         #expect(policy.keys.isEmpty && policy.rules.isEmpty)
@@ -150,8 +150,8 @@ struct UnitPatternTests {
 }
 
 struct ParserRobustness {
-    /// Every line of up to three of these words, and every single byte as a file: nothing crashes, and
-    /// whoever gets no policy is told why.
+    /// Tries every line of up to three of these words, and every single byte as a file. Nothing may crash, and if there
+    /// is no policy there must be an error that says why.
     @Test func everyShortPolicy() {
         let words = [
             "key", "permit", "limit", "a", "/x", "www-data", ":", "certificate", "unit", "each-user", "5", "#",

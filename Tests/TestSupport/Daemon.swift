@@ -1,4 +1,4 @@
-// A keybrokerd of a test's own: real process, real socket, real log, all in a folder.
+// A keybrokerd for one test: a real process with a real socket and a real log, all in one folder.
 
 internal import Foundation
 
@@ -9,13 +9,13 @@ package final class Daemon {
     private let executable: String
     private let environment: [String: String]
 
-    /// The account that the daemon becomes when the tests run as root; it needs no entry anywhere.
+    /// The account that the daemon becomes if the tests run as root. It needs no entry in the user database.
     package static let uid: UInt32 = 61_000
 
-    /// Starts it and waits until it serves.
+    /// Starts the daemon and waits until it serves.
     /// - Parameters:
-    ///   - policyPath: where the policy is already; else `policy` is written to a file of the folder.
-    ///   - descriptors: how many it may have (RLIMIT_NOFILE).
+    ///   - policyPath: the path of an existing policy. Nil writes `policy` to a file in the folder.
+    ///   - descriptors: the limit of its file descriptors (RLIMIT_NOFILE).
     package init(
         _ folder: TemporaryFolder, policy: String, options: [String] = [], environment: [String: String] = [:],
         policyPath: String? = nil, descriptors: Int? = nil
@@ -51,7 +51,7 @@ package final class Daemon {
     package var audit: String { folder["log/audit.jsonl"] }
     package var pid: Int32 { program.pid }
 
-    /// Starts it again, after it was stopped or killed.
+    /// Starts the daemon again after it was stopped or killed.
     package func restart() throws {
         program = try Program(executable, arguments, environment: environment)
         try waitUntilServing()
@@ -68,7 +68,7 @@ package final class Daemon {
         try program.waitForExit()
     }
 
-    /// Sends SIGHUP and waits until it said what came of it.
+    /// Sends SIGHUP, waits for the result, and returns what the daemon said.
     package func reload() throws -> String {
         let before = program.text(.error).count
         program.signal(SIGHUP)
@@ -78,7 +78,7 @@ package final class Daemon {
         }
     }
 
-    /// What it has open now, besides what it always has.
+    /// The number of file descriptors that the daemon has open.
     package func openDescriptors() throws -> Int {
         try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/fd").count
     }
@@ -105,7 +105,7 @@ package final class Daemon {
     }
 }
 
-/// A client that is a process of its own, under any identity: see Peers/peer.py.
+/// A client in a process of its own, under any identity. See Peers/peer.py.
 package final class PeerProcess {
     package let program: Program
 
@@ -121,7 +121,7 @@ package final class PeerProcess {
         program = try Program(python, arguments)
     }
 
-    /// One step; its result as the script prints it.
+    /// Makes the peer do one step. Returns the result that the script prints.
     package func step(_ step: String) throws -> [String: Any] {
         try program.send(step)
         let line = try program.nextLine()
@@ -133,7 +133,8 @@ package final class PeerProcess {
     /// Sends a request and returns the reply.
     package func ask(_ request: String) throws -> PeerReply {
         let sent = try step("send \(request)")
-        // A broker that is busy says so and closes before it is asked: the reply is there to read.
+        // A busy broker sends its reply and closes before it is asked, so a broken pipe is no error: the reply can be
+        // read.
         if let error = sent["error"] as? String, !error.hasPrefix("BrokenPipeError") {
             throw Waited(description: "send: \(error)")
         }
@@ -148,7 +149,7 @@ package final class PeerProcess {
 /// What a peer received.
 package struct PeerReply {
     package let packet: String
-    /// What is in the files that came, and what the kernel says of the descriptors.
+    /// The contents of the files that were received, and what the kernel says about their file descriptors.
     package let files: [[String: Any]]
     package let error: String?
 
@@ -159,7 +160,7 @@ package struct PeerReply {
     }
 
     package var status: String { String(packet.dropFirst().prefix(1)) }
-    /// The decision number.
+    /// The decision number, or -1 if the packet has none.
     package var decision: Int { Int(packet.dropFirst(2).prefix { $0.isNumber }) ?? -1 }
     package var text: String {
         String(packet.dropFirst(2).drop { $0.isNumber }.drop { $0 == " " })

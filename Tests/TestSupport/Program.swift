@@ -1,8 +1,8 @@
-// A program that a test starts, feeds, reads and stops by its own pid.
+// A program that a test starts, writes to, reads from, and stops by its own pid.
 
 internal import Foundation
 
-/// What a test met instead of what it waited for.
+/// The error of a test that waited for something and met something else.
 package struct Waited: Error, CustomStringConvertible {
     package let description: String
 
@@ -13,7 +13,7 @@ package final class Program: @unchecked Sendable {
     private let process = Process()
     private let input = Pipe()
     private let condition = NSCondition()
-    // Both guarded by `condition`.
+    // Both are guarded by `condition`.
     private var outputs: [Stream: Data] = [.output: Data(), .error: Data()]
     private var openStreams = 2
     private var cursor = 0
@@ -62,7 +62,7 @@ package final class Program: @unchecked Sendable {
         text(stream).split(separator: "\n").map(String.init)
     }
 
-    /// Waits until what came satisfies `predicate`; fails where the program ends before, or after `seconds`.
+    /// Waits until `predicate` accepts the output. Throws if the program ends before that, or after `seconds`.
     @discardableResult
     package func wait<R>(
         for what: String, in stream: Stream = .output, seconds: Double = 20, _ predicate: (String) -> R?
@@ -87,7 +87,7 @@ package final class Program: @unchecked Sendable {
         }
     }
 
-    /// The next line of standard output that was not asked for yet.
+    /// The next line of standard output that no call has returned yet.
     package func nextLine(seconds: Double = 20) throws -> String {
         let deadline = Date(timeIntervalSinceNow: seconds)
         condition.lock()
@@ -110,7 +110,7 @@ package final class Program: @unchecked Sendable {
     package func closeInput() { try? input.fileHandleForWriting.close() }
     package func signal(_ number: Int32) { kill(pid, number) }
 
-    /// Waits for the end and returns the exit status; a signal's number is negative.
+    /// Waits until the program ends. Returns its exit status, or the negative number of the signal that ended it.
     @discardableResult
     package func waitForExit(seconds: Double = 20) throws -> Int32 {
         closeInput()
@@ -129,7 +129,7 @@ package final class Program: @unchecked Sendable {
         return process.terminationReason == .uncaughtSignal ? -process.terminationStatus : process.terminationStatus
     }
 
-    /// Runs a program to its end.
+    /// Runs a program and waits until it ends.
     package static func run(
         _ executable: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil,
         seconds: Double = 60
@@ -139,14 +139,14 @@ package final class Program: @unchecked Sendable {
         return (status, program.text(), program.text(.error))
     }
 
-    /// A program of this project, as built beside the tests.
+    /// The path of a program of this project that was built together with the tests.
     package static func built(_ name: String) -> String {
         let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(name).path
     }
 }
 
-/// The full path of a program of the system's, or nil where it is not installed.
+/// The absolute path of an installed program, or nil if it is not installed.
 package func installed(_ name: String) -> String? {
     ["/usr/bin", "/bin", "/usr/sbin", "/sbin", "/usr/local/bin"].map { "\($0)/\(name)" }
         .first { FileManager.default.isExecutableFile(atPath: $0) }

@@ -1,4 +1,4 @@
-// A temporary folder of a test's own, removed with it.
+// A temporary folder for one test. It is removed together with its object.
 
 package import Foundation
 
@@ -16,7 +16,7 @@ package final class TemporaryFolder: Sendable {
 
     package subscript(_ name: String) -> String { "\(path)/\(name)" }
 
-    /// Writes a file with just that mode and owner.
+    /// Writes a file with exactly this mode and owner.
     @discardableResult
     package func write(_ name: String, _ text: String, mode: Int = 0o644, owner: Int? = nil) throws -> String {
         try write(name, Data(text.utf8), mode: mode, owner: owner)
@@ -48,7 +48,7 @@ package final class TemporaryFolder: Sendable {
 
     package func remove(_ name: String) throws { try FileManager.default.removeItem(atPath: self[name]) }
 
-    /// Runs a line of shell in the folder, for what Foundation has no word for; it must succeed.
+    /// Runs a shell command in the folder, for what Foundation cannot do. Throws if it fails.
     package func shell(_ line: String) throws {
         let (status, _, errors) = try Program.run("/bin/sh", ["-ec", line], directory: path)
         if status != 0 { throw Waited(description: "\(line): status \(status), \(errors)") }
@@ -59,10 +59,10 @@ package final class TemporaryFolder: Sendable {
     }
 }
 
-/// Whether the tests that need root can run. CI runs as root; elsewhere they say that they were skipped.
+/// Whether tests that need root can run. CI runs as root. Elsewhere such tests report that they were skipped.
 package var isRoot: Bool { geteuid() == 0 }
 
-/// The folder of the tests' sources.
+/// The folder with the sources of the tests.
 package let testsFolder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
 /// The project's top folder.
 package let projectFolder = testsFolder.deletingLastPathComponent()

@@ -1,15 +1,15 @@
-// The system calls of a running process, by strace.
+// Records the system calls of a running process with strace.
 
 internal import Foundation
 
 package enum Trace {
-    /// The names of the calls that `pid` makes while `body` runs, in order.
+    /// The names of the system calls that `pid` makes while `body` runs, in order.
     package static func of(_ pid: Int32, _ body: () throws -> Void) throws -> [String] {
         guard let strace = installed("strace") else { throw Waited(description: "strace is not installed") }
         let tracer = try Program(strace, ["-p", String(pid)])
         try tracer.wait(for: "strace's attaching", in: .error) { $0.contains("attached") ? true : nil }
         try body()
-        // Other signals may be blocked in it, as they are in the threads that tests run on.
+        // strace may have inherited a mask that blocks other signals from the thread of the test.
         tracer.signal(SIGKILL)
         try tracer.waitForExit()
         return tracer.lines(.error).compactMap { line in
