@@ -59,7 +59,7 @@ struct AuditShow: ParsableCommand {
         let watch = try watch(last)
         while true {
             try show(&reader, selection, &rows)
-            do throws(Failure) { try watch.wait() } catch { throw fail(printable(error.description), status: 71) }
+            do throws(Failure) { try watch.wait() } catch { throw fail(error.description, status: 71) }
         }
     }
 
@@ -73,7 +73,7 @@ struct AuditShow: ParsableCommand {
     private func watch(_ file: String) throws(ExitCode) -> FolderWatch {
         do throws(Failure) {
             return try FolderWatch(folder(of: try absolutePath(file)))
-        } catch { throw fail(printable(error.description), status: 71) }
+        } catch { throw fail(error.description, status: 71) }
     }
 
     // MARK: What is wanted
@@ -120,7 +120,7 @@ struct AuditShow: ParsableCommand {
             part.utf8.allSatisfy { (0x30...0x39).contains($0) } ? UInt64(part) : nil
         }
         guard numbers.count == parts.count, let first = numbers.first, let last = numbers.last, first <= last else {
-            throw fail("--seq: '\(printable(seq))' is no number and no range of numbers such as 12-20", status: 64)
+            throw fail("--seq: '\(seq)' is no number and no range of numbers such as 12-20", status: 64)
         }
         return first...last
     }

@@ -51,26 +51,3 @@ struct BrokerOptions: ParsableArguments {
 enum TableFormat: String, ExpressibleByArgument, CaseIterable {
     case text, json
 }
-
-/// Ends the program with one line on standard error.
-func fail(_ line: String, status: Int32) -> ExitCode {
-    StandardStream.error.writeLine("keybroker: \(line)")
-    return ExitCode(status)
-}
-
-/// What the broker brought, or the end of the program.
-func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
-    do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
-}
-
-/// Writes to standard output. A reader that has gone is no error of ours to report.
-func output(_ write: @autoclosure () throws(Failure) -> Void) throws(ExitCode) {
-    do { try write() } catch {
-        if error.code == Failure.brokenPipe { throw ExitCode(0) }
-        throw fail("cannot write to standard output: \(error)", status: 71)
-    }
-}
-
-func output(line: String) throws(ExitCode) {
-    try output(try StandardStream.output.writeAll(Array((line + "\n").utf8)))
-}

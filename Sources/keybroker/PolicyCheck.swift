@@ -22,9 +22,7 @@ struct PolicyCheck: ParsableCommand {
 
     func run() throws {
         let loading = PolicyOptions.loading(options.paths + paths)
-        for diagnostic in loading.diagnostics {
-            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
-        }
+        say(loading.diagnostics)
         let warnings = counted(loading.diagnostics.count - loading.faults, "warning")
         guard let loaded = loading.loaded else {
             throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)

@@ -32,9 +32,7 @@ struct PolicyOptions: ParsableArguments {
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
         let loading = loading(paths, warns: false)
         if let loaded = loading.loaded { return loaded }
-        for diagnostic in loading.diagnostics where diagnostic.severity == .error {
-            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
-        }
+        say(loading.diagnostics.filter { $0.severity == .error })
         throw fail(counted(loading.faults, "error") + " in the policy", status: 78)
     }
 

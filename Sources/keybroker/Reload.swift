@@ -29,7 +29,7 @@ struct Reload: ParsableCommand {
         let page = try asking(try options.broker.reload())
         let after = BrokerStatus(page)
         guard after.value("last-reload") == "applied" else {
-            for fault in after.lastReloadFaults { StandardStream.error.writeLine(printable(fault)) }
+            for fault in after.lastReloadFaults { say(printable(fault)) }
             throw fail(
                 "the broker did not take the policy (its own messages have all the reasons); the old one stays in force",
                 status: 78)
@@ -41,7 +41,7 @@ struct Reload: ParsableCommand {
                 status: 75)
         }
         for (key, path) in after.keysOutside {
-            StandardStream.error.writeLine(
+            say(
                 "keybroker: warning: key '\(printable(key))' cannot be handed out until the broker is restarted: "
                     + "\(printable(path)) is in a directory that it did not know when it started, and it keeps itself from "
                     + "reading elsewhere")
@@ -59,7 +59,7 @@ struct Reload: ParsableCommand {
         let files = PolicyFiles(paths + [optional].compactMap(\.self), optional: optional, owners: .now)
         let loading = files.load()
         for diagnostic in loading.diagnostics {
-            for line in diagnostic.lines { StandardStream.error.writeLine(line) }
+            for line in diagnostic.lines { say(line) }
         }
         guard let loaded = loading.loaded else {
             throw fail(

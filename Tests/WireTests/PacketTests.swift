@@ -99,6 +99,8 @@ struct PacketTests {
     @Test(arguments: [
         "", "1", "2K1", "1K", "1K+1", "1K 1", "1K1 ", "1K99999999999999999999", "1D", "1D1", "1Dx not permitted", "1U1",
         "1B1", "1B1 x", "1B1 -1", "1E1", "1Z1 x", "1LA", "1La\nB", "1Sname", "1Sname \u{1}", "1K1\u{e9}",
+        "1U5 \u{1b}[2J", "1E5 \u{1b}]0;x\u{7}", "1E5 a\nb", "1D5 \u{7f}", "1V\u{1b}[2J", "1V0.1\n", "1V\u{e9}",
+        "1U5 \t",
     ])
     func whatIsNoReply(_ text: String) {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }

@@ -1,0 +1,63 @@
+// The tool, against a broker that was taken over: what it says must lead to no file, no signal and no byte that
+// it should not reach.
+
+import Foundation
+import TestSupport
+import Testing
+
+/// A broker of `ClientTests/Brokers/fake.py`, which runs as the account that the tests run as.
+private final class FakeBroker {
+    let program: Program
+    let socket: String
+
+    init(
+        _ folder: TemporaryFolder, _ reply: String, descriptors: Int = 0, seconds: Double = 0,
+        environment: [String: String] = [:]
+    ) throws {
+        let script = testsFolder.appendingPathComponent("ClientTests/Brokers/fake.py").path
+        socket = folder["s"]
+        program = try Program(
+            installed("python3") ?? "python3",
+            [script, socket, String(geteuid()), reply, String(descriptors), String(seconds)], environment: environment)
+        _ = try program.wait(forLines: 1)
+    }
+
+    deinit { program.signal(SIGKILL) }
+
+    func tool(_ arguments: String..., seconds: Double = 60) throws -> (status: Int32, output: String, errors: String) {
+        try Program.run(Program.built("keybroker"), arguments + ["--socket", socket], seconds: seconds)
+    }
+}
+
+@Suite struct HostileBrokerTests {
+    private let folder = TemporaryFolder("hostile-broker")
+
+    private func isPrintable(_ text: String) -> Bool {
+        text.utf8.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A }
+    }
+
+    @Test(arguments: ["1U5 \u{1B}[2J", "1E5 \u{1B}]0;x\u{7}", "1D5 \u{1B}[2J", "1V\u{1B}[2J", "1E5 \u{9B}31m"])
+    func noEscapeOfABrokersReachesTheTerminal(_ reply: String) throws {
+        let broker = try FakeBroker(folder, reply)
+        for arguments in [["get", "web"], ["list"], ["status"], ["reload"]] {
+            let (status, output, errors) = try Program.run(
+                Program.built("keybroker"), arguments + ["--socket", broker.socket])
+            #expect(status == 71)
+            #expect(isPrintable(output + errors), "\(errors)")
+            #expect(errors.contains("the reply is malformed"))
+        }
+    }
+
+    @Test func noEscapeOfAFilesNameReachesTheTerminal() throws {
+        let name = "a\u{1B}[2Jb.policy"
+        try folder.write(name, "key k /k\npermit 0 kee k\n")
+        let (status, output, errors) = try Program.run(
+            Program.built("keybroker"), ["policy", "check", folder[name]])
+        #expect(status == 78)
+        #expect(isPrintable(output + errors), "\(errors)")
+        #expect(errors.contains("a\\u{1b}[2Jb.policy:2:10: error: unknown word 'kee'"), "\(errors)")
+        let missing = try Program.run(Program.built("keybroker"), ["status", "--socket", folder["\u{1B}[2J/s"]])
+        #expect(missing.status == 69)
+        #expect(isPrintable(missing.errors), "\(missing.errors)")
+    }
+}
