@@ -51,9 +51,11 @@ struct BrokerStatus {
     func number(_ name: String) -> UInt64? { page.number(name) }
 
     /// Where the policy is read from; the second may be missing.
-    var policyPaths: (paths: [String], optional: String?) {
+    private var policyPaths: (paths: [String], optional: String?) {
         (page.values("policy-path"), page.values("policy-path-optional").first)
     }
+    /// Both, in the order in which they are read.
+    var allPolicyPaths: [String] { policyPaths.paths + [policyPaths.optional].compactMap(\.self) }
     var lastReloadFaults: [String] { page.values("last-reload-fault") }
 
     /// The walls that the daemon put around itself, and how each stands.
@@ -79,7 +81,7 @@ struct BrokerStatus {
             "             last reload: \(shown("last-reload")) "
                 + "(\(shown("reloads-applied")) applied, \(shown("reloads-rejected")) rejected)",
         ]
-        lines += (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map { "             \($0)" }
+        lines += allPolicyPaths.map { "             \($0)" }
         lines += lastReloadFaults.map { "             \($0)" }
         lines += [
             "connections  \(shown("connections")) of \(shown("connections-most")), "
@@ -136,7 +138,7 @@ struct BrokerStatus {
         var fields = page.lines.filter { !Self.grouped.contains($0.name) }.map { line in
             "\"\(jsonEscaped(line.name))\":" + (page.number(line.name).map(String.init) ?? Self.quoted(line.value))
         }
-        let paths = (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map(Self.quoted)
+        let paths = allPolicyPaths.map(Self.quoted)
         fields.append("\"policy-paths\":[\(paths.joined(separator: ","))]")
         fields.append("\"last-reload-faults\":[\(lastReloadFaults.map(Self.quoted).joined(separator: ","))]")
         let walls = walls.map { "{\"wall\":\(Self.quoted($0.name)),\"state\":\(Self.quoted($0.state))}" }

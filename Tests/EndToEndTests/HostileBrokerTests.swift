@@ -60,4 +60,30 @@ private final class FakeBroker {
         #expect(missing.status == 69)
         #expect(isPrintable(missing.errors), "\(missing.errors)")
     }
+
+    /// The tool runs as root, and the broker does not.
+    @Test func noFileIsOpenedBecauseABrokerNamesIt() throws {
+        let secret = try folder.write("priv.pem", "BEGIN SECRET\nkey a /a hunter2\n", mode: 0o600)
+        for name in ["policy-path", "policy-path-optional", "policy-path /x\npolicy-path"] {
+            let page = "1Sreloads-applied 0\nlast-reload rejected\npolicy x\n\(name) \(secret)"
+            let broker = try FakeBroker(folder, page)
+            let trace = folder["trace"]
+            // The number of reloads never grows, so the tool is not awaited to its end.
+            let program = try Program(
+                installed("strace") ?? Program.built("keybroker"),
+                (installed("strace") == nil
+                    ? [] : ["-f", "-e", "trace=openat", "-o", trace, Program.built("keybroker")])
+                    + ["reload", "--socket", broker.socket])
+            try program.wait(for: "what was not checked", in: .error) { $0.contains("only itself checks") ? true : nil }
+            _ = try broker.program.wait(for: "the signal") { $0.contains("hangup") ? true : nil }
+            #expect(!program.text(.error).contains("SECRET") && !program.text(.error).contains("hunter2"))
+            if installed("strace") != nil {
+                #expect(try !folder.text("trace").contains("priv.pem"))
+            }
+            program.signal(SIGKILL)
+            broker.program.signal(SIGKILL)
+            try broker.program.waitForExit()
+            try folder.shell("rm -f s trace")
+        }
+    }
 }

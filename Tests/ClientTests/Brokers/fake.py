@@ -15,6 +15,8 @@ counter = 0
 if os.geteuid() == 0:
     os.setresgid(uid, uid, uid)
     os.setresuid(uid, uid, uid)
+# Blocked in the threads that tests run on.
+signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGHUP})
 signal.signal(signal.SIGHUP, lambda *_: print("hangup", flush=True))
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 listener.bind(path)
