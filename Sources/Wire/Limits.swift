@@ -80,6 +80,8 @@ package enum Limits {
 
     /// The largest key or certificate file that the library reads into memory, in bytes.
     package static let keyBytes = 1 << 20
+    /// The longest that a client believes it is to wait where the broker is busy; longer is taken for that.
+    package static let longestBusy = Duration.seconds(3_600)
     /// How long a client waits for a reply.
     package static let reply = Duration.seconds(10)
 }

@@ -10,7 +10,7 @@ package enum Reply: Equatable, Sendable {
     case denied(decision: UInt64)
     /// Permitted, but the file cannot be handed over now. The reason names no path.
     case unavailable(decision: UInt64, reason: String)
-    /// A limit was reached; nothing was opened.
+    /// A limit was reached; nothing was opened. Read from a packet, it is an hour at most.
     case busy(decision: UInt64, milliseconds: Int)
     /// No request; the broker then closes.
     case malformed(decision: UInt64, reason: String)
@@ -21,6 +21,8 @@ package enum Reply: Equatable, Sendable {
     case status(StatusPage)
 
     private static let protocolVersion = UInt8(ascii: "1")
+    /// In milliseconds.
+    private static let longestBusy = Int(Limits.longestBusy.components.seconds) * 1000
 
     /// The packet, as it is sent.
     package var packet: [UInt8] {
@@ -65,7 +67,7 @@ package enum Reply: Equatable, Sendable {
         case UInt8(ascii: "B"):
             let (decision, text) = try Self.numbered(rest)
             guard let milliseconds = Self.number(Array(text.utf8)[...]) else { throw .malformed }
-            self = .busy(decision: decision, milliseconds: Int(clamping: milliseconds))
+            self = .busy(decision: decision, milliseconds: min(Int(clamping: milliseconds), Self.longestBusy))
         case UInt8(ascii: "E"):
             let (decision, text) = try Self.numbered(rest)
             self = .malformed(decision: decision, reason: text)

@@ -106,6 +106,14 @@ struct PacketTests {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }
     }
 
+    /// A time from outside that no clock can hold ended the program.
+    @Test(arguments: ["3600001", "9223372036854775807", "9223372036854775808", "18446744073709551615"])
+    func nobodyIsToldToWaitLongerThanAnHour(_ time: String) throws {
+        #expect(try Reply(Array("1B5 \(time)".utf8)) == .busy(decision: 5, milliseconds: 3_600_000))
+        #expect(try Reply(Array("1B5 3600000".utf8)) == .busy(decision: 5, milliseconds: 3_600_000))
+        #expect(try Reply(Array("1B5 3599999".utf8)) == .busy(decision: 5, milliseconds: 3_599_999))
+    }
+
     @Test func longListsTakeSeveralPackets() throws {
         let names = try (0..<1000).map { try name(String(repeating: "k", count: 50) + String($0)) }
         var rest = names[...]
