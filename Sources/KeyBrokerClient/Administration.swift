@@ -11,13 +11,20 @@ extension KeyBroker {
     package func status(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> StatusPage {
         let patience = Deadline(wait, calledOffBy: nil)
         var whole = StatusPage()
-        var request: Request? = .status(after: nil)
-        while let asked = request {
-            let page = try exchange(asked, patience).answer.statusPage()
+        var pages = 0
+        var last: KeyName?
+        while true {
+            let page = try exchange(.status(after: last), patience).answer.statusPage()
             whole.append(page)
-            request = page.next
+            pages += 1
+            guard let next = page.next else { return whole }
+            // Names that only go up come to an end.
+            if let last, next <= last { throw .protocolViolation("the pages of the status are not in their order") }
+            guard pages < Limits.statusPages else {
+                throw .protocolViolation("the status has more than \(Limits.statusPages) pages")
+            }
+            last = next
         }
-        return whole
     }
 
     /// Has the broker read its policy anew, and returns the first page of its status once it has: whether it

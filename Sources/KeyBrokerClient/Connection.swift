@@ -59,18 +59,21 @@ struct Connection: ~Copyable {
     }
 
     /// Sends the request and returns the reply to it.
-    borrowing func answer(to request: Request, _ patience: Deadline) throws(KeyBrokerError) -> Answer {
+    /// - Parameter end: when the whole answer must have come; nil: as `patience` has it, from now.
+    borrowing func answer(
+        to request: Request, _ patience: Deadline, by end: Instant? = nil
+    ) throws(KeyBrokerError) -> Answer {
         do throws(Failure) { try socket.send(request.packet) } catch {
             // A broker that is busy says so and closes before it is asked: the reply is still there to read.
             guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
         }
-        return try nextAnswer(patience)
+        return try nextAnswer(patience, by: end ?? patience.answerEnd)
     }
 
-    /// The next reply.
-    borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> Answer {
+    /// The next reply, which must come before `end`.
+    borrowing func nextAnswer(_ patience: Deadline, by end: Instant) throws(KeyBrokerError) -> Answer {
         while true {
-            try patience.waitForReply(socket, path: path)
+            try patience.waitForReply(socket, by: end, path: path)
             let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
                 failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
             }

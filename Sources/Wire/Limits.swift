@@ -82,6 +82,8 @@ package enum Limits {
     package static let keyBytes = 1 << 20
     /// The longest that a client believes it is to wait where the broker is busy; longer is taken for that.
     package static let longestBusy = Duration.seconds(3_600)
-    /// How long a client waits for a reply.
+    /// How many names of a list, and pages of a status, a client takes.
+    package static let listedNames = 1_000_000, statusPages = 16_384
+    /// How long a client waits for a reply, and for the whole of a list.
     package static let reply = Duration.seconds(10)
 }

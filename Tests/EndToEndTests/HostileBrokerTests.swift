@@ -86,4 +86,16 @@ private final class FakeBroker {
             try folder.shell("rm -f s trace")
         }
     }
+
+    /// The same page again, or one that goes on for ever.
+    @Test(arguments: [
+        ("1Spid 1\nmore web", "not in their order"),
+        ("1Spid 1\nmore k@", "more than 16384 pages|did not answer within"),
+    ])
+    func aStatusComesToAnEnd(_ page: String, _ said: String) throws {
+        let broker = try FakeBroker(folder, page)
+        let (status, _, errors) = try broker.tool("status", seconds: 40)
+        #expect(status == 71 || status == 69)
+        #expect(said.split(separator: "|").contains { errors.contains($0) }, "\(errors)")
+    }
 }
