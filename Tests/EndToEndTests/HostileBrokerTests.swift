@@ -98,4 +98,18 @@ private final class FakeBroker {
         #expect(status == 71 || status == 69)
         #expect(said.split(separator: "|").contains { errors.contains($0) }, "\(errors)")
     }
+
+    /// Only who answers after its handle was opened is sent a signal.
+    @Test func whoeverDidNotAnswerLastGetsNoSignal() throws {
+        let script = testsFolder.appendingPathComponent("ClientTests/Brokers/relay.py").path
+        let page = "1Sreloads-applied 0\nlast-reload applied\npolicy x\npolicy-path /x"
+        let broker = try Program(installed("python3") ?? "python3", [script, folder["s"], page])
+        _ = try broker.wait(forLines: 1)
+        let (status, _, errors) = try Program.run(Program.built("keybroker"), ["reload", "--socket", folder["s"]])
+        #expect(status == 71)
+        #expect(errors.contains("the broker was restarted at this moment"), "\(errors)")
+        #expect(broker.text() == "listens\n")
+        broker.signal(SIGKILL)
+        try broker.waitForExit()
+    }
 }
