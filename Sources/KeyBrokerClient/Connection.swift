@@ -19,7 +19,8 @@ struct Connection: ~Copyable {
             switch error.kind {
             case .missing: throw .notRunning(socket: path, reason: error.description)
             case .unreadable: throw .mayNotConnect(socket: path)
-            case .untrusted, .shortage, .outside: throw .untrusted(socket: path, reason: error.description)
+            case .shortage: throw .shortage(error.description)
+            case .untrusted, .outside: throw .untrusted(socket: path, reason: error.description)
             }
         }
         let socket = try calling(try Self.connected(to: path)) { failure in

@@ -112,4 +112,18 @@ private final class FakeBroker {
         broker.signal(SIGKILL)
         try broker.waitForExit()
     }
+
+    /// The fault is the caller's, not the socket's.
+    @Test(arguments: 4...5) func aCallerWithoutDescriptorsIsToldSo(_ limit: Int) throws {
+        let broker = try FakeBroker(folder, "1K5", descriptors: 2)
+        let (status, output, errors) = try Program.run(
+            "/bin/sh",
+            [
+                "-c", "ulimit -n \(limit); exec \"$0\" get web --socket \"$1\"", Program.built("keybroker"),
+                broker.socket,
+            ])
+        #expect(status == 71, "\(errors)")
+        #expect(output.isEmpty)
+        #expect(errors.contains("RLIMIT_NOFILE") && !errors.contains("trusted"), "\(errors)")
+    }
 }
