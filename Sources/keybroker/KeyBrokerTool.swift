@@ -14,8 +14,8 @@ struct KeyBrokerTool: ParsableCommand {
         commandName: "keybroker",
         abstract: "Asks the key broker for private keys, and looks after its policy and its log.",
         discussion: """
-            Exit status: 0 done, 64 usage, 69 the broker cannot be reached, 71 system error, 74 the audit log \
-            cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
+            Exit status: 0 done, 64 usage, 66 the key is empty, 69 the broker cannot be reached, 71 system error, \
+            74 the audit log cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
             """,
         version: "keybroker \(version)",
         subcommands: [Get.self, List.self, StatusCommand.self, Reload.self, PolicyCommand.self, AuditCommand.self])

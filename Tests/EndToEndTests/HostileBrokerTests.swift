@@ -113,6 +113,20 @@ private final class FakeBroker {
         try broker.waitForExit()
     }
 
+    @Test func anEmptyKeyIsNone() throws {
+        try folder.write("empty", "")
+        let broker = try FakeBroker(
+            folder, "1K5", descriptors: 2, environment: ["KEYBROKER_FAKE_FILE": folder["empty"]])
+        for arguments in [["get", "web"], ["get", "web", "--certificate"]] {
+            let (status, output, errors) = try Program.run(
+                Program.built("keybroker"), arguments + ["--socket", broker.socket])
+            #expect(status == 66)
+            #expect(output.isEmpty)
+            #expect(
+                errors == "keybroker: key 'web': the \(arguments.count > 2 ? "certificate" : "key") file is empty\n")
+        }
+    }
+
     /// The fault is the caller's, not the socket's.
     @Test(arguments: 4...5) func aCallerWithoutDescriptorsIsToldSo(_ limit: Int) throws {
         let broker = try FakeBroker(folder, "1K5", descriptors: 2)
