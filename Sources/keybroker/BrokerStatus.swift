@@ -1,6 +1,7 @@
 // What the broker says of itself, put for people and for programs.
 //
-// Must never invent a value that the broker did not send: what is missing is absent.
+// Must never invent a value that the broker did not send: what is missing is absent. Must never pass on what it did not
+// understand as if it had: a malformed line, or a second one about the same thing, is left out.
 
 internal import Wire
 
@@ -19,6 +20,20 @@ struct BrokerStatus {
     struct Key {
         let name: String
         let counts: [(decision: String, count: UInt64)]
+
+        /// `NAME DECISION COUNT DECISION COUNT …`, each decision once; nil where it is anything else.
+        init?(_ value: String) {
+            let words = value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+            guard words.count >= 3, words.count % 2 == 1, !words.contains("") else { return nil }
+            var counts: [(decision: String, count: UInt64)] = []
+            // The name of the key has a field of its own.
+            var known: Set = ["key"]
+            for index in stride(from: 1, to: words.count, by: 2) {
+                guard let count = UInt64(words[index + 1]), known.insert(words[index]).inserted else { return nil }
+                counts.append((words[index], count))
+            }
+            (name, self.counts) = (words[0], counts)
+        }
     }
 
     let outcomes: [Outcome]
@@ -30,21 +45,16 @@ struct BrokerStatus {
 
     init(_ page: StatusPage) {
         self.page = page
+        var known: Set<String> = []
         outcomes = page.values("requests").compactMap { value in
-            let words = value.split(separator: " ")
-            guard words.count == 4, let count = UInt64(words[3]) else { return nil }
-            return Outcome(
-                verb: words[0] == "-" ? nil : String(words[0]), decision: String(words[1]), reason: String(words[2]),
-                count: count)
+            let words = value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+            guard words.count == 4, !words.contains(""), let count = UInt64(words[3]),
+                known.insert(words[..<3].joined(separator: " ")).inserted
+            else { return nil }
+            return Outcome(verb: words[0] == "-" ? nil : words[0], decision: words[1], reason: words[2], count: count)
         }
-        keys = page.values("key").compactMap { value in
-            let words = value.split(separator: " ")
-            guard let name = words.first else { return nil }
-            let counts = stride(from: 1, to: words.count - 1, by: 2).compactMap { index in
-                UInt64(words[index + 1]).map { (String(words[index]), $0) }
-            }
-            return Key(name: String(name), counts: counts)
-        }
+        known = []
+        keys = page.values("key").compactMap { Key($0) }.filter { known.insert($0.name).inserted }
     }
 
     func value(_ name: String) -> String? { page.values(name).first }
@@ -104,11 +114,22 @@ struct BrokerStatus {
             requests.add([outcome.verb, outcome.decision, outcome.reason, String(outcome.count)])
         }
         if !outcomes.isEmpty { lines += [""] + requests.lines }
-        var table = Table(columns: ["key"] + (keys.first?.counts.map(\.decision) ?? []))
-        for key in keys { table.add([key.name] + key.counts.map { String($0.count) }) }
+        // A broker of another version may count other decisions, or not the same for each key.
+        let decisions = keys.flatMap(\.counts).reduce(into: [String]()) { names, count in
+            if names.count < Self.mostColumns, !names.contains(count.decision) { names.append(count.decision) }
+        }
+        var table = Table(columns: ["key"] + decisions)
+        for key in keys {
+            table.add(
+                [key.name] + decisions.map { name in key.counts.first { $0.decision == name }.map { String($0.count) } }
+            )
+        }
         if !keys.isEmpty { lines += [""] + table.lines }
         return lines
     }
+
+    /// Of decisions, beside each key.
+    private static let mostColumns = 8
 
     private static let inText = [
         "version", "pid", "uptime-seconds", "policy", "policy-age-seconds", "policy-keys", "policy-permits",
@@ -135,7 +156,9 @@ struct BrokerStatus {
 
     /// One JSON object.
     var object: String {
-        var fields = page.lines.filter { !Self.grouped.contains($0.name) }.map { line in
+        // The first of a name counts, here as in `value`.
+        var known = Self.grouped.union(Self.inObject)
+        var fields = page.lines.filter { known.insert($0.name).inserted }.map { line in
             "\"\(jsonEscaped(line.name))\":" + (page.number(line.name).map(String.init) ?? Self.quoted(line.value))
         }
         let paths = allPolicyPaths.map(Self.quoted)
@@ -158,6 +181,11 @@ struct BrokerStatus {
         fields.append("\"keys\":[\(keys.joined(separator: ","))]")
         return "{\(fields.joined(separator: ","))}"
     }
+
+    /// The fields that several lines make.
+    private static let inObject: Set = [
+        "policy-paths", "last-reload-faults", "sandbox", "outside-sandbox", "requests", "keys",
+    ]
 
     private static func quoted(_ text: String) -> String { "\"\(jsonEscaped(text))\"" }
 }

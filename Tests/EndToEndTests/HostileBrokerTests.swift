@@ -140,4 +140,37 @@ private final class FakeBroker {
         #expect(output.isEmpty)
         #expect(errors.contains("RLIMIT_NOFILE") && !errors.contains("trusted"), "\(errors)")
     }
+
+    /// Each field once, however often a broker says it, and whatever it leaves out.
+    @Test func aStatusIsJSONWhateverTheBrokerSays() throws {
+        let lines = [
+            "pid 1", "pid 2", "keys 3", "policy-paths x", "sandbox a", "sandbox landlock a", "x\"y \\", "- -",
+            "key none", "key odd granted", "key odd granted 1 denied", "key word granted x",
+            "key twice granted 1 granted 2",
+            "key key key 1", "key good granted 1 denied 2", "key good granted 5 denied 6", "key  granted 1",
+            "requests get granted permitted 3", "requests get granted permitted 4", "requests get granted 4",
+            "requests  a b 1", "more x y",
+        ]
+        let broker = try FakeBroker(folder, "1S" + lines.joined(separator: "\n"))
+        let (status, output, errors) = try broker.tool("status", "--format", "json")
+        #expect(status == 0, "\(errors)")
+        let said = try #require(
+            try JSONSerialization.jsonObject(with: Data(output.utf8)) as? [String: Any], "\(output)")
+        #expect(said["pid"] as? Int == 1)
+        let keys = try #require(said["keys"] as? [[String: Any]])
+        #expect(keys.count == 1)
+        #expect(keys.first?["granted"] as? Int == 1)
+        #expect((said["requests"] as? [[String: Any]])?.map { $0["count"] as? Int } == [3])
+        // What reads JSON leniently takes the last of two fields.
+        for name in ["pid", "keys", "policy-paths", "sandbox", "key", "granted"] {
+            #expect(output.components(separatedBy: "\"\(name)\":").count == 2, "\(name): \(output)")
+        }
+        // Keys with other counts than the first.
+        broker.program.signal(SIGKILL)
+        try broker.program.waitForExit()
+        try folder.remove("s")
+        let uneven = try FakeBroker(folder, "1Skey a granted 1\nkey b denied 2 granted 3\nkey c busy 4")
+        #expect(try uneven.tool("status").output.contains("a    1        -       -"))
+        for format in ["text", "openmetrics"] { #expect(try uneven.tool("status", "--format", format).status == 0) }
+    }
 }
