@@ -59,6 +59,8 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
     private let longest: Int
     private var chunk = [UInt8](repeating: 0, count: 256 * 1024)
     private var rest: ArraySlice<UInt8> = []
+    /// How many bytes were read from the source.
+    package private(set) var position = 0
 
     /// - Parameter longest: the longest line, in bytes.
     package init(_ source: consuming Source, longest: Int) {
@@ -81,6 +83,7 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
             // The slice would make a copy of the chunk that is about to be overwritten.
             rest = []
             let count = try source.read(into: &chunk)
+            position += count
             if count == 0 {
                 if mayGrow {
                     rest = line[...]

@@ -59,6 +59,9 @@ struct AuditShow: ParsableCommand {
         let watch = try watch(last)
         while true {
             try show(&reader, selection, &rows)
+            guard !reader.followedFileShrank() else {
+                throw fail("\(last) was cut short while it was followed: records are missing", status: 74)
+            }
             do throws(Failure) { try watch.wait() } catch { throw fail(error.description, status: 71) }
         }
     }

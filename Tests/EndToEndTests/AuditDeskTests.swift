@@ -206,6 +206,17 @@ struct AuditDeskTests {
     }
 
     /// Records show as they come, and go on in the next file when the log is rotated: none is missed.
+    @Test func followingEndsWhereTheLogIsCutShort() throws {
+        let daemon = try daemon()
+        let follower = try Program(
+            Program.built("keybroker"), ["audit", "show", "--follow", "--format", "json", "--audit", daemon.audit])
+        let last = try #require(try daemon.records().last?["seq"] as? Int)
+        try follower.wait(for: "record \(last)") { $0.contains("{\"seq\":\(last),") ? true : nil }
+        try folder.shell(": > log/audit.jsonl")
+        #expect(try follower.waitForExit() == 74)
+        #expect(follower.text(.error).contains("was cut short while it was followed"), "\(follower.text(.error))")
+    }
+
     @Test func followingSurvivesRotation() throws {
         let daemon = try daemon()
         let follower = try Program(
