@@ -124,7 +124,19 @@ package struct LogReader: ~Copyable {
         return now.device != identity.device || now.inode != identity.inode
     }
 
-    /// Continues with the files that come after the last record. The log may have been rotated more than once.
+    /// Whether the file that is followed has become shorter than what was read of it. What is written to it from now on
+    /// would stand before the place where the reader is.
+    package borrowing func followedFileShrank() -> Bool {
+        guard isOpen, files.isEmpty, let followed, let identity else { return false }
+        guard let now = (try? statusFollowing(followed)) ?? nil else { return false }
+        guard now.device == identity.device, now.inode == identity.inode else { return false }
+        switch current {
+        case .some(let reader): return now.size < reader.position
+        case .none: return false
+        }
+    }
+
+    /// Goes on with the files that came after the last record. More than one rotation may have gone by.
     private mutating func turn(to path: String) throws(Unverified) -> Bool {
         let last = verifier.lastNumber
         do throws(Failure) {

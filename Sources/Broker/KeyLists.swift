@@ -23,7 +23,7 @@ struct KeyLists {
         if kind.identities.isEmpty { return [] }
         if let known = lists[kind] { return known }
         let list = policy.keys(for: caller)
-        if names + list.count > Limits.listedNames || lists.count >= Limits.lists { forget() }
+        if names + list.count > Limits.keptNames || lists.count >= Limits.lists { forget() }
         names += list.count
         lists[kind] = list
         return list

@@ -8,10 +8,13 @@ package import Kernel
 package struct ProcessHandle: ~Copyable {
     private let descriptor: Descriptor
 
-    /// Calls `pidfd_open(2)`. Who has the number now is the caller's to make sure of, afterwards.
+    /// Calls `pidfd_open(2)`. Who has the number is the caller's to make sure of, afterwards.
     package init(pid: Int32) throws(Failure) {
         descriptor = try Descriptor.opened(ck_open_process(pid), by: "pidfd_open")
     }
+
+    /// Whether it has not ended. Calls `poll(2)`.
+    package var isRunning: Bool { ck_is_running(descriptor.withNumber { $0 }) == 1 }
 
     /// Asks it to read its configuration anew (`SIGHUP`). Calls `pidfd_send_signal(2)`.
     package borrowing func hangUp() throws(Failure) {

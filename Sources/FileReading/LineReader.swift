@@ -57,6 +57,8 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
     private let longest: Int
     private var chunk = [UInt8](repeating: 0, count: 256 * 1024)
     private var rest: ArraySlice<UInt8> = []
+    /// How many bytes were read from the source.
+    package private(set) var position = 0
 
     /// - Parameter longest: the longest line, in bytes.
     package init(_ source: consuming Source, longest: Int) {
@@ -80,6 +82,7 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
             // Otherwise the slice would force a copy of the chunk, which is about to be overwritten.
             rest = []
             let count = try source.read(into: &chunk)
+            position += count
             if count == 0 {
                 if mayGrow {
                     rest = line[...]

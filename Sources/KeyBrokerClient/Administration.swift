@@ -11,39 +11,64 @@ extension KeyBroker {
     package func status(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> StatusPage {
         let patience = Deadline(wait, calledOffBy: nil)
         var whole = StatusPage()
-        var request: Request? = .status(after: nil)
-        while let asked = request {
-            let page = try exchange(asked, patience).answer.statusPage()
+        var pages = 0
+        var last: KeyName?
+        while true {
+            let page = try exchange(.status(after: last), patience).answer.statusPage()
             whole.append(page)
-            request = page.next
+            pages += 1
+            guard let next = page.next else { return whole }
+            // Names that only go up come to an end.
+            if let last, next <= last { throw .protocolViolation("the pages of the status are not in their order") }
+            guard pages < Limits.statusPages else {
+                throw .protocolViolation("the status has more than \(Limits.statusPages) pages")
+            }
+            last = next
         }
-        return whole
     }
 
     /// Has the broker read its policy anew, and returns the first page of its status once it has: whether it
     /// took it stands there. Calls `pidfd_send_signal(2)` with `SIGHUP`.
     package func reload() throws(KeyBrokerError) -> StatusPage {
+        let pid = try broker()
+        let process = try calling(try ProcessHandle(pid: pid))
+        // Connected and asked after the handle was opened: an answer that was sent before cannot come here. Its sender
+        // had the number then, and while the handle's process runs, nobody else has it.
         let patience = Deadline(.zero, calledOffBy: nil)
         let connection = try Connection(to: socketPath)
-        // The kernel says who answers, with a number that is good here, also where the broker lives in another
-        // pid namespace, or a service manager made the socket.
         try connection.wantSenders()
-        let first = try connection.answer(to: .status(after: nil), patience)
-        let before = try first.statusPage().reloads
-        guard let pid = first.sender else {
+        let answer = try connection.answer(to: .status(after: nil), patience)
+        guard answer.sender == pid, process.isRunning else {
+            throw .notReloaded("the broker was restarted at this moment; it has read its policy anew by that")
+        }
+        let before = try answer.statusPage().reloads
+        try calling(try process.hangUp())
+        return try firstPage(on: connection, afterReload: before)
+    }
+
+    /// The process that answers as the broker. The kernel says which, with a number that is good here, also where the
+    /// broker lives in another pid namespace, or a service manager made the socket.
+    private func broker() throws(KeyBrokerError) -> Int32 {
+        let connection = try Connection(to: socketPath)
+        try connection.wantSenders()
+        let answer = try connection.answer(to: .status(after: nil), Deadline(.zero, calledOffBy: nil))
+        _ = try answer.statusPage()
+        guard let pid = answer.sender else {
             throw .notReloaded(
                 "the broker's process cannot be seen from here, as it lives in another container; send it SIGHUP there")
         }
-        let process = try calling(try ProcessHandle(pid: pid))
-        // It answers once more: so the handle, which is older than that answer, is of the one who answers.
-        guard try connection.answer(to: .status(after: nil), patience).sender == pid else {
-            throw .notReloaded("the broker was restarted at this moment; it has read its policy anew by that")
-        }
-        try calling(try process.hangUp())
+        return pid
+    }
+
+    /// The first page of the status once the number of reloads is no longer `before`.
+    private func firstPage(
+        on connection: borrowing Connection, afterReload before: UInt64
+    ) throws(KeyBrokerError) -> StatusPage {
+        let patience = Deadline(.zero, calledOffBy: nil)
         // What is read from now on was read after this call began: a policy that was read before counted
         // in `before` already.
         var pause = Deadline.firstPause
-        let deadline = Instant.now.after(Limits.reply)
+        let deadline = patience.answerEnd
         while true {
             let answer = try connection.answer(to: .status(after: nil), patience)
             if case .busy(_, let milliseconds) = answer.reply {
@@ -55,7 +80,7 @@ extension KeyBroker {
             guard Instant.now < deadline else {
                 throw .noAnswer(socket: socketPath, after: Limits.reply)
             }
-            _ = try calling(try Kernel.pause(until: Instant.now.after(pause)))
+            _ = try calling(try Kernel.pause(until: min(Instant.now.after(pause), deadline)))
             pause = min(pause * 2, Deadline.longestPause)
         }
     }

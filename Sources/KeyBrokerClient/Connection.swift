@@ -19,7 +19,8 @@ struct Connection: ~Copyable {
             switch error.kind {
             case .missing: throw .notRunning(socket: path, reason: error.description)
             case .unreadable: throw .mayNotConnect(socket: path)
-            case .untrusted, .shortage, .outside: throw .untrusted(socket: path, reason: error.description)
+            case .shortage: throw .shortage(error.description)
+            case .untrusted, .outside: throw .untrusted(socket: path, reason: error.description)
             }
         }
         let socket = try calling(try Self.connected(to: path)) { failure in
@@ -59,18 +60,21 @@ struct Connection: ~Copyable {
     }
 
     /// Sends the request and returns the reply to it.
-    borrowing func answer(to request: Request, _ patience: Deadline) throws(KeyBrokerError) -> ReceivedReply {
+    /// - Parameter end: when the whole answer must have come; nil: as `patience` has it, from now.
+    borrowing func answer(
+        to request: Request, _ patience: Deadline, by end: Instant? = nil
+    ) throws(KeyBrokerError) -> ReceivedReply {
         do throws(Failure) { try socket.send(request.packet) } catch {
             // A broker that is busy says so and closes before it is asked: the reply is still there to read.
             guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
         }
-        return try nextAnswer(patience)
+        return try nextAnswer(patience, by: end ?? patience.answerEnd)
     }
 
-    /// The next reply.
-    borrowing func nextAnswer(_ patience: Deadline) throws(KeyBrokerError) -> ReceivedReply {
+    /// The next reply, which must come before `end`.
+    borrowing func nextAnswer(_ patience: Deadline, by end: Instant) throws(KeyBrokerError) -> ReceivedReply {
         while true {
-            try patience.waitForReply(socket, path: path)
+            try patience.waitForReply(socket, by: end, path: path)
             let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
                 failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
             }

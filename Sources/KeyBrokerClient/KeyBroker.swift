@@ -67,10 +67,21 @@ public struct KeyBroker: Sendable {
         var exchange = try exchange(.list, patience)
         guard case .names = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
         var all: [String] = []
+        var last: KeyName?
         while case .names(let names) = exchange.answer.reply, !names.isEmpty {
+            // Names that only go up come to an end, and nobody is shown one twice.
+            for name in names {
+                if let last, name <= last { throw .protocolViolation("the names are not in their order") }
+                last = name
+            }
+            guard all.count + names.count <= Limits.listedNames else {
+                throw .protocolViolation("there are more than \(Limits.listedNames) names")
+            }
             all.append(contentsOf: names.map(\.description))
-            exchange.answer = try exchange.connection.nextAnswer(patience)
+            exchange.answer = try exchange.connection.nextAnswer(patience, by: exchange.end)
         }
+        // A list ends with no names, and with nothing else.
+        guard case .names = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
         return all
     }
 
@@ -86,9 +97,10 @@ public struct KeyBroker: Sendable {
         while true {
             do throws(KeyBrokerError) {
                 let connection = try Connection(to: socketPath)
-                let answer = try connection.answer(to: request, patience)
+                let end = patience.answerEnd
+                let answer = try connection.answer(to: request, patience, by: end)
                 guard case .busy(_, let milliseconds) = answer.reply else {
-                    return Exchange(connection: connection, answer: answer)
+                    return Exchange(connection: connection, answer: answer, end: end)
                 }
                 try patience.pause(.milliseconds(max(milliseconds, 1)), orThrow: answer.error(asking: nil))
             } catch {
@@ -104,4 +116,6 @@ public struct KeyBroker: Sendable {
 struct Exchange: ~Copyable {
     let connection: Connection
     var answer: ReceivedReply
+    /// When all of the answer must have come.
+    let end: Instant
 }

@@ -34,6 +34,8 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
     case unusableFile(key: String, reason: String)
     /// The task that asked was cancelled.
     case cancelled
+    /// This process has no descriptor left, or the system has none or no memory; the text says which.
+    case shortage(String)
     /// A system call of the caller's own failed: its name and errno.
     case system(call: String, code: Int32)
 
@@ -42,7 +44,9 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
         .notRunning(socket: socket, reason: "it closed the connection without an answer")
     }
 
-    init(_ failure: Failure) { self = .system(call: failure.call, code: failure.code) }
+    init(_ failure: Failure) {
+        self = failure.isShortage ? .shortage("\(failure)") : .system(call: failure.call, code: failure.code)
+    }
 }
 
 /// What system calls brought, or what their failure means to the caller.
@@ -87,6 +91,9 @@ extension KeyBrokerError: CustomStringConvertible {
             "key '\(key)': the file that was handed over cannot be read: \(reason)"
         case .cancelled:
             "cancelled"
+        case .shortage(let reason):
+            "\(reason): the broker was not reached, as this process may have no more open files (raise RLIMIT_NOFILE, "
+                + "ulimit -n), or the system has none left"
         case .system(let call, let code):
             "\(Failure(call, code: code))"
         }
@@ -101,7 +108,7 @@ extension KeyBrokerError: CustomStringConvertible {
         case .busy, .unavailable: 75
         case .notRunning, .untrusted, .noAnswer: 69
         case .invalidName: 64
-        case .protocolViolation, .notReloaded, .unusableFile, .cancelled, .system: 71
+        case .protocolViolation, .notReloaded, .unusableFile, .cancelled, .shortage, .system: 71
         }
     }
 }

@@ -72,7 +72,7 @@ package enum Limits {
     /// How many names of a list cost as much as a request.
     package static let namesPerRequest = 100
     /// How many lists are kept, and how many names in all of them.
-    package static let lists = 256, listedNames = 200_000
+    package static let lists = 256, keptNames = 200_000
 
     // MARK: The policy
 
@@ -98,6 +98,10 @@ package enum Limits {
 
     /// The largest key or certificate file that the library reads into memory, in bytes.
     package static let keyBytes = 1 << 20
-    /// How long a client waits for a reply.
+    /// The longest that a client believes it is to wait where the broker is busy; longer is taken for that.
+    package static let longestBusy = Duration.seconds(3_600)
+    /// How many names of a list, and pages of a status, a client takes.
+    package static let listedNames = 1_000_000, statusPages = 16_384
+    /// How long a client waits for a reply, and for the whole of a list.
     package static let reply = Duration.seconds(10)
 }

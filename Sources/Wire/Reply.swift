@@ -10,7 +10,7 @@ package enum Reply: Equatable, Sendable {
     case denied(decision: UInt64)
     /// Permitted, but the file cannot be handed over now. The reason names no path.
     case unavailable(decision: UInt64, reason: String)
-    /// A limit was reached; nothing was opened.
+    /// A limit was reached; nothing was opened. Read from a packet, it is an hour at most.
     case busy(decision: UInt64, milliseconds: Int)
     /// No request; the broker then closes.
     case malformed(decision: UInt64, reason: String)
@@ -21,6 +21,8 @@ package enum Reply: Equatable, Sendable {
     case status(StatusPage)
 
     private static let protocolVersion = UInt8(ascii: "1")
+    /// In milliseconds.
+    private static let longestBusy = Int(Limits.longestBusy.components.seconds) * 1000
 
     /// The packet, as it is sent.
     package var packet: [UInt8] {
@@ -49,11 +51,9 @@ package enum Reply: Equatable, Sendable {
     /// Why a packet is no reply.
     package enum Malformed: Error, Equatable, Sendable { case malformed }
 
-    /// Takes a packet apart, as strictly as the broker takes requests.
+    /// Takes a packet apart, as strictly as the broker takes requests. Texts are printable ASCII: they end on a terminal.
     package init(_ packet: [UInt8]) throws(Malformed) {
-        guard packet.count >= 2, packet[0] == Self.protocolVersion, packet.allSatisfy({ $0 < 0x80 }) else {
-            throw .malformed
-        }
+        guard packet.count >= 2, packet[0] == Self.protocolVersion else { throw .malformed }
         let rest = packet[2...]
         switch packet[1] {
         case UInt8(ascii: "K"):
@@ -67,7 +67,7 @@ package enum Reply: Equatable, Sendable {
         case UInt8(ascii: "B"):
             let (decision, text) = try Self.numbered(rest)
             guard let milliseconds = decimal(text, as: UInt64.self) else { throw .malformed }
-            self = .busy(decision: decision, milliseconds: Int(clamping: milliseconds))
+            self = .busy(decision: decision, milliseconds: min(Int(clamping: milliseconds), Self.longestBusy))
         case UInt8(ascii: "E"):
             let (decision, text) = try Self.numbered(rest)
             self = .malformed(decision: decision, reason: text)
@@ -79,7 +79,7 @@ package enum Reply: Equatable, Sendable {
             }
             self = .names(names)
         case UInt8(ascii: "V"):
-            self = .version(String(decoding: rest, as: UTF8.self))
+            self = .version(try Self.text(rest))
         case UInt8(ascii: "S"):
             guard let page = StatusPage(rest) else { throw .malformed }
             self = .status(page)
@@ -105,6 +105,11 @@ package enum Reply: Equatable, Sendable {
     private static func numbered(_ bytes: ArraySlice<UInt8>) throws(Malformed) -> (UInt64, String) {
         let parts = bytes.split(separator: UInt8(ascii: " "), maxSplits: 1)
         guard parts.count == 2, let decision = number(parts[0]) else { throw .malformed }
-        return (decision, String(decoding: parts[1], as: UTF8.self))
+        return (decision, try text(parts[1]))
+    }
+
+    private static func text(_ bytes: ArraySlice<UInt8>) throws(Malformed) -> String {
+        guard bytes.allSatisfy({ (0x20...0x7E).contains($0) }) else { throw .malformed }
+        return String(decoding: bytes, as: UTF8.self)
     }
 }

@@ -35,12 +35,10 @@ package struct StatusPage: Equatable, Sendable {
 
     package func number(_ name: StatusName) -> UInt64? { values(name).first.flatMap { UInt64($0) } }
 
-    /// Where there is more: what to ask for next.
-    package var next: Request? {
-        guard let last = lines.last, last.name == StatusName.more.rawValue, let name = KeyName(last.value) else {
-            return nil
-        }
-        return .status(after: name)
+    /// Where there is more: the key after which it goes on.
+    package var next: KeyName? {
+        guard let last = lines.last, last.name == StatusName.more.rawValue else { return nil }
+        return KeyName(last.value)
     }
 
     /// One page after another, as if they had been one.

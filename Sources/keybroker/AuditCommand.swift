@@ -35,12 +35,12 @@ struct AuditOptions: ParsableArguments {
             guard given.isEmpty else { return try LogFiles(named: given).paths }
             let files = try LogFiles(of: Self.standardPath)
             for name in files.unreadable {
-                StandardStream.error.writeLine(
-                    "keybroker: \(printable(name)) is compressed in a way that is not read here: decompress it, "
+                say(
+                    "keybroker: \(name) is compressed in a way that is not read here: decompress it, "
                         + "and name all files")
             }
             return files.paths
-        } catch { throw fail(printable(error.description), status: 74) }
+        } catch { throw fail(error.description, status: 74) }
     }
 }
 
@@ -65,7 +65,7 @@ struct PeriodOptions: ParsableArguments {
     private func moment(_ text: String?, _ option: String, _ now: WallTime) throws(ExitCode) -> Moment? {
         guard let text else { return nil }
         guard let moment = Moment(text, now: now) else {
-            throw fail("\(option): '\(printable(text))' is no time; write \(Moment.forms)", status: 64)
+            throw fail("\(option): '\(text)' is no time; write \(Moment.forms)", status: 64)
         }
         return moment
     }
@@ -77,10 +77,10 @@ extension LogReader {
     mutating func nextRecord() throws(ExitCode) -> LoggedRecord? {
         let hadFault = fault != nil
         let record: LoggedRecord?
-        do throws(Unverified) { record = try next() } catch { throw fail(printable(error.description), status: 74) }
+        do throws(Unverified) { record = try next() } catch { throw fail(error.description, status: 74) }
         if !hadFault, let fault {
-            StandardStream.error.writeLine(
-                "keybroker: \(printable(fault.description)); from here on nothing is verified")
+            say(
+                "keybroker: \(fault.description); from here on nothing is verified")
         }
         return record
     }

@@ -59,7 +59,10 @@ struct AuditShow: ParsableCommand {
         let watch = try watch(last)
         while true {
             try show(&reader, selection, &rows)
-            do throws(Failure) { try watch.wait() } catch { throw fail(printable(error.description), status: 71) }
+            guard !reader.followedFileShrank() else {
+                throw fail("\(last) was cut short while it was followed: records are missing", status: 74)
+            }
+            do throws(Failure) { try watch.wait() } catch { throw fail(error.description, status: 71) }
         }
     }
 
@@ -73,7 +76,7 @@ struct AuditShow: ParsableCommand {
     private func watch(_ file: String) throws(ExitCode) -> FolderWatch {
         do throws(Failure) {
             return try FolderWatch(folder(of: try absolutePath(file)))
-        } catch { throw fail(printable(error.description), status: 71) }
+        } catch { throw fail(error.description, status: 71) }
     }
 
     // MARK: What is wanted
@@ -118,7 +121,7 @@ struct AuditShow: ParsableCommand {
         let parts = seq.split(separator: "-", maxSplits: 1, omittingEmptySubsequences: false)
         let numbers = parts.compactMap { decimal($0, as: UInt64.self) }
         guard numbers.count == parts.count, let first = numbers.first, let last = numbers.last, first <= last else {
-            throw fail("--seq: '\(printable(seq))' is no number and no range of numbers such as 12-20", status: 64)
+            throw fail("--seq: '\(seq)' is no number and no range of numbers such as 12-20", status: 64)
         }
         return first...last
     }

@@ -42,7 +42,7 @@ struct AuditSummary: ParsableCommand {
     private func currentPolicy() throws(ExitCode) -> LoadedPolicy? {
         if !policy.paths.isEmpty { return try policy.load() }
         if let loaded = PolicyOptions.loading([], warns: false).loaded { return loaded }
-        StandardStream.error.writeLine(
+        say(
             "keybroker: the policy cannot be read here (see keybroker policy check), so what nobody used is not told; "
                 + "name one with --policy")
         return nil

@@ -41,7 +41,7 @@ struct AuditVerify: ParsableCommand {
         do throws(Unverified) {
             while try reader.next() != nil {}
             since = try reader.verifier.recordsSinceExpected()
-        } catch { throw fail(printable(error.description), status: 74) }
+        } catch { throw fail(error.description, status: 74) }
         let verifier = reader.verifier
         guard let first = verifier.firstNumber else { throw fail("the log is empty", status: 74) }
         try output(

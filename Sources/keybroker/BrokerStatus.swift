@@ -1,6 +1,7 @@
 // What the broker says of itself, put for people and for programs.
 //
-// Must never invent a value that the broker did not send: what is missing is absent.
+// Must never invent a value that the broker did not send: what is missing is absent. Must never pass on what it did not
+// understand as if it had: a malformed line, or a second one about the same thing, is left out.
 
 internal import Wire
 
@@ -19,6 +20,20 @@ struct BrokerStatus {
     struct Key {
         let name: String
         let counts: [(decision: String, count: UInt64)]
+
+        /// `NAME DECISION COUNT DECISION COUNT …`, each decision once; nil where it is anything else.
+        init?(_ value: String) {
+            let words = value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+            guard words.count >= 3, words.count % 2 == 1, !words.contains("") else { return nil }
+            var counts: [(decision: String, count: UInt64)] = []
+            // The name of the key has a field of its own.
+            var known: Set = ["key"]
+            for index in stride(from: 1, to: words.count, by: 2) {
+                guard let count = UInt64(words[index + 1]), known.insert(words[index]).inserted else { return nil }
+                counts.append((words[index], count))
+            }
+            (name, self.counts) = (words[0], counts)
+        }
     }
 
     let outcomes: [Outcome]
@@ -30,30 +45,27 @@ struct BrokerStatus {
 
     init(_ page: StatusPage) {
         self.page = page
+        var known: Set<String> = []
         outcomes = page.values(.requests).compactMap { value in
-            let words = value.split(separator: " ")
-            guard words.count == 4, let count = UInt64(words[3]) else { return nil }
-            return Outcome(
-                verb: words[0] == "-" ? nil : String(words[0]), decision: String(words[1]), reason: String(words[2]),
-                count: count)
+            let words = value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
+            guard words.count == 4, !words.contains(""), let count = UInt64(words[3]),
+                known.insert(words[..<3].joined(separator: " ")).inserted
+            else { return nil }
+            return Outcome(verb: words[0] == "-" ? nil : words[0], decision: words[1], reason: words[2], count: count)
         }
-        keys = page.values(.key).compactMap { value in
-            let words = value.split(separator: " ")
-            guard let name = words.first else { return nil }
-            let counts = stride(from: 1, to: words.count - 1, by: 2).compactMap { index in
-                UInt64(words[index + 1]).map { (String(words[index]), $0) }
-            }
-            return Key(name: String(name), counts: counts)
-        }
+        known = []
+        keys = page.values(.key).compactMap { Key($0) }.filter { known.insert($0.name).inserted }
     }
 
     func value(_ name: StatusName) -> String? { page.values(name).first }
     func number(_ name: StatusName) -> UInt64? { page.number(name) }
 
     /// Where the policy is read from; the second may be missing.
-    var policyPaths: (paths: [String], optional: String?) {
+    private var policyPaths: (paths: [String], optional: String?) {
         (page.values(.policyPath), page.values(.policyPathOptional).first)
     }
+    /// Both, in the order in which they are read.
+    var allPolicyPaths: [String] { policyPaths.paths + [policyPaths.optional].compactMap(\.self) }
     var lastReloadFaults: [String] { page.values(.lastReloadFault) }
 
     /// The walls that the daemon put around itself, and how each stands.
@@ -79,7 +91,7 @@ struct BrokerStatus {
             "             last reload: \(shown(.lastReload)) "
                 + "(\(shown(.reloadsApplied)) applied, \(shown(.reloadsRejected)) rejected)",
         ]
-        lines += (policyPaths.paths + [policyPaths.optional].compactMap(\.self)).map { "             \($0)" }
+        lines += allPolicyPaths.map { "             \($0)" }
         lines += lastReloadFaults.map { "             \($0)" }
         lines += [
             "connections  \(shown(.connections)) of \(shown(.connectionsMost)), "
@@ -103,11 +115,22 @@ struct BrokerStatus {
             requests.add([outcome.verb, outcome.decision, outcome.reason, String(outcome.count)])
         }
         if !outcomes.isEmpty { lines += [""] + requests.lines }
-        var table = Table(columns: ["key"] + (keys.first?.counts.map(\.decision) ?? []))
-        for key in keys { table.add([key.name] + key.counts.map { String($0.count) }) }
+        // A broker of another version may count other decisions, or not the same for each key.
+        let decisions = keys.flatMap(\.counts).reduce(into: [String]()) { names, count in
+            if names.count < Self.mostColumns, !names.contains(count.decision) { names.append(count.decision) }
+        }
+        var table = Table(columns: ["key"] + decisions)
+        for key in keys {
+            table.add(
+                [key.name] + decisions.map { name in key.counts.first { $0.decision == name }.map { String($0.count) } }
+            )
+        }
         if !keys.isEmpty { lines += [""] + table.lines }
         return lines
     }
+
+    /// Of decisions, beside each key.
+    private static let mostColumns = 8
 
     private static let inText: Set<StatusName> = [
         .version, .pid, .uptimeSeconds, .policy, .policyAgeSeconds, .policyKeys, .policyPermits,
@@ -135,14 +158,17 @@ struct BrokerStatus {
     /// One JSON object.
     var object: String {
         var object = JSONObject()
+        // The first of a name counts, here as in `value`.
+        var known = Self.inObject
         for line in page.lines where line.known.map({ !Self.grouped.contains($0) }) ?? true {
+            guard known.insert(line.name).inserted else { continue }
             if let number = UInt64(line.value) {
                 object.add(line.name, number)
             } else {
                 object.add(line.name, line.value)
             }
         }
-        object.add("policy-paths", policyPaths.paths + [policyPaths.optional].compactMap(\.self))
+        object.add("policy-paths", allPolicyPaths)
         object.add("last-reload-faults", lastReloadFaults)
         object.add("sandbox", walls) {
             $0.add("wall", $1.name); $0.add("state", $1.state)
@@ -162,4 +188,9 @@ struct BrokerStatus {
         }
         return object.text
     }
+
+    /// The fields that several lines make.
+    private static let inObject: Set = [
+        "policy-paths", "last-reload-faults", "sandbox", "outside-sandbox", "requests", "keys",
+    ]
 }

@@ -34,6 +34,9 @@ struct Get: ParsableCommand {
         guard let bytes else {
             throw fail("key '\(name)': the policy names no certificate for it", status: 69)
         }
+        guard bytes.count > 0 else {
+            throw fail("key '\(name)': the \(certificate ? "certificate" : "key") file is empty", status: 66)
+        }
         try output(try bytes.withBytes { bytes throws(Failure) in try StandardStream.output.writeAll(bytes) })
     }
 }

@@ -14,8 +14,8 @@ struct KeyBrokerTool: ParsableCommand {
         commandName: "keybroker",
         abstract: "Asks the key broker for private keys, and looks after its policy and its log.",
         discussion: """
-            Exit status: 0 done, 64 usage, 69 the broker cannot be reached, 71 system error, 74 the audit log \
-            cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
+            Exit status: 0 done, 64 usage, 66 the key is empty, 69 the broker cannot be reached, 71 system error, \
+            74 the audit log cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
             """,
         version: "keybroker \(version)",
         subcommands: [Get.self, List.self, StatusCommand.self, Reload.self, PolicyCommand.self, AuditCommand.self])
@@ -50,27 +50,4 @@ struct BrokerOptions: ParsableArguments {
 /// How a table is printed.
 enum TableFormat: String, ExpressibleByArgument, CaseIterable {
     case text, json
-}
-
-/// Ends the program with one line on standard error.
-func fail(_ line: String, status: Int32) -> ExitCode {
-    StandardStream.error.writeLine("keybroker: \(line)")
-    return ExitCode(status)
-}
-
-/// What the broker brought, or the end of the program.
-func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
-    do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
-}
-
-/// Writes to standard output. A reader that has gone is no error of ours to report.
-func output(_ write: @autoclosure () throws(Failure) -> Void) throws(ExitCode) {
-    do { try write() } catch {
-        if error.code == Failure.brokenPipe { throw ExitCode(0) }
-        throw fail("cannot write to standard output: \(error)", status: 71)
-    }
-}
-
-func output(line: String) throws(ExitCode) {
-    try output(try StandardStream.output.writeAll(Array((line + "\n").utf8)))
 }

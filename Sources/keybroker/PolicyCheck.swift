@@ -22,7 +22,7 @@ struct PolicyCheck: ParsableCommand {
 
     func run() throws {
         let loading = PolicyOptions.loading(options.paths + paths)
-        show(loading.diagnostics)
+        say(loading.diagnostics)
         let warnings = counted(loading.diagnostics.count - loading.faults, "warning")
         guard let loaded = loading.loaded else {
             throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)

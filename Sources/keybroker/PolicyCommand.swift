@@ -33,7 +33,7 @@ struct PolicyOptions: ParsableArguments {
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
         let loading = loading(paths, warns: false)
         if let loaded = loading.loaded { return loaded }
-        show(loading.diagnostics.filter { $0.severity == .error })
+        say(loading.diagnostics.filter { $0.severity == .error })
         throw fail(counted(loading.faults, "error") + " in the policy", status: 78)
     }
 
@@ -66,11 +66,6 @@ func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
     return Caller(
         uid: account.uid == overflow.uid ? nil : account.uid,
         groups: Accounts.groups(of: account).filter { $0 != overflow.gid }, unit: unit)
-}
-
-/// What is wrong with a policy or a file like it, on standard error.
-func show(_ diagnostics: [Diagnostic]) {
-    for line in diagnostics.flatMap(\.lines) { StandardStream.error.writeLine(line) }
 }
 
 /// "1 key", "2 keys"

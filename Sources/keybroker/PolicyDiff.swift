@@ -11,8 +11,9 @@ struct PolicyDiff: ParsableCommand {
         commandName: "diff", abstract: "Shows who gains and who loses which key from one policy to another.",
         discussion: """
             Compares what policies mean, not how they are written: names as the accounts they are, units as the names \
-            that patterns stand for. Prints nothing but its heading where no caller would notice. OLD and NEW are files, \
-            or directories of *.policy files. Exit status: 0, or 78 where a policy is faulty.
+            that patterns stand for. Prints nothing but its heading where no caller would notice. What would take too long \
+            to tell, for the many patterns of units, is listed as a change, with a note. OLD and NEW are files, or \
+            directories of *.policy files. Exit status: 0, or 78 where a policy is faulty.
             """)
 
     @Argument(help: "The policy before.")
@@ -27,13 +28,21 @@ struct PolicyDiff: ParsableCommand {
     func run() throws {
         let before = try PolicyOptions.load([old])
         let after = try PolicyOptions.load([new])
-        var table = Table(columns: ["change", "key", "who", "unit", "line"])
-        for change in differences(from: before.policy, to: after.policy) {
-            table.add([
-                change.isGain ? "gains" : "loses", change.rule.key.description, change.rule.writtenIdentity,
-                change.rule.unit?.description, change.rule.location.description,
-            ])
+        let changes = differences(from: before.policy, to: after.policy)
+        let areCertain = changes.allSatisfy(\.isCertain)
+        var table = Table(columns: ["change", "key", "who", "unit", "line"] + (areCertain ? [] : ["note"]))
+        for change in changes {
+            table.add(
+                [
+                    change.isGain ? "gains" : "loses", change.rule.key.description, change.rule.writtenIdentity,
+                    change.rule.unit?.description, change.rule.location.description,
+                ] + (areCertain ? [] : [change.isCertain ? nil : "perhaps"]))
         }
         for line in format == .json ? table.objects : table.lines { try output(line: line) }
+        if !areCertain {
+            say(
+                "keybroker: whether any caller would notice the changes noted 'perhaps' cannot be told: there are too many "
+                    + "patterns of units for the same user or group and key")
+        }
     }
 }

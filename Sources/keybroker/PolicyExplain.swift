@@ -38,7 +38,7 @@ struct PolicyExplain: ParsableCommand {
         let explanation = policy.explanation(of: name, for: caller)
         let who = unit.map { "\(user) in \($0)" } ?? user
         if explanation.isPermitted {
-            try output(line: printable("permitted: \(who) may have \(name)"))
+            try output(line: "permitted: \(who) may have \(name)")
             for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
             return
         }
@@ -47,10 +47,10 @@ struct PolicyExplain: ParsableCommand {
             try output(line: "denied: there is no key '\(name)'\(hint)")
             throw ExitCode(77)
         }
-        try output(line: printable("denied: no line permits \(name) to \(who)"))
+        try output(line: "denied: no line permits \(name) to \(who)")
         for miss in explanation.misses.prefix(Self.mostMisses) {
             try output(line: "  \(miss.rule.location): \(miss.rule.statement)")
-            try output(line: printable("      \(words(for: miss))"))
+            try output(line: "      \(words(for: miss))")
         }
         let rest = explanation.misses.count - Self.mostMisses
         if rest > 0 { try output(line: "  and \(counted(rest, "line")) more about that key") }

@@ -23,18 +23,18 @@ struct PolicyTest: ParsableCommand {
         let policy = try options.load().policy
         let bytes: [UInt8]
         do throws(Failure) { bytes = try readSmallFile(file, limit: Limits.policyBytes) } catch {
-            throw fail(printable("\(error)"), status: 64)
+            throw fail("\(error)", status: 64)
         }
-        let (expectations, faults) = readExpectations(PolicyText(file: printable(file), bytes: bytes))
+        let (expectations, faults) = readExpectations(PolicyText(file: file, bytes: bytes))
         guard faults.isEmpty else {
-            show(faults)
+            say(faults)
             throw fail("\(counted(faults.count, "error")) in the expectations", status: 64)
         }
         var failures = 0
         for expectation in expectations {
             guard let failure = try failure(of: expectation, policy) else { continue }
             failures += 1
-            show([failure])
+            say([failure])
         }
         guard failures == 0 else {
             throw fail("\(failures) of \(counted(expectations.count, "expectation")) not met", status: 1)

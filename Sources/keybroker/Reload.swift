@@ -1,7 +1,8 @@
 // keybroker reload: a new policy into force, or the reasons why not.
 //
 // Must never report success before the running daemon says that it decides by just the policy that was
-// checked here.
+// checked here, nor open a path because the daemon named it: a daemon that was taken over would have root
+// print any file.
 
 internal import ArgumentParser
 internal import Kernel
@@ -14,11 +15,20 @@ struct Reload: ParsableCommand {
     static let configuration = CommandConfiguration(
         abstract: "Has the broker read its policy anew.",
         discussion: """
-            Checks the files that the running daemon reads, asks it (by SIGHUP) and waits until the new policy is in \
-            force. A faulty policy is never asked for: the old one stays in force. The audit log is reopened as well. \
-            For root, and for the account that the daemon runs as. Exit status: 0 where the policy is in force, \
-            78 where it is faulty.
+            Checks the policy, asks the daemon (by SIGHUP) and waits until the new policy is in force. A faulty policy \
+            is never asked for: the old one stays in force. If the daemon does not read the standard files, name with \
+            --policy what it reads; without that the daemon checks them alone. The audit log is reopened as well. For \
+            root, and for the account that the daemon runs as. Exit status: 0 where the policy is in force, 78 where \
+            it is faulty.
             """)
+
+    @Option(
+        name: .customLong("policy"),
+        help: ArgumentHelp(
+            "What the daemon reads, where that is not the standard: as its own --policy; may be repeated.",
+            valueName: "path"),
+        completion: .file())
+    var paths: [String] = []
 
     @OptionGroup var options: BrokerOptions
 
@@ -29,7 +39,7 @@ struct Reload: ParsableCommand {
         let page = try asking(try options.broker.reload())
         let after = BrokerStatus(page)
         guard after.value(.lastReload) == "applied" else {
-            for fault in after.lastReloadFaults { StandardStream.error.writeLine(printable(fault)) }
+            for fault in after.lastReloadFaults { say(fault) }
             throw fail(
                 "the broker did not take the policy (its own messages have all the reasons); the old one stays in force",
                 status: 78)
@@ -41,29 +51,61 @@ struct Reload: ParsableCommand {
                 status: 75)
         }
         for (key, path) in after.keysOutside {
-            StandardStream.error.writeLine(
-                "keybroker: warning: key '\(printable(key))' cannot be handed out until the broker is restarted: "
-                    + "\(printable(path)) is in a directory that it did not know when it started, and it keeps itself from "
+            say(
+                "keybroker: warning: key '\(key)' cannot be handed out until the broker is restarted: "
+                    + "\(path) is in a directory that it did not know when it started, and it keeps itself from "
                     + "reading elsewhere")
         }
         let keys = Int(clamping: after.number(.policyKeys) ?? 0)
         let permits = Int(clamping: after.number(.policyPermits) ?? 0)
         try output(
-            line: "in force: \(counted(keys, "key")), \(counted(permits, "permission")); policy \(printable(digest))")
+            line: "in force: \(counted(keys, "key")), \(counted(permits, "permission")); policy \(digest)")
     }
 
-    /// The policy as it would be read now; nil where the broker's paths are too long for it to tell them.
+    /// The policy as it would be read now; nil where the broker names files that nobody here named.
     private func check(_ status: BrokerStatus) throws(ExitCode) -> LoadedPolicy? {
-        let (paths, optional) = status.policyPaths
-        guard !paths.isEmpty else { return nil }
-        let files = PolicyFiles(paths + [optional].compactMap(\.self), optional: optional, owners: .now)
+        guard let files = try files(of: status) else { return nil }
         let loading = files.load()
-        show(loading.diagnostics)
+        say(loading.diagnostics)
         guard let loaded = loading.loaded else {
             throw fail(
                 "\(counted(loading.faults, "error")) in the policy; the broker was not asked, and the old one stays in force",
                 status: 78)
         }
         return loaded
+    }
+
+    /// The files that are checked: those of the command line, or the standard ones. What the broker says is compared
+    /// with them, and never opened.
+    private func files(of status: BrokerStatus) throws(ExitCode) -> PolicyFiles? {
+        let named = status.allPolicyPaths
+        guard paths.isEmpty else {
+            let given = try paths.map(absolute)
+            // A broker whose paths are too long for a packet names none.
+            guard named.isEmpty || named == given else {
+                throw fail(
+                    "the broker reads its policy from \(named.joined(separator: ", ")), not from "
+                        + "\(given.joined(separator: ", ")); it was not asked", status: 64)
+            }
+            return PolicyFiles(given, owners: .now)
+        }
+        if let standard = standardFiles.first(where: { $0.paths == named }) { return standard }
+        say(
+            "keybroker: the broker reads its policy from \(named.isEmpty ? "elsewhere" : named.joined(separator: ", ")), "
+                + "which only itself checks now; to have it checked before, repeat the command with --policy PATH "
+                + "('keybroker policy check PATH' shows all faults)")
+        return nil
+    }
+
+    private func absolute(_ path: String) throws(ExitCode) -> String {
+        do { return try absolutePath(path) } catch { throw fail("--policy: \(error)", status: 64) }
+    }
+
+    /// Where a system's daemon reads, and a user's own.
+    private var standardFiles: [PolicyFiles] {
+        let system = PolicyFiles.standard(in: "/etc/keybroker", owners: .now)
+        guard Privileges.effectiveUID != 0 else { return [system] }
+        let config = environment("XDG_CONFIG_HOME") ?? environment("HOME").map { "\($0)/.config" }
+        return [system] + [config].compactMap { $0.map { .standard(in: "\($0)/keybroker", owners: .now) } }
     }
 }

@@ -140,13 +140,15 @@ import Testing
         try daemon.stop()
     }
 
-    private func fake(_ socket: String, uid: UInt32 = 0, _ reply: String, _ descriptors: Int) throws -> Program {
+    private func fake(
+        _ socket: String, uid: UInt32 = 0, _ reply: String, _ descriptors: Int, seconds: Double = 0
+    ) throws -> Program {
         let script = testsFolder.appendingPathComponent("ClientTests/Brokers/fake.py").path
         // A copy, as the account that it becomes need not see the project.
         let copy = try folder.write("fake.py", String(contentsOfFile: script, encoding: .utf8))
         let broker = try Program(
             installed("python3") ?? "python3",
-            [copy, socket, String(isRoot ? uid : geteuid()), reply, String(descriptors)])
+            [copy, socket, String(isRoot ? uid : geteuid()), reply, String(descriptors), String(seconds)])
         _ = try broker.wait(forLines: 1)
         return broker
     }
@@ -173,6 +175,33 @@ import Testing
             try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
         }
         #expect(!open.contains(folder["fake.py"]))
+    }
+
+    /// `@` is a number that grows.
+    @Test(arguments: [
+        ("1La||1Lb||1Lb||1L", "not in their order"), ("1Lb\na", "not in their order"), ("1La||1Lweb...", "order"),
+        ("1LMANY...", "more than 1000000 names"),
+        ("1La||1D5 not permitted", "another request|not permitted"), ("1La||nonsense", "malformed"),
+    ])
+    func aListThatIsNone(_ reply: String, _ said: String) throws {
+        let many = String(repeating: "k@\n", count: 250)
+        let broker = try fake(folder["s"], reply.replacing("MANY", with: many), 0)
+        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: folder["s"]).keys() }
+        let text = error?.description ?? "none"
+        #expect(said.split(separator: "|").contains { text.contains($0) }, "\(text)")
+        broker.signal(SIGKILL)
+        try broker.waitForExit()
+    }
+
+    /// Each packet comes in time, and the last one never.
+    @Test func aSlowListEndsAsASilentBrokerDoes() throws {
+        let broker = try fake(folder["s"], "1Lk@...", 0, seconds: 1)
+        let began = ContinuousClock.now
+        let error = failure { () throws(KeyBrokerError) in _ = try KeyBroker(socketPath: folder["s"]).keys() }
+        guard case .noAnswer = error else { throw Waited(description: "\(String(describing: error))") }
+        #expect(began.duration(to: .now) < .seconds(15))
+        broker.signal(SIGKILL)
+        try broker.waitForExit()
     }
 
     @Test func aBrokerThatEndsBeforeItAnswers() throws {

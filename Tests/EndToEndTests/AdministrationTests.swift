@@ -128,13 +128,40 @@ struct AdministrationTests {
         let daemon = try daemon()
         let before = try status(daemon)["policy"] as? String
         try folder.write("policy", "key k \(folder["key"])\npermit 61002 kee k\n")
-        let (outcome, output, errors) = try tool(daemon, ["reload"])
+        let (outcome, output, errors) = try tool(daemon, ["reload", "--policy", folder["policy"]])
         #expect(outcome == 78)
         #expect(output.isEmpty)
         #expect(errors.contains("policy:2:14: error: unknown word 'kee'"), "\(errors)")
+        #expect(errors.contains("\npermit 61002 kee k\n             ^~~\n"), "\(errors)")
         #expect(errors.contains("the old one stays in force"))
         #expect(try status(daemon)["policy"] as? String == before)
         #expect(try daemon.records().contains { $0["event"] as? String == "reload" } == false)
+    }
+
+    /// The tool opens no file that only the daemon names. The daemon's own faults are told.
+    @Test func aPolicyThatNobodyNamedIsCheckedByTheDaemonAlone() throws {
+        let daemon = try daemon()
+        try folder.write("policy", "key k \(folder["key"])\npermit 61002 kee k\n")
+        let (outcome, output, errors) = try tool(daemon, ["reload"])
+        #expect(outcome == 78)
+        #expect(output.isEmpty)
+        #expect(errors.contains("reads its policy from \(folder["policy"]), which only itself checks"), "\(errors)")
+        #expect(errors.contains("policy:2:14: error: unknown word 'kee'"), "\(errors)")
+        #expect(!errors.contains("permit 61002 kee k"), "\(errors)")
+        #expect(errors.contains("the old one stays in force"))
+        let reload = try #require(try daemon.records().first { $0["event"] as? String == "reload" })
+        #expect(reload["decision"] as? String == "rejected")
+        let other = try folder.write("other", "key k \(folder["key"])\n")
+        let refused = try tool(daemon, ["reload", "--policy", other])
+        #expect(refused.status == 64)
+        #expect(refused.errors.contains("not from \(other); it was not asked"), "\(refused.errors)")
+        #expect(try daemon.records().count { $0["event"] as? String == "reload" } == 1)
+        try folder.write("policy", "key k \(folder["key"])\npermit 61002 key k\n")
+        let taken = try Program.run(
+            Program.built("keybroker"), ["reload", "--socket", daemon.socket, "--policy", "policy"],
+            directory: folder.path)
+        #expect(taken.status == 0, "\(taken.errors)")
+        #expect(taken.errors.isEmpty, "\(taken.errors)")
     }
 
     /// The daemon is not root and sees faults that the tool cannot see. Here, not even its group may read the file.

@@ -205,6 +205,17 @@ struct AuditDeskTests {
         #expect(try tool(["policy", "replay", "--audit", daemon.audit]).status == 64)
     }
 
+    @Test func followingEndsWhereTheLogIsCutShort() throws {
+        let daemon = try daemon()
+        let follower = try Program(
+            Program.built("keybroker"), ["audit", "show", "--follow", "--format", "json", "--audit", daemon.audit])
+        let last = try #require(try daemon.records().last?["seq"] as? Int)
+        try follower.wait(for: "record \(last)") { $0.contains("{\"seq\":\(last),") ? true : nil }
+        try folder.shell(": > log/audit.jsonl")
+        #expect(try follower.waitForExit() == 74)
+        #expect(follower.text(.error).contains("was cut short while it was followed"), "\(follower.text(.error))")
+    }
+
     /// Records are shown as they arrive, and also those of the next file after a rotation. None is missed.
     @Test func followingSurvivesRotation() throws {
         let daemon = try daemon()

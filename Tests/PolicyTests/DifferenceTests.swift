@@ -111,4 +111,38 @@ struct DifferenceTests {
         }
         #expect(alike > 50 && different > 50)
     }
+
+    /// So many patterns that the sets of their places are too many to look at.
+    private func many(_ number: Int) -> String {
+        let letters = Array("abcdefghijklmnopqrstuvwxyz")
+        return (0..<number).map { "permit 33 unit *\(letters[$0 % 26])*\(letters[($0 + 7) % 26])*x.service key a\n" }
+            .joined()
+    }
+
+    @Test func whatWouldTakeTooLongIsAChangeThatIsNotCertain() throws {
+        let keys = "key a /a\n"
+        let old = try policy(keys + many(22))
+        #expect(differences(from: old, to: old).isEmpty)
+        let began = ContinuousClock.now
+        // Covered by all of them together, and by none alone: nobody would notice.
+        let wide = (0..<22).map { _ in "*" }.joined(separator: "q") + "x.service"
+        let new = try policy(keys + many(22) + "permit 33 unit \(wide) key a\n")
+        let found = differences(from: old, to: new)
+        #expect(found.allSatisfy { $0.isGain })
+        #expect(found.map(\.rule.unit?.description) == [wide])
+        #expect(found.map(\.isCertain) == [false])
+        #expect(began.duration(to: .now) < .seconds(60))
+    }
+
+    /// A pattern that another covers makes no difference, however many there are.
+    @Test func coveredPatternsAreLeftOut() throws {
+        let keys = "key a /a\n"
+        let narrow = (0..<300).map { "permit 33 unit *\($0)*\($0)*.service key a\n" }.joined()
+        let old = try policy(keys + narrow + "permit 33 unit *.service key a\n")
+        let new = try policy(keys + "permit 33 unit *.service key a\n")
+        #expect(differences(from: old, to: new).isEmpty)
+        #expect(differences(from: new, to: old).isEmpty)
+        let other = try policy(keys + narrow + "permit 33 unit a*.service key a\npermit 33 unit *.scope key a\n")
+        #expect(differences(from: new, to: other).map(\.rule.statement).contains("permit 33 unit *.scope key a"))
+    }
 }

@@ -71,7 +71,7 @@ struct PacketTests {
         var page = StatusPage()
         while page.add(.key, String(repeating: "v", count: 100), keeping: 200) {}
         page.add(.more, "k")
-        #expect(page.next == .status(after: try name("k")))
+        #expect(page.next == (try name("k")))
         while page.add(.key, "v") {}
         let packet = Reply.status(page).packet
         #expect((Limits.packetBytes - 6...Limits.packetBytes).contains(packet.count))
@@ -99,9 +99,19 @@ struct PacketTests {
     @Test(arguments: [
         "", "1", "2K1", "1K", "1K+1", "1K 1", "1K1 ", "1K99999999999999999999", "1D", "1D1", "1Dx not permitted", "1U1",
         "1B1", "1B1 x", "1B1 -1", "1E1", "1Z1 x", "1LA", "1La\nB", "1Sname", "1Sname \u{1}", "1K1\u{e9}",
+        "1U5 \u{1b}[2J", "1E5 \u{1b}]0;x\u{7}", "1E5 a\nb", "1D5 \u{7f}", "1V\u{1b}[2J", "1V0.1\n", "1V\u{e9}",
+        "1U5 \t",
     ])
     func whatIsNoReply(_ text: String) {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }
+    }
+
+    /// A time from outside that no clock can hold ended the program.
+    @Test(arguments: ["3600001", "9223372036854775807", "9223372036854775808", "18446744073709551615"])
+    func nobodyIsToldToWaitLongerThanAnHour(_ time: String) throws {
+        #expect(try Reply(Array("1B5 \(time)".utf8)) == .busy(decision: 5, milliseconds: 3_600_000))
+        #expect(try Reply(Array("1B5 3600000".utf8)) == .busy(decision: 5, milliseconds: 3_600_000))
+        #expect(try Reply(Array("1B5 3599999".utf8)) == .busy(decision: 5, milliseconds: 3_599_999))
     }
 
     @Test func longListsTakeSeveralPackets() throws {

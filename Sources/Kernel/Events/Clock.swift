@@ -84,8 +84,12 @@ package struct Instant: Comparable, Hashable, Sendable {
         return Instant(sinceBoot: .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec))
     }
 
-    /// The moment that much later.
-    package func after(_ duration: Duration) -> Instant { Instant(sinceBoot: sinceBoot + duration) }
+    /// The moment that much later, or `never` if that is later than it: durations come from outside, too.
+    package func after(_ duration: Duration) -> Instant {
+        let (sum, overflows) = sinceBoot.attoseconds.addingReportingOverflow(duration.attoseconds)
+        if overflows { return duration > .zero ? .never : .boot }
+        return min(Instant(sinceBoot: Duration(attoseconds: sum)), .never)
+    }
 
     /// How long it is until `later`; zero if that is past.
     package func until(_ later: Instant) -> Duration { max(later.sinceBoot - sinceBoot, .zero) }
@@ -102,9 +106,9 @@ package struct Instant: Comparable, Hashable, Sendable {
 extension Duration {
     /// In whole milliseconds, rounded up, so that whoever waits them has waited long enough.
     package var wholeMilliseconds: Int {
-        let (seconds, attoseconds) = components
         // What a stranger may have sent, and nobody lives to see.
-        guard seconds < 1 << 40 else { return .max }
+        guard self < .seconds(1 << 40) else { return .max }
+        let (seconds, attoseconds) = components
         let (milliseconds, rest) = attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
         return Int(seconds * 1000 + milliseconds) + (rest > 0 ? 1 : 0)
     }

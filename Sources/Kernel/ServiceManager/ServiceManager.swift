@@ -15,7 +15,7 @@ package func environment(_ name: String) -> String? {
 /// The one who started the daemon, where that is one who wants to know.
 package struct ServiceManager {
     private let address: String?
-    /// How often a sign of life is wanted: half of `WATCHDOG_USEC`, as is advised.
+    /// How often a sign of life is wanted: half of `WATCHDOG_USEC`, as is advised, and at least once an hour.
     package let lifeSignInterval: Duration?
 
     /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
@@ -23,7 +23,7 @@ package struct ServiceManager {
         address = environment("NOTIFY_SOCKET")
         let isOurs = environment("WATCHDOG_PID").map { $0 == String(getpid()) } ?? true
         lifeSignInterval = environment("WATCHDOG_USEC").flatMap { Int($0) }
-            .flatMap { isOurs && $0 > 0 ? Duration.milliseconds(max(1, $0 / 2_000)) : nil }
+            .flatMap { isOurs && $0 > 0 ? Duration.milliseconds(min(max(1, $0 / 2_000), 3_600_000)) : nil }
     }
 
     package func ready(_ status: String) { tell("READY=1\nSTATUS=\(status)") }

@@ -1,0 +1,49 @@
+// What the tool writes: lines on its standard streams, and the end of the program.
+//
+// Must never let a byte from outside move a cursor: every line passes through `harmless`, and nothing else in the tool
+// writes a line to standard error.
+
+internal import ArgumentParser
+internal import Kernel
+internal import KeyBrokerClient
+internal import Policy
+internal import Wire
+
+/// The text in printable ASCII. A tab stays, as a caret below it is placed by it.
+private func harmless(_ text: String) -> String {
+    func isHarmless(_ byte: UInt8) -> Bool { (0x20...0x7E).contains(byte) || byte == 0x09 }
+    if text.utf8.allSatisfy(isHarmless) { return text }
+    return text.unicodeScalars.split(separator: "\t", omittingEmptySubsequences: false)
+        .map { printable(String($0)) }.joined(separator: "\t")
+}
+
+/// Writes a line to standard error.
+func say(_ line: String) { StandardStream.error.writeLine(harmless(line)) }
+
+/// Writes all lines of the diagnostics to standard error.
+func say(_ diagnostics: [Diagnostic]) {
+    for diagnostic in diagnostics { for line in diagnostic.lines { say(line) } }
+}
+
+/// Ends the program with one line on standard error.
+func fail(_ line: String, status: Int32) -> ExitCode {
+    say("keybroker: \(line)")
+    return ExitCode(status)
+}
+
+/// What the broker brought, or the end of the program.
+func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
+    do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
+}
+
+/// Writes to standard output. A reader that has gone is no error of ours to report.
+func output(_ write: @autoclosure () throws(Failure) -> Void) throws(ExitCode) {
+    do { try write() } catch {
+        if error.code == Failure.brokenPipe { throw ExitCode(0) }
+        throw fail("cannot write to standard output: \(error)", status: 71)
+    }
+}
+
+func output(line: String) throws(ExitCode) {
+    try output(try StandardStream.output.writeAll(Array((harmless(line) + "\n").utf8)))
+}
