@@ -56,6 +56,9 @@ package final class AuditLog: RecordLog {
     private var size: Int
     /// There may be something past `size` that no committed record is.
     private var hasLooseEnd = false
+    /// Why nothing can be written to a file that has no name any more.
+    private static let removed =
+        "the file was removed, so that its records would be lost: reload keybrokerd, which begins a new one"
 
     private var committed: Position
     private var staged: Position
@@ -75,7 +78,7 @@ package final class AuditLog: RecordLog {
         self.path = path
         self.syncs = syncs
         claim = try LogClaim(path)
-        let file = try Self.opened(path)
+        let file = try Self.reading(try AppendFile(path))
         let end = try Self.reading(try End(of: file))
         size = end.size
         switch end.content {
@@ -100,13 +103,7 @@ package final class AuditLog: RecordLog {
         self.file = file
     }
 
-    private static func opened(_ path: String) throws(LogError) -> AppendFile {
-        do throws(Failure) { return try AppendFile(path) } catch {
-            throw error.code == Failure.wouldBlock ? .inUse(path) : .failed(error)
-        }
-    }
-
-    private static func reading<R>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
+    private static func reading<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
         do throws(Failure) { return try body() } catch { throw .failed(error) }
     }
 
@@ -127,11 +124,12 @@ package final class AuditLog: RecordLog {
 
     package var hasStaged: Bool { !waiting.isEmpty }
 
-    /// Calls `write(2)` and `fdatasync(2)`. After a failure the next call tries anew.
+    /// Calls `fstat(2)`, `write(2)` and `fdatasync(2)`. After a failure the next call tries anew.
     package func commit() throws(Failure) {
         guard !waiting.isEmpty else { return }
         do throws(Failure) {
             try cutLooseEnd()
+            try checkFile()
             hasLooseEnd = true
             try file.append(waiting)
             if syncs { try file.sync() }
@@ -148,6 +146,13 @@ package final class AuditLog: RecordLog {
         waiting.removeAll(keepingCapacity: true)
     }
 
+    /// Whether what is written now can be found later.
+    private func checkFile() throws(Failure) {
+        guard try file.status().links > 0 else {
+            throw Failure("write", code: Failure.notFound, on: path, because: Self.removed)
+        }
+    }
+
     private func cutLooseEnd() throws(Failure) {
         guard hasLooseEnd else { return }
         if try file.size() > size { try file.cut(to: size) }
@@ -161,7 +166,7 @@ package final class AuditLog: RecordLog {
     package func reopen() throws(LogError) -> Bool {
         let now = try Self.reading(try statusWithoutFollowing(path))
         if let now, now.device == file.device, now.inode == file.inode { return false }
-        let next = try Self.opened(path)
+        let next = try Self.reading(try AppendFile(path))
         let size = try Self.reading(try next.size())
         guard size == 0 else { throw .damaged(path, "records of another log") }
         if syncs { try Self.reading(try syncDirectory(above: path)) }

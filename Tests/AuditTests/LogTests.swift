@@ -150,6 +150,41 @@ struct LogTests {
         try write(1, to: log)
     }
 
+    /// Whoever may read a log may lock it (flock(2)), on a descriptor that is only open for reading.
+    @Test func aReadersLockStopsNobody() throws {
+        func lock(_ name: String) throws -> FileHandle {
+            let reader = try #require(FileHandle(forReadingAtPath: folder[name]))
+            #expect(flock(reader.fileDescriptor, LOCK_EX | LOCK_NB) == 0)
+            return reader
+        }
+        try folder.write("audit.jsonl", "")
+        let reader = try lock("audit.jsonl")
+        let log = try opened()
+        try write(2, to: log)
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
+        try folder.write("audit.jsonl", "")
+        let next = try lock("audit.jsonl")
+        #expect(try log.reopen())
+        try write(1, to: log)
+        #expect(try lines().count == 1)
+        withExtendedLifetime((reader, next)) {}
+    }
+
+    @Test func nothingIsWrittenToARemovedFile() throws {
+        let log = try opened()
+        try write(2, to: log)
+        let kept = try folder.text("audit.jsonl")
+        try folder.remove("audit.jsonl")
+        for _ in 0..<2 {
+            #expect(log.stage(Record(.request)) == 3)
+            #expect { try log.commit() } throws: { "\($0)".contains("the file was removed") }
+        }
+        #expect(try log.reopen())
+        try write(1, to: log)
+        let (_, head) = try verify(kept.split(separator: "\n"))
+        #expect(try verify(lines(), before: head).0 == 3)
+    }
+
     @Test func linksAndOtherThingsAreNotALog() throws {
         try folder.write("real", "")
         try folder.link("audit.jsonl", to: "real")
