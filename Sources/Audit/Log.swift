@@ -54,8 +54,8 @@ package final class AuditLog: RecordLog {
     private var file: AppendFile
     /// How long the file is as far as every record in it was committed.
     private var size: Int
-    /// There may be something past `size` that no committed record is.
-    private var hasLooseEnd = false
+    /// How many bytes after `size` are of records that could not be committed.
+    private var looseEnd = 0
     /// Why nothing can be written to a file that has no name any more.
     private static let removed =
         "the file was removed, so that its records would be lost: reload keybrokerd, which begins a new one"
@@ -128,35 +128,45 @@ package final class AuditLog: RecordLog {
     package func commit() throws(Failure) {
         guard !waiting.isEmpty else { return }
         do throws(Failure) {
-            try cutLooseEnd()
             try checkFile()
-            hasLooseEnd = true
-            try file.append(waiting)
+            try cutLooseEnd()
+            try file.append(waiting, counting: &looseEnd)
             if syncs { try file.sync() }
-            hasLooseEnd = false
+            looseEnd = 0
             size += waiting.count
             committed = staged
         } catch {
             staged = committed
             waiting.removeAll(keepingCapacity: true)
             // At once, so that a reader sees no record that does not count; else before the next write.
-            try? cutLooseEnd()
+            if looseEnd > 0, (try? checkFile()) != nil { try? cutLooseEnd() }
             throw error.on(path)
         }
         waiting.removeAll(keepingCapacity: true)
     }
 
-    /// Whether what is written now can be found later.
+    /// Whether what is written now can be found later, and follows what this process wrote last. Where it does not,
+    /// nothing may be cut either: what is past `size` may be a record that was committed.
     private func checkFile() throws(Failure) {
-        guard try file.status().links > 0 else {
+        let status = try file.status()
+        guard status.links > 0 else {
             throw Failure("write", code: Failure.notFound, on: path, because: Self.removed)
+        }
+        guard status.size == size + looseEnd else {
+            throw Failure("write", code: Failure.badData, on: path, because: changed(status.size))
         }
     }
 
+    private func changed(_ found: Int) -> String {
+        "somebody else wrote to it or cut it, as it has \(found) bytes and not \(size + looseEnd): keep the file as "
+            + "evidence under another name that begins with the same, such as \(path).changed, and reload keybrokerd, "
+            + "which begins a new one"
+    }
+
     private func cutLooseEnd() throws(Failure) {
-        guard hasLooseEnd else { return }
-        if try file.size() > size { try file.cut(to: size) }
-        hasLooseEnd = false
+        guard looseEnd > 0 else { return }
+        try file.cut(to: size)
+        looseEnd = 0
     }
 
     // MARK: Rotation
@@ -172,7 +182,7 @@ package final class AuditLog: RecordLog {
         if syncs { try Self.reading(try syncDirectory(above: path)) }
         file = next
         self.size = 0
-        hasLooseEnd = false
+        looseEnd = 0
         committed.beginsFile = true
         staged = committed
         return true

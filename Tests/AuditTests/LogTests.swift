@@ -170,6 +170,30 @@ struct LogTests {
         withExtendedLifetime((reader, next)) {}
     }
 
+    /// What somebody else adds or cuts off ends the writing, until the file is set aside as evidence.
+    @Test func nothingIsWrittenAfterWhatSomebodyElseWrote() throws {
+        let log = try opened()
+        try write(2, to: log)
+        let whole = try folder.text("audit.jsonl")
+        for changed in [whole + "note\n", String(whole.dropLast(9))] {
+            // On the same inode, as a shell's `>>` and truncate(1) do it.
+            let handle = try #require(FileHandle(forUpdatingAtPath: path))
+            try handle.truncate(atOffset: 0)
+            try handle.write(contentsOf: Data(changed.utf8))
+            try handle.close()
+            for _ in 0..<2 {
+                #expect(log.stage(Record(.request)) == 3)
+                #expect { try log.commit() } throws: { "\($0)".contains("somebody else wrote to it or cut it") }
+            }
+            #expect(try folder.text("audit.jsonl") == changed)
+        }
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".changed")
+        #expect(try log.reopen())
+        try write(1, to: log)
+        let (_, head) = try verify(whole.split(separator: "\n"))
+        #expect(try verify(lines(), before: head).0 == 3)
+    }
+
     @Test func nothingIsWrittenToARemovedFile() throws {
         let log = try opened()
         try write(2, to: log)

@@ -32,8 +32,9 @@ package struct AppendFile: ~Copyable, Sendable {
     package borrowing func size() throws(Failure) -> Int { try status().size }
 
     /// One `write(2)`; what a full disk cut off is written by a further one, or fails.
-    package borrowing func append(_ bytes: [UInt8]) throws(Failure) {
-        try descriptor.writeAll(bytes)
+    /// - Parameter written: grows by what was written, also if the rest of it failed.
+    package borrowing func append(_ bytes: [UInt8], counting written: inout Int) throws(Failure) {
+        try descriptor.writeAll(bytes.span, counting: &written)
     }
 
     /// Calls `fdatasync(2)`.
