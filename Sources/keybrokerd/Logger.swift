@@ -8,11 +8,12 @@ internal import Kernel
 /// Lines on standard error, each with the program's name. They hold nothing but printable ASCII, tabs, and question
 /// marks for the rest.
 ///
-/// A line that cannot be written at once is lost and counted: a pipe that nobody drains must not stop the daemon.
+/// A line that cannot be written at once is lost and counted: a pipe or a terminal that nobody reads must not stop the daemon.
 final class Logger {
     /// Nil until the daemon serves, and where standard error is not the journal: the journal knows the unit of a line
     /// on the stream even if the process has gone before it is read; of an entry it has to ask the process.
     var journal: Journal?
+    private let stream = PromptErrorStream()
     /// Lines that nobody took since somebody last did.
     private var lost = 0
 
@@ -26,7 +27,7 @@ final class Logger {
         if let journal, add(text, priority, fields, to: journal) { return true }
         // With the level in front that the journal takes away again (sd-daemon(3)), where it is read by that.
         let level = StandardStream.errorIsTheJournal ? "<\(priority.rawValue)>" : ""
-        return StandardStream.error.offerLine("\(level)keybrokerd: \(plain(text))")
+        return stream.offerLine("\(level)keybrokerd: \(plain(text))")
     }
 
     private func add(_ text: String, _ priority: Priority, _ fields: [Journal.Field], to journal: Journal) -> Bool {

@@ -15,6 +15,7 @@ internal import NameLookup
 @main
 struct Start {
     static func main() {
+        StandardStream.openClosedOnes()
         // The child that looks up names, executed by the daemon itself and by nobody else.
         if CommandLine.arguments.dropFirst() == [NameServiceProcess.argument] { NameServiceProcess.serve() }
         let logger = Logger()
