@@ -25,7 +25,7 @@ struct PolicyCheck: ParsableCommand {
         for diagnostic in loading.diagnostics {
             for line in diagnostic.lines { StandardStream.error.writeLine(line) }
         }
-        let warnings = counted(loading.diagnostics.count - loading.faults, "warning")
+        let warnings = counted(loading.warnings, "warning")
         guard let loaded = loading.loaded else {
             throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)
         }

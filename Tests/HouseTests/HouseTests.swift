@@ -234,7 +234,7 @@ struct HouseTests {
             ("packetBytes", "packet Ta 4096 bytes"),
             ("policyLineBytes", "policy Ta 1024 bytes"), ("connectionsPerStranger", "no line names Ta 1"),
             ("administratorsPlaces", "administrators Ta 16"), ("unreadPerUser", "at a time, per user Ta 64"),
-            ("strangersRecordsAtOnce", "at once Ta 200"),
+            ("strangersRecordsAtOnce", "at once Ta 200"), ("policyErrors", "policy that are listed Ta 100"),
         ] {
             let number = text.split(separator: " ").first { $0.allSatisfy(\.isNumber) } ?? ""
             #expect(limits.contains(try Regex("let \(name) = \(number)[\n,]")), "\(name)")
