@@ -101,9 +101,9 @@ static const uint32_t permitted[] = {
     // Who and what it is.
     SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getcwd, SYS_capget,
     // Files: walks, the policy, the log and its rotation, the socket's own at the end. No inotify_add_watch: all
-    // watches are set by then.
+    // watches are set by then, and can only be given up.
     SYS_statx, SYS_lseek, SYS_getdents64, SYS_readlinkat, SYS_fcntl, SYS_dup, SYS_flock, SYS_fsync, SYS_ftruncate,
-    SYS_unlinkat,
+    SYS_unlinkat, SYS_inotify_rm_watch,
 #ifdef SYS_unlink
     SYS_unlink,
 #endif
