@@ -9,6 +9,8 @@ package import Kernel
 /// Why there is no audit log to write to.
 package enum LogError: Error, CustomStringConvertible {
     case failed(Failure)
+    /// Somebody else could have put it there, or could write to it.
+    case untrusted(TrustError)
     /// Another process writes to it.
     case inUse(String)
     /// Its end is not what this program wrote.
@@ -17,6 +19,7 @@ package enum LogError: Error, CustomStringConvertible {
     package var description: String {
         switch self {
         case .failed(let failure): "the audit log cannot be used: \(failure)"
+        case .untrusted(let error): "the audit log cannot be used: \(error)"
         case .inUse(let path): "the audit log \(path) is in use by another keybrokerd"
         case .damaged(let path, let why):
             "the audit log \(path) ends with \(why); nothing is added to it. Keep it as evidence under another "
@@ -49,6 +52,7 @@ package protocol RecordLog: AnyObject {
 package final class AuditLog: RecordLog {
     package let path: String
     private let syncs: Bool
+    private let owners: TrustedOwners
     /// Held for as long as this process may write, whatever the files are called meanwhile.
     private let claim: LogClaim
     private var file: AppendFile
@@ -73,12 +77,17 @@ package final class AuditLog: RecordLog {
     }
 
     /// Opens the log, or begins one, and finds where its numbers and its chain go on.
-    /// - Parameter syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
-    package init(_ path: String, syncs: Bool) throws(LogError) {
+    /// - Parameters:
+    ///   - syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
+    ///   - owners: who may own the log and the directories above it.
+    package init(_ path: String, syncs: Bool, owners: TrustedOwners = .now) throws(LogError) {
         self.path = path
         self.syncs = syncs
+        self.owners = owners
+        // Before anything is made in them.
+        try Self.trusting(try owners.checkDirectories(aboveLog: path))
         claim = try LogClaim(path)
-        let file = try Self.reading(try AppendFile(path))
+        let file = try Self.opened(path, owners)
         let end = try Self.reading(try End(of: file))
         size = end.size
         switch end.content {
@@ -101,6 +110,17 @@ package final class AuditLog: RecordLog {
             recovery = recovery.map { "\($0); \(note)" } ?? note
         }
         self.file = file
+    }
+
+    private static func opened(_ path: String, _ owners: TrustedOwners) throws(LogError) -> AppendFile {
+        let file = try reading(try AppendFile(path))
+        let status = try reading(try file.status())
+        try trusting(try owners.checkLog(status, path))
+        return file
+    }
+
+    private static func trusting(_ body: @autoclosure () throws(TrustError) -> Void) throws(LogError) {
+        do throws(TrustError) { try body() } catch { throw .untrusted(error) }
     }
 
     private static func reading<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
@@ -176,7 +196,8 @@ package final class AuditLog: RecordLog {
     package func reopen() throws(LogError) -> Bool {
         let now = try Self.reading(try statusWithoutFollowing(path))
         if let now, now.device == file.device, now.inode == file.inode { return false }
-        let next = try Self.reading(try AppendFile(path))
+        try Self.trusting(try owners.checkDirectories(aboveLog: path))
+        let next = try Self.opened(path, owners)
         let size = try Self.reading(try next.size())
         guard size == 0 else { throw .damaged(path, "records of another log") }
         if syncs { try Self.reading(try syncDirectory(above: path)) }

@@ -66,7 +66,8 @@ struct Start {
 
         let policy = try policy(policyFiles, logger)
         let log: AuditLog
-        do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs) } catch {
+        let writers = owners.ofLog(writtenBy: Privileges.effectiveUID)
+        do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs, owners: writers) } catch {
             if case .inUse = error { throw Exit(.busy, error.description) }
             throw Exit(.audit, error.description)
         }
