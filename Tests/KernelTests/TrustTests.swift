@@ -109,7 +109,8 @@ struct TrustTests {
         #expect(try isWatched("quiet/a") && isWatched("loud/a"))
         watch.seal()
         _ = watch.hasChanged()
-        let queued = Int(try String(contentsOfFile: "/proc/sys/fs/inotify/max_queued_events", encoding: .utf8).dropLast())
+        let limit = try String(contentsOfFile: "/proc/sys/fs/inotify/max_queued_events", encoding: .utf8)
+        let queued = Int(limit.dropLast())
         // Two in turn, as the kernel joins events that are alike.
         for index in 0...(try #require(queued) + 1000) {
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
