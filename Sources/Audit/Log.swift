@@ -9,6 +9,8 @@ package import Kernel
 /// Why there is no audit log to write to.
 package enum LogError: Error, CustomStringConvertible {
     case failed(Failure)
+    /// Somebody else could have put it there, or could write to it.
+    case untrusted(TrustError)
     /// Another process writes to it.
     case inUse(String)
     /// Its end is not what this program wrote.
@@ -17,6 +19,7 @@ package enum LogError: Error, CustomStringConvertible {
     package var description: String {
         switch self {
         case .failed(let failure): "the audit log cannot be used: \(failure)"
+        case .untrusted(let error): "the audit log cannot be used: \(error)"
         case .inUse(let path): "the audit log \(path) is in use by another keybrokerd"
         case .damaged(let path, let why):
             "the audit log \(path) ends with \(why); nothing is added to it. Keep it as evidence under another "
@@ -49,13 +52,17 @@ package protocol RecordLog: AnyObject {
 package final class AuditLog: RecordLog {
     package let path: String
     private let syncs: Bool
+    private let owners: TrustedOwners
     /// Held for as long as this process may write, whatever the files are called meanwhile.
     private let claim: LogClaim
     private var file: AppendFile
     /// How long the file is as far as every record in it was committed.
     private var size: Int
-    /// There may be something past `size` that no committed record is.
-    private var hasLooseEnd = false
+    /// How many bytes after `size` are of records that could not be committed.
+    private var looseEnd = 0
+    /// Why nothing can be written to a file that has no name any more.
+    private static let removed =
+        "the file was removed, so that its records would be lost: reload keybrokerd, which begins a new one"
 
     private var committed: Position
     private var staged: Position
@@ -70,12 +77,17 @@ package final class AuditLog: RecordLog {
     }
 
     /// Opens the log, or begins one, and finds where its numbers and its chain go on.
-    /// - Parameter syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
-    package init(_ path: String, syncs: Bool) throws(LogError) {
+    /// - Parameters:
+    ///   - syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
+    ///   - owners: who may own the log and the directories above it.
+    package init(_ path: String, syncs: Bool, owners: TrustedOwners = .now) throws(LogError) {
         self.path = path
         self.syncs = syncs
+        self.owners = owners
+        // Before anything is made in them.
+        try Self.trusting(try owners.checkDirectories(aboveLog: path))
         claim = try LogClaim(path)
-        let file = try Self.opened(path)
+        let file = try Self.opened(path, owners)
         let end = try Self.reading(try End(of: file))
         size = end.size
         switch end.content {
@@ -100,13 +112,18 @@ package final class AuditLog: RecordLog {
         self.file = file
     }
 
-    private static func opened(_ path: String) throws(LogError) -> AppendFile {
-        do throws(Failure) { return try AppendFile(path) } catch {
-            throw error.code == Failure.wouldBlock ? .inUse(path) : .failed(error)
-        }
+    private static func opened(_ path: String, _ owners: TrustedOwners) throws(LogError) -> AppendFile {
+        let file = try reading(try AppendFile(path))
+        let status = try reading(try file.status())
+        try trusting(try owners.checkLog(status, path))
+        return file
     }
 
-    private static func reading<R>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
+    private static func trusting(_ body: @autoclosure () throws(TrustError) -> Void) throws(LogError) {
+        do throws(TrustError) { try body() } catch { throw .untrusted(error) }
+    }
+
+    private static func reading<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
         do throws(Failure) { return try body() } catch { throw .failed(error) }
     }
 
@@ -127,31 +144,49 @@ package final class AuditLog: RecordLog {
 
     package var hasStaged: Bool { !waiting.isEmpty }
 
-    /// Calls `write(2)` and `fdatasync(2)`. After a failure the next call tries anew.
+    /// Calls `fstat(2)`, `write(2)` and `fdatasync(2)`. After a failure the next call tries anew.
     package func commit() throws(Failure) {
         guard !waiting.isEmpty else { return }
         do throws(Failure) {
+            try checkFile()
             try cutLooseEnd()
-            hasLooseEnd = true
-            try file.append(waiting)
+            try file.append(waiting, counting: &looseEnd)
             if syncs { try file.sync() }
-            hasLooseEnd = false
+            looseEnd = 0
             size += waiting.count
             committed = staged
         } catch {
             staged = committed
             waiting.removeAll(keepingCapacity: true)
             // At once, so that a reader sees no record that does not count; else before the next write.
-            try? cutLooseEnd()
+            if looseEnd > 0, (try? checkFile()) != nil { try? cutLooseEnd() }
             throw error.on(path)
         }
         waiting.removeAll(keepingCapacity: true)
     }
 
+    /// Whether what is written now can be found later, and follows what this process wrote last. Where it does not,
+    /// nothing may be cut either: what is past `size` may be a record that was committed.
+    private func checkFile() throws(Failure) {
+        let status = try file.status()
+        guard status.links > 0 else {
+            throw Failure("write", code: Failure.notFound, on: path, because: Self.removed)
+        }
+        guard status.size == size + looseEnd else {
+            throw Failure("write", code: Failure.badData, on: path, because: changed(status.size))
+        }
+    }
+
+    private func changed(_ found: Int) -> String {
+        "somebody else wrote to it or cut it, as it has \(found) bytes and not \(size + looseEnd): keep the file as "
+            + "evidence under another name that begins with the same, such as \(path).changed, and reload keybrokerd, "
+            + "which begins a new one"
+    }
+
     private func cutLooseEnd() throws(Failure) {
-        guard hasLooseEnd else { return }
-        if try file.size() > size { try file.cut(to: size) }
-        hasLooseEnd = false
+        guard looseEnd > 0 else { return }
+        try file.cut(to: size)
+        looseEnd = 0
     }
 
     // MARK: Rotation
@@ -161,13 +196,14 @@ package final class AuditLog: RecordLog {
     package func reopen() throws(LogError) -> Bool {
         let now = try Self.reading(try statusWithoutFollowing(path))
         if let now, now.device == file.device, now.inode == file.inode { return false }
-        let next = try Self.opened(path)
+        try Self.trusting(try owners.checkDirectories(aboveLog: path))
+        let next = try Self.opened(path, owners)
         let size = try Self.reading(try next.size())
         guard size == 0 else { throw .damaged(path, "records of another log") }
         if syncs { try Self.reading(try syncDirectory(above: path)) }
         file = next
         self.size = 0
-        hasLooseEnd = false
+        looseEnd = 0
         committed.beginsFile = true
         staged = committed
         return true

@@ -40,6 +40,8 @@ package final class KeyStore: KeyOpener {
     package let sandbox: Sandbox
     package private(set) var keysOutside: [(key: KeyName, path: String)] = []
     private var remembered: [String: (place: TrustedPath, until: Instant)] = [:]
+    /// How many ways were walked.
+    private var walks = 0
 
     package init(owners: TrustedOwners, watch: ChangeWatch?, sandbox: Sandbox) {
         self.owners = owners
@@ -47,11 +49,26 @@ package final class KeyStore: KeyOpener {
         self.watch = watch
     }
 
-    /// Opens the files of a key. For a remembered path, that is one `openat(2)` and one `fstat(2)` for each file.
+    /// Opens the files of a key. For a remembered path, that is one `openat(2)` and one `fstat(2)` for each file, and a
+    /// `read(2)` if there are two.
     package func handOut(_ key: Key) throws(TrustError) -> HandOut {
-        let file = try open(key.source)
-        guard let source = key.certificate else { return HandOut(key: file, certificate: nil) }
-        return HandOut(key: file, certificate: try open(source))
+        guard let certificate = key.certificate else {
+            return HandOut(key: try open(key.source), certificate: nil)
+        }
+        do {
+            let before = walks
+            let pair = try open(key.source, certificate)
+            // One way from memory and one walked now may lead to what was there at two times.
+            if !forgetWaysIfChanged(), walks != before + 1 { return pair }
+        }
+        forget(key.source)
+        forget(certificate)
+        return try open(key.source, certificate)
+    }
+
+    private func open(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut {
+        let file = try open(key)
+        return HandOut(key: file, certificate: try open(certificate))
     }
 
     package func adopt(_ policy: LoadedPolicy) {
@@ -70,7 +87,20 @@ package final class KeyStore: KeyOpener {
 
     private func forgetWays() { remembered.removeAll() }
 
+    private func forget(_ source: Source) {
+        if let path = source.path() { remembered[path] = nil }
+    }
+
+    /// If there is no descriptor for it, the ways to other keys may hold them.
     private func open(_ source: Source) throws(TrustError) -> TrustedFile {
+        do { return try openAtOnce(source) } catch {
+            guard error.kind == .shortage, !remembered.isEmpty else { throw error }
+            forgetWays()
+            return try openAtOnce(source)
+        }
+    }
+
+    private func openAtOnce(_ source: Source) throws(TrustError) -> TrustedFile {
         guard let path = source.path() else { throw TrustError(missingCredential: source.description) }
         let now = Instant.now
         if let (place, until) = remembered[path], now < until {
@@ -80,6 +110,7 @@ package final class KeyStore: KeyOpener {
             }
         }
         remembered[path] = nil
+        walks += 1
         let place = try owners.place(of: path, watchedBy: watch)
         // A path is not remembered if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {

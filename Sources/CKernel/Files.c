@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -27,6 +28,24 @@ int ck_open_for_appending(const char *path, uint32_t mode) {
 
 int ck_open_directory(const char *path) {
     return outcome(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+}
+
+int ck_open_stream_again(int descriptor) {
+    struct stat status;
+    if (fstat(descriptor, &status) < 0) return -errno;
+    if (!S_ISFIFO(status.st_mode) && !isatty(descriptor)) return -EINVAL;
+    char path[32];
+    snprintf(path, sizeof path, "/proc/self/fd/%d", descriptor);
+    return outcome(open(path, O_WRONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+}
+
+int ck_open_closed_streams(void) {
+    for (int stream = 0; stream < 3; stream++) {
+        if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
+        // The lowest number that is free, which is this one.
+        if (open("/dev/null", O_RDWR | O_NOCTTY) < 0) return -errno;
+    }
+    return 0;
 }
 
 int ck_write_at_once(int descriptor, const void *bytes, size_t count) {

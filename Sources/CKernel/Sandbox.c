@@ -89,7 +89,7 @@ static const uint32_t permitted[] = {
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
 #endif
-    SYS_epoll_pwait, SYS_recvmsg, SYS_openat, SYS_fstat, SYS_write, SYS_fdatasync, SYS_sendmsg, SYS_close, SYS_accept4,
+    SYS_epoll_pwait, SYS_recvmsg, SYS_fstat, SYS_write, SYS_fdatasync, SYS_sendmsg, SYS_close, SYS_accept4,
     SYS_getsockopt, SYS_pread64, SYS_epoll_ctl, SYS_newfstatat, SYS_read,
 #ifdef SYS_poll
     SYS_poll,
@@ -101,9 +101,9 @@ static const uint32_t permitted[] = {
     // Who and what it is.
     SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getcwd, SYS_capget,
     // Files: walks, the policy, the log and its rotation, the socket's own at the end. No inotify_add_watch: all
-    // watches are set by then.
-    SYS_statx, SYS_lseek, SYS_getdents64, SYS_readlinkat, SYS_fcntl, SYS_dup, SYS_flock, SYS_fsync, SYS_ftruncate,
-    SYS_unlinkat,
+    // watches are set by then, and can only be given up.
+    SYS_statx, SYS_lseek, SYS_getdents64, SYS_readlinkat, SYS_dup, SYS_flock, SYS_fsync, SYS_ftruncate,
+    SYS_unlinkat, SYS_inotify_rm_watch,
 #ifdef SYS_unlink
     SYS_unlink,
 #endif
@@ -119,11 +119,17 @@ static const uint32_t permitted[] = {
 };
 
 // And some only with an argument that keeps them harmless: `argument` has to be just `value`, or, with `mask`, has
-// to have none of its bits.
+// to have none of its bits. Of several lines about a call one has to fit.
 static const struct {
     uint32_t call;
     uint32_t argument, value, mask;
 } checked[] = {
+    // No file is made set-id.
+    {SYS_openat, 3, 0, 06000},
+    // No F_NOTIFY, which is a watch on a directory; no locks, no signals to others.
+    {SYS_fcntl, 1, F_DUPFD_CLOEXEC, 0},
+    {SYS_fcntl, 1, F_GETFD, 0},
+    {SYS_fcntl, 1, F_GETFL, 0},
     {SYS_mmap, 2, 0, PROT_EXEC},
     {SYS_mprotect, 2, 0, PROT_EXEC},
     {SYS_ioctl, 1, SIOCOUTQ, 0},
@@ -136,6 +142,7 @@ int ck_seccomp_restrict(void) {
 #else
     enum { checks = sizeof checked / sizeof *checked, calls = sizeof permitted / sizeof *permitted };
     struct sock_filter program[4 + 5 * checks + 2 * calls + 1];
+    const struct sock_filter number = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     size_t length = 0;
     const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
     const struct sock_filter deny = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM);
@@ -143,7 +150,7 @@ int ck_seccomp_restrict(void) {
         (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
     program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
     program[length++] = deny;
-    program[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    program[length++] = number;
     for (size_t i = 0; i < calls; i++) {
         program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, permitted[i], 0, 1);
         program[length++] = allow;
@@ -151,13 +158,13 @@ int ck_seccomp_restrict(void) {
     for (size_t i = 0; i < checks; i++) {
         // The low half: the arguments that are looked at are of 32 bits to the kernel.
         uint32_t offset = offsetof(struct seccomp_data, args) + checked[i].argument * sizeof(uint64_t);
-        program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].call, 0, 4);
+        program[length++] = number;
+        program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].call, 0, 3);
         program[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset);
         program[length++] = checked[i].mask
                                 ? (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, checked[i].mask, 1, 0)
                                 : (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].value, 0, 1);
         program[length++] = allow;
-        program[length++] = deny;
     }
     program[length++] = deny;
     struct sock_fprog filter = {.len = (unsigned short)length, .filter = program};

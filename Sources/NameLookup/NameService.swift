@@ -44,6 +44,7 @@ package final class NameServiceProcess: Sendable {
 
     /// How long an answer may take.
     private let patience: Duration
+    private static let hasEnded = "the process that looks up names has ended; restart keybrokerd"
     /// The longest packet, in bytes. It holds a name from the policy, or the reason of a failure.
     private static let longest = 4096
 
@@ -59,8 +60,14 @@ package final class NameServiceProcess: Sendable {
     }
 
     func ask(_ kind: Character, _ name: String) throws(Failure) -> UInt32? {
-        let answer = try conversation.withLock { conversation throws(Failure) in
-            try self.answer(to: "\(kind)\(name)", &conversation)
+        let answer: String?
+        do throws(Failure) {
+            answer = try conversation.withLock { conversation throws(Failure) in
+                try self.answer(to: "\(kind)\(name)", &conversation)
+            }
+        } catch {
+            guard [EPIPE, ECONNRESET].contains(error.code) else { throw error }
+            throw Failure("name service", code: error.code, on: name, because: Self.hasEnded)
         }
         guard let answer else { throw Failure("name service", code: ETIMEDOUT, on: name) }
         if answer == "-" { return nil }

@@ -18,10 +18,19 @@ extension Grammar {
             report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
         }
         // Where a line is faulty, that nobody may get a key may only be for that.
-        let isFaulty = diagnostics.contains { $0.diagnostic.severity == .error }
+        let isFaulty = errors > 0
         if warns { warn(isFaulty: isFaulty) }
         let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
-        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all)
+        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all + omitted)
+    }
+
+    /// What stands for the errors and warnings that are not listed.
+    private var omitted: [Diagnostic] {
+        let file = files.last?.file ?? ""
+        return [
+            (Diagnostic.Severity.error, errors - Limits.policyErrors),
+            (.warning, warnings - Limits.policyWarnings),
+        ].filter { $0.1 > 0 }.map { Diagnostic($0, "and \($1) more", file: file, standingFor: $1) }
     }
 
     mutating func warn(isFaulty: Bool) {
@@ -52,22 +61,25 @@ extension Grammar {
         }
         for group in groups.values where group.count > 1 {
             let wide = group.first { $0.rule.unit == nil }
-            for (index, permit) in group.enumerated() {
+            var firstOf: [UnitPattern?: Permit] = [:]
+            for permit in group {
                 let rule = permit.rule
                 line = permit.line
                 if let wide, rule.unit != nil {
                     warn(permit, "\(wide.rule.location) permits that without a unit")
-                } else if let same = group[..<index].first(where: { $0.rule.unit == rule.unit }) {
+                } else if let same = firstOf[rule.unit] {
                     let isHere = same.rule.location == rule.location
                     warn(permit, isHere ? "this line names it already" : "\(same.rule.location) permits that already")
+                } else {
+                    firstOf[rule.unit] = permit
                 }
             }
         }
     }
 
-    mutating func warn(_ permit: Permit, _ reason: String) {
+    mutating func warn(_ permit: Permit, _ reason: @autoclosure () -> String) {
         report(
-            "'\(permit.rule.key)' for \(permit.rule.writtenIdentity) adds nothing: \(reason)", permit.word, .warning)
+            "'\(permit.rule.key)' for \(permit.rule.writtenIdentity) adds nothing: \(reason())", permit.word, .warning)
     }
 }
 

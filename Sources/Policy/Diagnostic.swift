@@ -30,10 +30,12 @@ package struct Diagnostic: Error, Equatable, Sendable {
     package let message: String
     /// The bytes of the line, or none if there is no line to show.
     package let line: [UInt8]
+    /// How many errors or warnings it stands for: more than one if it is about those that are not listed.
+    package let count: Int
 
     package init(
         _ severity: Severity, _ message: String, at location: Location, column: Int = 1, length: Int = 1,
-        line: [UInt8] = []
+        line: [UInt8] = [], standingFor count: Int = 1
     ) {
         self.severity = severity
         self.message = message
@@ -41,11 +43,12 @@ package struct Diagnostic: Error, Equatable, Sendable {
         self.column = column
         self.length = max(1, length)
         self.line = line
+        self.count = count
     }
 
     /// A message about a file as a whole.
-    package init(_ severity: Severity, _ message: String, file: String) {
-        self.init(severity, message, at: Location(file: file, line: 0))
+    package init(_ severity: Severity, _ message: String, file: String, standingFor count: Int = 1) {
+        self.init(severity, message, at: Location(file: file, line: 0), standingFor: count)
     }
 
     /// How many bytes of a long line are shown.

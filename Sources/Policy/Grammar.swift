@@ -16,6 +16,8 @@ struct Grammar {
     /// Where each bound of each identity was set; a nil identity is `each-user`.
     var boundLocations: [BoundOf: Location] = [:]
     var files: [PolicyText] = []
+    /// How many errors and warnings there are, listed or not.
+    var errors = 0, warnings = 0
     var line = Line(file: 0, number: 0, bytes: [])
 
     /// A key's name in a permit: whether it is declared is known at the end.
@@ -89,9 +91,13 @@ struct Grammar {
         case "permit": try readPermit(&rest)
         case "limit": try readLimit(&rest)
         case let other:
-            let hint = closest(to: other, among: Self.statements).map { "; did you mean '\($0)'?" }
-            throw fault("unknown statement '\(other)'" + (hint ?? "; a line begins with key, permit or limit"), first)
+            throw fault(Self.unknownStatement(other), first)
         }
+    }
+
+    private static func unknownStatement(_ word: String) -> String {
+        let hint = closest(to: word, among: statements).map { "; did you mean '\($0)'?" }
+        return "unknown statement '\(word)'" + (hint ?? "; a line begins with key, permit or limit")
     }
 
     // MARK: Words and faults
@@ -104,13 +110,17 @@ struct Grammar {
     }
 
     mutating func unknown(_ word: Word, among known: [String]) -> EndOfSense {
-        let hint = closest(to: word.text, among: known).map { "; did you mean '\($0)'?" }
-        let expected = known.isEmpty ? "; the line should end here" : "; \(known.joined(separator: " or ")) is expected"
-        return fault("unknown word '\(word.text)'" + (hint ?? expected), word)
+        fault(Self.unknownWord(word.text, known), word)
     }
 
-    mutating func fault(_ message: String, _ word: Word) -> EndOfSense {
-        report(message, word)
+    private static func unknownWord(_ word: String, _ known: [String]) -> String {
+        let hint = closest(to: word, among: known).map { "; did you mean '\($0)'?" }
+        let expected = known.isEmpty ? "; the line should end here" : "; \(known.joined(separator: " or ")) is expected"
+        return "unknown word '\(word)'" + (hint ?? expected)
+    }
+
+    mutating func fault(_ message: @autoclosure () -> String, _ word: Word) -> EndOfSense {
+        report(message(), word)
         return EndOfSense()
     }
 
@@ -121,17 +131,30 @@ struct Grammar {
         return EndOfSense()
     }
 
-    mutating func report(_ message: String, _ word: Word, _ severity: Diagnostic.Severity = .error) {
-        report(message, column: word.column, length: word.bytes.count, severity)
+    mutating func report(
+        _ message: @autoclosure () -> String, _ word: Word, _ severity: Diagnostic.Severity = .error
+    ) {
+        report(message(), column: word.column, length: word.bytes.count, severity)
     }
 
+    /// - Parameter message: is made only if it is listed, as a policy can have a million faults.
     mutating func report(
-        _ message: String, column: Int, length: Int = 1, _ severity: Diagnostic.Severity = .error
+        _ message: @autoclosure () -> String, column: Int, length: Int = 1, _ severity: Diagnostic.Severity = .error
     ) {
+        let isListed: Bool
+        switch severity {
+        case .error:
+            errors += 1
+            isListed = errors <= Limits.policyErrors
+        case .warning:
+            warnings += 1
+            isListed = warnings <= Limits.policyWarnings
+        }
+        guard isListed else { return }
         diagnostics.append(
             (
                 Order(file: line.file, line: line.number, column: column),
-                Diagnostic(severity, message, at: location, column: column, length: length, line: Array(line.bytes))
+                Diagnostic(severity, message(), at: location, column: column, length: length, line: Array(line.bytes))
             ))
     }
 }

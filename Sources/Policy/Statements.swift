@@ -128,9 +128,10 @@ extension Grammar {
     }
 
     mutating func checked(_ identity: Identity, _ word: Word) -> Identity {
-        if identity == .user(resolver.overflowUID) {
+        let overflowUID = resolver.overflowUID
+        if identity == .user(overflowUID) {
             report(
-                "this line never matches: uid \(resolver.overflowUID) is what the kernel shows for every account "
+                "this line never matches: uid \(overflowUID) is what the kernel shows for every account "
                     + "of another user namespace, so it is never permitted", word, .warning)
         }
         return identity

@@ -20,9 +20,23 @@ struct Word {
 
 /// The words of a line, separated by spaces and tabs. A comment is left out.
 func words(of line: ArraySlice<UInt8>) -> [Word] {
-    let statement = line.prefix { $0 != UInt8(ascii: "#") }
-    return statement.split { $0 == space || $0 == tab }
-        .map { Word(bytes: $0, column: $0.startIndex - line.startIndex + 1) }
+    var words: [Word] = []
+    var start: Int?
+    func end(at index: Int) {
+        if let start { words.append(Word(bytes: line[start..<index], column: start - line.startIndex + 1)) }
+        start = nil
+    }
+    for index in line.indices {
+        switch line[index] {
+        case UInt8(ascii: "#"):
+            end(at: index)
+            return words
+        case space, tab: end(at: index)
+        default: start = start ?? index
+        }
+    }
+    end(at: line.endIndex)
+    return words
 }
 
 /// The first byte of a line that a policy must not contain, with a message about it. Nil if there is none.

@@ -31,7 +31,14 @@ package struct LoadResult: Sendable {
         self.diagnostics = diagnostics
     }
 
-    package var faults: Int { diagnostics.count { $0.severity == .error } }
+    /// How many errors there are, listed or not.
+    package var faults: Int { count(.error) }
+    /// The same of warnings.
+    package var warnings: Int { count(.warning) }
+
+    private func count(_ severity: Diagnostic.Severity) -> Int {
+        diagnostics.reduce(0) { $0 + ($1.severity == severity ? $1.count : 0) }
+    }
 }
 
 /// Where a policy comes from.

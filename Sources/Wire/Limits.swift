@@ -79,7 +79,9 @@ package enum Limits {
     /// The longest line, in bytes.
     package static let policyLineBytes = 1024
     /// All files together, in bytes.
-    package static let policyBytes = 64 << 20
+    package static let policyBytes = 16 << 20
+    /// How many of its errors, and of its warnings, are listed; the rest are counted.
+    package static let policyErrors = 100, policyWarnings = 100
     /// The numbers that a `limit` accepts.
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000

@@ -24,6 +24,11 @@ struct Start: ParsableCommand {
 
     @OptionGroup var options: Options
 
+    static func main() {
+        StandardStream.openClosedOnes()
+        main(nil)
+    }
+
     func run() throws {
         do throws(Exit) { try serve() } catch {
             complain(error.description)

@@ -21,6 +21,7 @@ struct KeyBrokerTool: ParsableCommand {
         subcommands: [Get.self, List.self, StatusCommand.self, Reload.self, PolicyCommand.self, AuditCommand.self])
 
     static func main() {
+        StandardStream.openClosedOnes()
         // A reader that goes away ends the writing, by the error of the write.
         Signals.ignoreBrokenPipes()
         main(nil)

@@ -23,7 +23,7 @@ struct PolicyCheck: ParsableCommand {
     func run() throws {
         let loading = PolicyOptions.loading(options.paths + paths)
         say(loading.diagnostics)
-        let warnings = counted(loading.diagnostics.count - loading.faults, "warning")
+        let warnings = counted(loading.warnings, "warning")
         guard let loaded = loading.loaded else {
             throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)
         }

@@ -8,11 +8,13 @@ internal import Kernel
 /// Writes lines to standard error, each with the program's name. They hold only printable ASCII and tabs. Each other
 /// character becomes a question mark.
 ///
-/// A line that cannot be written at once is dropped and counted: a pipe that nobody reads must not stop the daemon.
+/// A line that cannot be written at once is dropped and counted: a pipe or a terminal that nobody reads must not
+/// stop the daemon.
 final class Logger {
     /// Nil until the daemon serves, and if standard error is not the journal. The journal knows the unit of a line on
     /// its stream even if the process has ended. For an entry it must still find the process.
     var journal: Journal?
+    private let stream = PromptErrorStream()
     /// How many lines were dropped since the last one that could be written.
     private var lost = 0
 
@@ -28,7 +30,7 @@ final class Logger {
         // If standard error goes to the journal, a level is put in front, which the journal removes again
         // (sd-daemon(3)).
         let level = StandardStream.errorIsTheJournal ? "<\(priority.rawValue)>" : ""
-        return StandardStream.error.offerLine("\(level)keybrokerd: \(plain(text))")
+        return stream.offerLine("\(level)keybrokerd: \(plain(text))")
     }
 
     private func add(_ text: String, _ priority: Priority, _ fields: [Journal.Field], to journal: Journal) -> Bool {

@@ -14,6 +14,7 @@ internal import NameLookup
 @main
 struct Start {
     static func main() {
+        StandardStream.openClosedOnes()
         // The daemon executes itself with this argument to become the child that looks up names. Nobody else should.
         if CommandLine.arguments.dropFirst() == [NameServiceProcess.argument] { NameServiceProcess.serve() }
         let logger = Logger()
@@ -64,7 +65,8 @@ struct Start {
 
         let policy = try policy(policyFiles, logger)
         let log: AuditLog
-        do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs) } catch {
+        let writers = owners.ofLog(writtenBy: Privileges.effectiveUID)
+        do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs, owners: writers) } catch {
             if case .inUse = error { throw Exit(.busy, error.description) }
             throw Exit(.audit, error.description)
         }

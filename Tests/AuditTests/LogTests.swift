@@ -150,6 +150,65 @@ struct LogTests {
         try write(1, to: log)
     }
 
+    /// Whoever may read a log may lock it (flock(2)), on a descriptor that is only open for reading.
+    @Test func aReadersLockStopsNobody() throws {
+        func lock(_ name: String) throws -> FileHandle {
+            let reader = try #require(FileHandle(forReadingAtPath: folder[name]))
+            #expect(flock(reader.fileDescriptor, LOCK_EX | LOCK_NB) == 0)
+            return reader
+        }
+        try folder.write("audit.jsonl", "")
+        let reader = try lock("audit.jsonl")
+        let log = try opened()
+        try write(2, to: log)
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".1")
+        try folder.write("audit.jsonl", "")
+        let next = try lock("audit.jsonl")
+        #expect(try log.reopen())
+        try write(1, to: log)
+        #expect(try lines().count == 1)
+        withExtendedLifetime((reader, next)) {}
+    }
+
+    /// What somebody else adds or cuts off ends the writing, until the file is set aside as evidence.
+    @Test func nothingIsWrittenAfterWhatSomebodyElseWrote() throws {
+        let log = try opened()
+        try write(2, to: log)
+        let whole = try folder.text("audit.jsonl")
+        for changed in [whole + "note\n", String(whole.dropLast(9))] {
+            // On the same inode, as a shell's `>>` and truncate(1) do it.
+            let handle = try #require(FileHandle(forUpdatingAtPath: path))
+            try handle.truncate(atOffset: 0)
+            try handle.write(contentsOf: Data(changed.utf8))
+            try handle.close()
+            for _ in 0..<2 {
+                #expect(log.stage(Record(.request)) == 3)
+                #expect { try log.commit() } throws: { "\($0)".contains("somebody else wrote to it or cut it") }
+            }
+            #expect(try folder.text("audit.jsonl") == changed)
+        }
+        try FileManager.default.moveItem(atPath: path, toPath: path + ".changed")
+        #expect(try log.reopen())
+        try write(1, to: log)
+        let (_, head) = try verify(whole.split(separator: "\n"))
+        #expect(try verify(lines(), before: head).0 == 3)
+    }
+
+    @Test func nothingIsWrittenToARemovedFile() throws {
+        let log = try opened()
+        try write(2, to: log)
+        let kept = try folder.text("audit.jsonl")
+        try folder.remove("audit.jsonl")
+        for _ in 0..<2 {
+            #expect(log.stage(Record(.request)) == 3)
+            #expect { try log.commit() } throws: { "\($0)".contains("the file was removed") }
+        }
+        #expect(try log.reopen())
+        try write(1, to: log)
+        let (_, head) = try verify(kept.split(separator: "\n"))
+        #expect(try verify(lines(), before: head).0 == 3)
+    }
+
     @Test func linksAndOtherThingsAreNotALog() throws {
         try folder.write("real", "")
         try folder.link("audit.jsonl", to: "real")

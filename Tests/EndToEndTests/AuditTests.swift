@@ -123,6 +123,33 @@ struct AuditTrailTests {
         try verify([daemon.audit])
     }
 
+    /// On a full disk only what the daemon wrote itself is cut off, and only if it is the end of the file.
+    @Test func noRecordIsLostIfSomebodyElseWritesToTheLog() throws {
+        try folder.directory("log")
+        try folder.shell("mount -t tmpfs -o size=64k,mode=0755,uid=\(Daemon.uid) tiny log")
+        defer { try? folder.shell("umount -l log") }
+        let daemon = try Daemon(folder, policy: policy())
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1Gk").status == "K")
+        try folder.shell("echo note >> log/audit.jsonl")
+        let evidence = try folder.text("log/audit.jsonl")
+        #expect(try peer.ask("1Gk").packet == "1U0 audit-unavailable")
+        try folder.shell("dd if=/dev/zero of=log/filler bs=1k count=100 2>/dev/null || true")
+        #expect(try peer.ask("1Gk").packet == "1U0 audit-unavailable")
+        try folder.remove("log/filler")
+        #expect(try peer.ask("1Gk").packet == "1U0 audit-unavailable")
+        #expect(try folder.text("log/audit.jsonl") == evidence)
+        try daemon.program.wait(for: "what is to be done", in: .error) {
+            $0.contains("somebody else wrote to it") && $0.contains("reload keybrokerd") ? true : nil
+        }
+        try folder.shell("mv log/audit.jsonl log/audit.jsonl.changed")
+        _ = try daemon.reload()
+        #expect(try peer.ask("1Gk").status == "K")
+        try daemon.stop()
+        // The numbers go on behind the last record of the evidence.
+        #expect(try daemon.records().first?["seq"] as? Int == 3)
+    }
+
     @Test func aRotatedLogGoesOn() throws {
         let daemon = try Daemon(folder, policy: policy())
         let peer = try PeerProcess(daemon.socket, uid: 61001)
@@ -154,7 +181,7 @@ struct AuditTrailTests {
                 "epoll_ctl", "accept4", "epoll_wait", "recvmsg",  // no other caller waits; the request
                 "getsockopt", "getsockopt",  // groups, pidfd
                 "openat", "pread64", "close", "openat", "pread64", "close", "poll", "close",  // comm, cgroup, alive?
-                "openat", "newfstatat", "write", "fdatasync", "sendmsg",
+                "openat", "newfstatat", "newfstatat", "write", "fdatasync", "sendmsg",  // the key; the log
             ])
     }
 }

@@ -220,7 +220,7 @@ struct JournalTests {
         let end = try #require(calls.lastIndex(of: "sendto"))
         #expect(
             calls[start...end].map { $0 == "fstat" ? "newfstatat" : $0 } == [
-                "recvmsg", "ioctl", "openat", "newfstatat", "write", "fdatasync", "sendmsg", "sendto",
+                "recvmsg", "ioctl", "openat", "newfstatat", "newfstatat", "write", "fdatasync", "sendmsg", "sendto",
             ])
         daemon.program.closeInput()
         try daemon.program.waitForExit()

@@ -8,6 +8,17 @@ import Testing
 struct HandOutTests {
     private let folder = TemporaryFolder("trust")
 
+    /// Remembered ways hold descriptors, which other keys may need.
+    @Test func manyKeysAreHandedOutWithFewDescriptors() throws {
+        let names = (0..<80).map { "k\($0)" }
+        for name in names { try folder.write(name, name, mode: 0o600) }
+        let daemon = try Daemon(
+            folder, policy: names.map { "key \($0) \(folder[$0])\npermit 61001 key \($0)\n" }.joined(), descriptors: 60)
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        for name in names { #expect(try peer.ask("1G\(name)").contents == [name]) }
+        try daemon.stop()
+    }
+
     @Test func everyKindOfUntrustedPath() throws {
         try folder.write("good", "x", mode: 0o600)
         try folder.write("writable", "x", mode: 0o622)

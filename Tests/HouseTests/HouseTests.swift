@@ -241,6 +241,7 @@ struct HouseTests {
             ("administratorsPlaces", "administrators Ta 16"), ("unreadPerUser", "at a time, per user Ta 64"),
             ("crowdRecordsAtOnce", "at once Ta 200"),
             ("groupGrantsAtOnce", "at once Ta 1000"),
+            ("policyErrors", "policy that are listed Ta 100"),
         ] {
             let number = text.split(separator: " ").first { $0.allSatisfy(\.isNumber) } ?? ""
             #expect(limits.contains(try Regex("let \(name) = \(number)[\n,]")), "\(name)")

@@ -14,6 +14,8 @@ struct UnitNameTests {
         ("0::/system.slice/docker-abc.scope/system.slice/nginx.service\n", "docker-abc.scope"),
         ("0::/_nginx.service\n", "nginx.service"),
         ("0::/\n", nil), ("0::/../nginx.service\n", nil), ("0::/nginx\n", nil), ("0::/.service\n", nil),
+        // Cut off in the middle of a name.
+        ("0::/system.slice/nginx.service", nil), ("1:x:/\n0::/system.slice/nginx.service", nil),
         ("9:name=systemd:/system.slice/nginx.service\n", nil), ("", nil), ("0::/system.slice\n", nil),
     ])
     func units(_ file: String, _ unit: String?) {

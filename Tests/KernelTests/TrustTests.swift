@@ -95,6 +95,50 @@ struct TrustTests {
         #expect(throws: TrustError.self) { _ = try root.place(of: "/") }
     }
 
+    /// Whoever owns an entry of a directory causes as many events as it likes. Only ways through that directory are
+    /// walked each time then, also if events were lost.
+    @Test func aFloodOfEventsEndsOnlyTheWatchOfItsDirectory() throws {
+        for name in ["quiet", "loud"] {
+            try folder.directory(name)
+            try folder.write("\(name)/a", "x")
+        }
+        let entries = ["loud/one", "loud/other"]
+        for name in entries { try folder.write(name, "x") }
+        let watch = try ChangeWatch()
+        func isWatched(_ name: String) throws -> Bool { try root.place(of: folder[name], watchedBy: watch).isWatched }
+        #expect(try isWatched("quiet/a") && isWatched("loud/a"))
+        watch.seal()
+        _ = watch.hasChanged()
+        let limit = try String(contentsOfFile: "/proc/sys/fs/inotify/max_queued_events", encoding: .utf8)
+        let queued = Int(limit.dropLast())
+        // Two in turn, as the kernel joins events that are alike.
+        for index in 0...(try #require(queued) + 1000) {
+            // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
+            unsafe _ = chmod(folder[entries[index % 2]], 0o600)
+        }
+        #expect(watch.hasChanged())
+        // No more than a bounded part of the queue was read.
+        #expect(watch.hasChanged())
+        while watch.hasChanged() {}
+        #expect(try isWatched("quiet/a"))
+        #expect(try !isWatched("loud/a"))
+        try folder.setAttributes("quiet", mode: 0o700)
+        #expect(watch.hasChanged())
+    }
+
+    /// A directory that others could write to when it was watched has no watch of its entries.
+    @Test func aLinkIsWatchedOnlyIfItsDirectorysEntriesAre() throws {
+        try folder.directory("d", mode: 0o775)
+        try folder.write("a", "x")
+        try folder.link("d/l", to: "../a")
+        let watch = try ChangeWatch()
+        #expect(distrust("d/l") != nil)
+        _ = try? root.place(of: folder["d/l"], watchedBy: watch)
+        watch.seal()
+        try folder.setAttributes("d", mode: 0o755)
+        #expect(try !root.place(of: folder["d/l"], watchedBy: watch).isWatched)
+    }
+
     @Test func aWatchTellsOfEveryChangeOnTheWay() throws {
         try folder.directory("w/x")
         try folder.write("w/x/a", "x")

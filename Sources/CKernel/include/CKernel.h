@@ -120,6 +120,13 @@ int ck_open_for_reading(int directory, const char *name);
 int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(const char *path);
+// A description of one's own of what a descriptor is open on, if that is a terminal or a pipe: O_WRONLY, non-blocking,
+// close-on-exec. -EINVAL if it is anything else.
+int ck_open_stream_again(int descriptor);
+
+// Opens /dev/null for each of the descriptors 0 to 2 that is closed.
+int ck_open_closed_streams(void);
+
 // Writes if that can be done at once: EAGAIN if it cannot. `descriptor` may be shared with other programs, so its
 // flags stay as they are: sendmsg(MSG_DONTWAIT) on a socket, write(2) on a regular file, which never waits for a
 // reader, pwritev2(RWF_NOWAIT) on anything else, or poll(2) and write(2) where the kernel cannot do that (before

@@ -67,14 +67,22 @@ package struct Descriptor: ~Copyable, Sendable {
 
     /// Writes all of `bytes`, in as many calls of `write(2)` as it takes.
     package borrowing func writeAll(_ bytes: Span<UInt8>) throws(Failure) {
+        var written = 0
+        try writeAll(bytes, counting: &written)
+    }
+
+    /// - Parameter written: grows by what was written, also if the rest of it failed.
+    borrowing func writeAll(_ bytes: Span<UInt8>, counting written: inout Int) throws(Failure) {
         let number = number
         var done = 0
         while done < bytes.count {
             let rest = bytes.extracting(droppingFirst: done)
             // Safety: write only reads the bytes that the span covers.
-            done += try unsafe rest.withUnsafeBufferPointer { rest throws(Failure) in
+            let count = try unsafe rest.withUnsafeBufferPointer { rest throws(Failure) in
                 try retrying("write") { unsafe write(number, rest.baseAddress, rest.count) }
             }
+            done += count
+            written += count
         }
     }
 

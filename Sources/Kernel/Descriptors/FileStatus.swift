@@ -17,6 +17,8 @@ package struct FileStatus: Equatable, Sendable {
     package let mode: UInt32
     /// In bytes.
     package let size: Int
+    /// How many names it has; none if it was removed.
+    package let links: UInt64
     package let modified: WallTime
 
     init(_ raw: stat) {
@@ -37,6 +39,7 @@ package struct FileStatus: Equatable, Sendable {
         group = raw.st_gid
         mode = raw.st_mode & 0o7777
         size = Int(raw.st_size)
+        links = UInt64(raw.st_nlink)
         modified = WallTime(seconds: Int(raw.st_mtim.tv_sec), nanoseconds: Int(raw.st_mtim.tv_nsec))
     }
 

@@ -40,20 +40,48 @@ package enum StandardStream: Int32, Sendable {
         return journal == "\(status.device):\(status.inode)"
     }()
 
+    package var isTerminal: Bool { isatty(rawValue) == 1 }
+
+    /// Opens `/dev/null` for each of the descriptors 0 to 2 that is closed, so that nothing else becomes a stream of the
+    /// program's. To be called first of all. If it fails the process ends, as nothing can be said then.
+    package static func openClosedOnes() {
+        if ck_open_closed_streams() < 0 { exit(EX_OSERR) }
+    }
+}
+
+/// Standard error, for lines that must never wait for a reader.
+///
+/// A write to a terminal or a pipe waits if it has room for less than the line. Whether it waits belongs to the open
+/// file description, which is shared with other programs. So this has one of its own, if it can be had.
+package final class PromptErrorStream {
+    /// Open until the process ends.
+    private let number: Int32
+    /// Somebody took a part of the last line.
+    private var isLineCut = false
+
     /// The longest line that a pipe takes whole or not at all (`PIPE_BUF`), its line feed included.
     private static let longestLine = 4096
+
+    /// To be called before the account is changed, which may not open what standard error is. Calls `open(2)` on
+    /// `/proc/self/fd/2`.
+    package init() {
+        let own = ck_open_stream_again(StandardStream.error.rawValue)
+        number = own >= 0 ? own : StandardStream.error.rawValue
+    }
 
     /// Writes the text and a line feed if that can be done at once; false if it cannot. A line that is too long
     /// is cut.
     package func offerLine(_ line: String) -> Bool {
-        let bytes = Array(line.utf8.prefix(Self.longestLine - 1)) + [UInt8(ascii: "\n")]
+        let feed = [UInt8(ascii: "\n")]
+        let start = isLineCut ? feed : []
+        let bytes = start + line.utf8.prefix(Self.longestLine - 1 - start.count) + feed
         // Safety: the call reads as many bytes as the array holds.
-        return unsafe bytes.withUnsafeBytes { bytes in
-            unsafe Int(ck_write_at_once(rawValue, bytes.baseAddress, bytes.count)) == bytes.count
+        let count = unsafe bytes.withUnsafeBytes { bytes in
+            unsafe Int(ck_write_at_once(number, bytes.baseAddress, bytes.count))
         }
+        if count > 0 { isLineCut = count < bytes.count }
+        return count == bytes.count
     }
-
-    package var isTerminal: Bool { isatty(rawValue) == 1 }
 }
 
 /// Ends the process with `status`. Calls `exit(3)`.

@@ -14,20 +14,25 @@ package struct Failure: Error, Equatable, Sendable {
     package let code: Int32
     /// What it was called on, where that helps: a path, an account's name.
     package let subject: String?
+    /// What to say in place of the C library's words, if they would tell an admin too little.
+    private let explanation: String?
 
-    package init(_ call: String, code: Int32, on subject: String? = nil) {
+    /// - Parameter explanation: is said in place of the C library's words.
+    package init(_ call: String, code: Int32, on subject: String? = nil, because explanation: String? = nil) {
         self.call = call
         self.code = code
         self.subject = subject
+        self.explanation = explanation
     }
 
     /// The same failure, said to be on `subject`.
-    package func on(_ subject: String) -> Failure { Failure(call, code: code, on: subject) }
+    package func on(_ subject: String) -> Failure { Failure(call, code: code, on: subject, because: explanation) }
 
     /// The reason as the C library words it: "Permission denied".
     package var reason: String {
+        if let explanation { return explanation }
         // Safety: the text is a static string of the C library, or nil.
-        unsafe ck_error_text(code).map { unsafe String(cString: $0) } ?? "error \(code)"
+        return unsafe ck_error_text(code).map { unsafe String(cString: $0) } ?? "error \(code)"
     }
 
     /// The number's name: "EACCES".

@@ -6,7 +6,9 @@
 /// a slice. What a user's own service manager, or a container, made below that counts for nothing: the
 /// unit is then `user@1000.service`, or the container's scope.
 package func unitName(inCgroups file: [UInt8]) -> String? {
-    for line in file.split(separator: UInt8(ascii: "\n")) where line.starts(with: "0::/".utf8) {
+    // A line without its end was cut off, and what it names may be longer.
+    guard let end = file.lastIndex(of: UInt8(ascii: "\n")) else { return nil }
+    for line in file[..<end].split(separator: UInt8(ascii: "\n")) where line.starts(with: "0::/".utf8) {
         for component in line.dropFirst(4).split(separator: UInt8(ascii: "/")) {
             // systemd puts an underscore before a name that would read as something of the kernel's.
             let name = component.first == UInt8(ascii: "_") ? component.dropFirst() : component

@@ -7,16 +7,46 @@ internal import Glibc
 /// Whose files are trusted: root's, and those of the uid that started the program where that was not root.
 package struct TrustedOwners: Equatable, Sendable {
     package let startedBy: UInt32
+    /// One more account, and whether the group of a directory may write to it: see ``ofLog(writtenBy:)``.
+    private var writer: UInt32?
+    private var toleratesGroups = false
 
     package init(startedBy uid: UInt32) { startedBy = uid }
 
     /// As the process runs now; to be asked before privileges are given up.
     package static var now: TrustedOwners { TrustedOwners(startedBy: getuid()) }
 
-    package func contains(_ uid: UInt32) -> Bool { uid == 0 || uid == startedBy }
+    package func contains(_ uid: UInt32) -> Bool { uid == 0 || uid == startedBy || uid == writer }
 
     /// "root", or "root or uid 1000".
-    package var description: String { startedBy == 0 ? "root" : "root or uid \(startedBy)" }
+    package var description: String {
+        let others = Set([startedBy, writer ?? 0]).subtracting([0]).sorted()
+        return (["root"] + others.map { "uid \($0)" }).joined(separator: " or ")
+    }
+
+    /// Whose log is trusted: also that of the account that writes it.
+    package func ofLog(writtenBy uid: UInt32) -> TrustedOwners {
+        var owners = self
+        owners.writer = uid
+        return owners
+    }
+}
+
+extension TrustedOwners {
+    /// Checks the directories above a log, which itself need not exist. Those above the log's own directory may be
+    /// writable by their group, as `/var/log` is in some distributions: what that group could put there would have to
+    /// be trusted itself.
+    package func checkDirectories(aboveLog path: String) throws(TrustError) {
+        var tolerant = self
+        tolerant.toleratesGroups = true
+        let parent = folder(of: try examining(path, try absolutePath(path)))
+        let walk = try tolerant.walk(to: parent)
+        guard walk.status.kind == .directory else { throw TrustError(.untrusted, "\(parent) is not a directory") }
+        try checkDirectory(walk.status, walk.path)
+    }
+
+    /// Checks a log that was opened.
+    package func checkLog(_ status: FileStatus, _ path: String) throws(TrustError) { try checkFile(status, path) }
 }
 
 extension TrustedOwners {
@@ -54,7 +84,7 @@ extension TrustedOwners {
     }
 
     private func checkMode(_ status: FileStatus, _ path: String) throws(TrustError) {
-        guard !status.isWritableByOthers else {
+        guard status.mode & (toleratesGroups ? 0o002 : 0o022) == 0 else {
             let whom = status.mode & 0o002 != 0 ? "everybody" : "group \(status.group)"
             throw TrustError(.untrusted, "\(path) can be written to by \(whom) (mode \(status.octalMode))")
         }

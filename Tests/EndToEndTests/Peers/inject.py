@@ -7,7 +7,7 @@ ATTACH, DETACH, SINGLESTEP, GETREGS, SETREGS = 16, 17, 9, 12, 13
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
              "fs_base gs_base ds es fs gs").split()
 NUMBERS = dict(
-    read=0, open=2, mmap=9, mprotect=10, ioctl=16, socket=41, connect=42, clone=56, fork=57, vfork=58, execve=59, kill=62,
+    read=0, fcntl=72, open=2, mmap=9, mprotect=10, ioctl=16, socket=41, connect=42, clone=56, fork=57, vfork=58, execve=59, kill=62,
     rename=82, mkdir=83, link=86, unlink=87, symlink=88, chmod=90, chown=92, ptrace=101, setuid=105, capset=126, prctl=157,
     chroot=161, mount=165, reboot=169, init_module=175, unshare=272, openat=257, mknodat=259, add_key=248, setns=308,
     process_vm_readv=310, getpid=39, open_by_handle_at=304, bpf=321, memfd_create=319, userfaultfd=323, execveat=322,

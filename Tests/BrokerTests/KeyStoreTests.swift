@@ -1,0 +1,40 @@
+// The key store with real files: what it remembers, and what a key and its certificate have to do with each other.
+
+import Foundation
+import Kernel
+import Policy
+import PolicyLoading
+import TestSupport
+import Testing
+import Wire
+
+@testable import Broker
+
+@Suite(.enabled(if: isRoot, "needs root: it mounts a directory over another"))
+struct KeyStoreTests {
+    private let folder = TemporaryFolder("store")
+
+    private func text(_ file: borrowing TrustedFile) throws -> String {
+        String(decoding: try file.descriptor.readAll(limit: 100, file.path), as: UTF8.self)
+    }
+
+    /// A mount is a change that nobody is told of: the way to the key is remembered, the one to the certificate is not.
+    @Test func aKeyAndItsCertificateAreAPair() throws {
+        for (name, content) in [("old", "OLD"), ("new", "NEW")] {
+            try folder.directory(name)
+            try folder.write("\(name)/key", content)
+            try folder.write("\(name)/chain", content)
+        }
+        let lines = "key alone \(folder["old/key"])\nkey pair \(folder["old/key"]) certificate \(folder["old/chain"])\n"
+        let policy = try Bench.load(lines, folder).policy
+        let store = KeyStore(owners: .now, watch: try ChangeWatch(), sandbox: Sandbox())
+        let alone = try #require(KeyName("alone").flatMap { policy.keys[$0] })
+        let pair = try #require(KeyName("pair").flatMap { policy.keys[$0] })
+        #expect(try text(store.handOut(alone).key) == "OLD")
+        try folder.shell("mount --bind new old")
+        defer { try? folder.shell("umount -l old") }
+        let handOut = try store.handOut(pair)
+        let key = try text(handOut.key)
+        #expect(key == "NEW")
+    }
+}
