@@ -60,6 +60,7 @@ let package = Package(
         .target(name: "FileReading", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
         .target(name: "Gzip", dependencies: ["CZlib", "FileReading", "Kernel"], swiftSettings: strict),
         .target(name: "LocalTime", dependencies: ["Kernel"], swiftSettings: strict),
+        .target(name: "PolicyReview", dependencies: ["Policy", "Wire"], swiftSettings: strict),
         .target(
             name: "AuditReading",
             dependencies: ["Audit", "Gzip", "FileReading", "LocalTime", "Policy", "Wire", "Kernel"],
@@ -71,7 +72,8 @@ let package = Package(
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "AuditReading", "FileReading", "LocalTime", "PolicyLoading", "Policy",
+                "KeyBrokerClient", "AuditReading", "FileReading", "LocalTime", "PolicyReview", "PolicyLoading",
+                "Policy",
                 "NameLookup", "Digest", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
@@ -90,14 +92,15 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(
-            name: "PolicyTests", dependencies: ["Policy", "Wire", "TestSupport"], exclude: ["Golden"],
+            name: "PolicyTests", dependencies: ["Policy", "PolicyReview", "Wire", "TestSupport"], exclude: ["Golden"],
             swiftSettings: strict),
         .testTarget(
             name: "AuditTests", dependencies: ["Audit", "Wire", "Kernel", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "AuditReadingTests",
             dependencies: [
-                "AuditReading", "LocalTime", "Digest", "Audit", "Broker", "PolicyLoading", "Policy", "Wire", "Kernel",
+                "AuditReading", "LocalTime", "Digest", "Audit", "Broker", "PolicyReview", "PolicyLoading", "Policy",
+                "Wire", "Kernel",
                 "TestSupport", "keybroker",
             ],
             swiftSettings: strict),

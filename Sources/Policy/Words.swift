@@ -3,14 +3,14 @@
 // Must never change, join or drop a byte of a word.
 
 /// A word and its place in the line.
-struct Word {
-    let bytes: ArraySlice<UInt8>
+package struct Word {
+    package let bytes: ArraySlice<UInt8>
     /// In bytes, counted from 1.
-    let column: Int
+    package let column: Int
 
-    var text: String { String(decoding: bytes, as: UTF8.self) }
+    package var text: String { String(decoding: bytes, as: UTF8.self) }
 
-    func says(_ keyword: String) -> Bool { bytes.elementsEqual(keyword.utf8) }
+    package func says(_ keyword: String) -> Bool { bytes.elementsEqual(keyword.utf8) }
 
     /// The word without its first byte if that is `byte`, or else nil.
     func dropping(_ byte: UInt8) -> Word? {
@@ -19,7 +19,7 @@ struct Word {
 }
 
 /// The words of a line, separated by spaces and tabs. A comment is left out.
-func words(of line: ArraySlice<UInt8>) -> [Word] {
+package func words(of line: ArraySlice<UInt8>) -> [Word] {
     var words: [Word] = []
     var start: Int?
     func end(at index: Int) {
@@ -40,7 +40,7 @@ func words(of line: ArraySlice<UInt8>) -> [Word] {
 }
 
 /// The first byte of a line that a policy must not contain, with a message about it. Nil if there is none.
-func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
+package func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
     guard let index = line.firstIndex(where: { !isPrintable($0) && $0 != tab }) else { return nil }
     let message =
         switch line[index] {
@@ -53,7 +53,7 @@ func badByte(in line: ArraySlice<UInt8>) -> (column: Int, message: String)? {
 }
 
 /// The entry of `known` that is most similar to `text` and close enough to be a typing error, or else nil.
-func closest(to text: String, among known: [String]) -> String? {
+package func closest(to text: String, among known: [String]) -> String? {
     known.map { ($0, distance(Array(text.utf8), Array($0.utf8))) }
         .filter { $0.1 <= 2 && $0.1 < $0.0.utf8.count }.min { $0.1 < $1.1 }?.0
 }

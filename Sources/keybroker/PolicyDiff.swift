@@ -4,6 +4,7 @@ internal import ArgumentParser
 internal import Kernel
 internal import Policy
 internal import PolicyLoading
+internal import PolicyReview
 internal import Wire
 
 struct PolicyDiff: ParsableCommand {

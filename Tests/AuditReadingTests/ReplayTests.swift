@@ -11,6 +11,7 @@ import PolicyLoading
 import TestSupport
 import Testing
 import Wire
+import PolicyReview
 
 struct ReplayTests {
     private let folder = TemporaryFolder("replay")

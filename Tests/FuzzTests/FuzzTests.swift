@@ -11,6 +11,7 @@ import Wire
 @testable import Kernel
 @testable import Policy
 @testable import keybroker_tls_demo
+import PolicyReview
 
 /// SplitMix64.
 struct Seeded: RandomNumberGenerator {

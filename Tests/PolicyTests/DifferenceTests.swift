@@ -4,6 +4,7 @@ import Testing
 import Wire
 
 @testable import Policy
+@testable import PolicyReview
 
 /// SplitMix64, so that the same seed gives the same numbers.
 private struct Seeded: RandomNumberGenerator {

@@ -5,6 +5,7 @@ import Testing
 import Wire
 
 @testable import Policy
+@testable import PolicyReview
 
 /// Numbers from a seed, so that a failure can be reproduced (SplitMix64).
 private struct Seeded: RandomNumberGenerator {

@@ -4,6 +4,7 @@
 // written, and where, makes no difference. Must never call two policies alike that any caller could tell apart, nor take
 // for ever: what would take too long to tell is a change.
 
+package import Policy
 internal import Wire
 
 /// A permission that one policy gives and the other does not.

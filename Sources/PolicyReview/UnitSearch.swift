@@ -3,6 +3,8 @@
 // Must never say that there is none where there is one, nor take for ever: the number of sets grows with two to the
 // power of the patterns, so that what takes too long is not told.
 
+internal import Policy
+
 /// What came of the search.
 enum UnitFound: Equatable {
     /// The name of one.

@@ -4,6 +4,7 @@
 //
 // Must never pass if a line was not understood.
 
+package import Policy
 package import Wire
 
 /// One line: what is expected for one user and one key.

@@ -2,6 +2,7 @@
 //
 // Must never decide by itself: it asks of each line exactly what the verdict asks.
 
+package import Policy
 package import Wire
 
 /// What the policy says about one caller and one key.
