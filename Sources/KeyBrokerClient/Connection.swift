@@ -5,6 +5,7 @@
 
 internal import Kernel
 internal import Wire
+internal import ClientKernel
 
 /// A connection to what was checked to be the broker.
 struct Connection: ~Copyable {

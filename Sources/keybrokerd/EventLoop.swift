@@ -9,28 +9,29 @@ internal import PolicyLoading
 internal import Wire
 
 final class EventLoop {
-    private let listener: Listener
+    let listener: Listener
     private let signals: Signals
     private let watch: ChangeWatch?
     let broker: Broker
-    private let poller: Poller
+    let poller: Poller
     let policyFiles: PolicyFiles
     let manager: ServiceManager
     let logger: Logger
     private let capacity: Capacity
-    private let connections: ConnectionTable
+    let connections: ConnectionTable
 
     private var lastNumber: UInt64 = Token.firstConnection
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
     private var isStopping = false
     private var turnBegan = Instant.now
-    private var nextSignOfLife: Instant?
+    var nextSignOfLife: Instant?
     /// When to accept connections again, or nil while they are accepted.
-    private var acceptAgain: Instant?
-    private var acceptTrouble: RateLimited, peerTrouble: RateLimited, sendTrouble: RateLimited
+    var acceptAgain: Instant?
+    var acceptTrouble: RateLimited
+    private var peerTrouble: RateLimited, sendTrouble: RateLimited
 
     /// The numbers by which the poller knows the daemon's own file descriptors.
-    private enum Token {
+    enum Token {
         static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, firstConnection: UInt64 = 16
     }
 
@@ -178,7 +179,7 @@ final class EventLoop {
         }
     }
 
-    private func perform(_ step: ConnectionStep, on connection: Connection) throws(Failure) {
+    func perform(_ step: ConnectionStep, on connection: Connection) throws(Failure) {
         switch step {
         case .sendNames: try connections.setListing(try !connection.sendNames(), connection)
         case .leave: connections.leave(connection)
@@ -257,46 +258,6 @@ final class EventLoop {
             return try connections.setListing(try !connection.sendNames(), connection)
         }
         try connection.send(answer)
-    }
-
-    // MARK: What is due
-
-    /// How long until something is due, or nil if nothing is.
-    private func untilNextChore() -> Duration? {
-        let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife].compactMap(\.self)
-        guard let next = dues.min(), next != .never else { return nil }
-        return Instant.now.until(next)
-    }
-
-    private func doChores() {
-        let now = Instant.now
-        for connection in connections.idle(now) {
-            do throws(Failure) { try perform(connection.state.step(on: .idle), on: connection) } catch {
-                connections.leave(connection)
-            }
-        }
-        connections.look(now)
-        if let again = acceptAgain, again <= now { resumeAccepting() }
-        if let due = nextSignOfLife, due <= now {
-            manager.isAlive()
-            nextSignOfLife = manager.lifeSignInterval.map { now.after($0) }
-        }
-    }
-
-    private func pauseAccepting(until instant: Instant) {
-        acceptAgain = instant
-        setAccepting(.hangUp)
-    }
-
-    private func resumeAccepting() {
-        acceptAgain = nil
-        setAccepting(.reading)
-    }
-
-    private func setAccepting(_ interest: Poller.Interest) {
-        do throws(Failure) {
-            try poller.change(listener.socket.descriptor, to: interest, as: Token.listener)
-        } catch { acceptTrouble.log("the socket could not be watched: \(error)") }
     }
 
     // MARK: Signals

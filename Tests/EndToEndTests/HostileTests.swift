@@ -8,11 +8,11 @@ import Testing
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct HostileTests {
-    private let folder = TemporaryFolder("hostile")
-    private let attacker: UInt32 = 61001, victim: UInt32 = 61002, stranger: UInt32 = 61003
+    let folder = TemporaryFolder("hostile")
+    let attacker: UInt32 = 61001, victim: UInt32 = 61002, stranger: UInt32 = 61003
 
     /// - Parameter descriptors: the limit of the daemon's file descriptors.
-    private func daemon(_ more: String = "", descriptors: Int? = nil, options: [String] = []) throws -> Daemon {
+    func daemon(_ more: String = "", descriptors: Int? = nil, options: [String] = []) throws -> Daemon {
         try folder.write("key", "KEY", mode: 0o600)
         try folder.write("crt", "CRT")
         let policy =
@@ -24,17 +24,17 @@ struct HostileTests {
             folder, policy: policy + more, options: options + ["--user", "61910"], descriptors: descriptors)
     }
 
-    private func hostile(_ daemon: Daemon, _ account: String, _ arguments: [String]) throws -> Program {
+    func hostile(_ daemon: Daemon, _ account: String, _ arguments: [String]) throws -> Program {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/hostile.py").path
         return try Program(installed("python3") ?? "python3", [script, daemon.socket, account] + arguments)
     }
 
-    private func waitUntilReady(_ program: Program) throws {
+    func waitUntilReady(_ program: Program) throws {
         try program.wait(for: "readiness") { $0.contains("ready") ? true : nil }
     }
 
     /// Makes forty requests of another uid, each on a new connection.
-    private func expectVictimIsServed(_ daemon: Daemon, _ comment: Comment? = nil) throws {
+    func expectVictimIsServed(_ daemon: Daemon, _ comment: Comment? = nil) throws {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/ask.py").path
         let asked = try Program.run(
             installed("python3") ?? "python3", [script, daemon.socket, String(victim), "1Gk", "40"])
@@ -42,7 +42,7 @@ struct HostileTests {
     }
 
     /// The daemon has as many file descriptors as at the start, after it has noticed that its clients are gone.
-    private func expectNoLeak(_ daemon: Daemon, _ before: Int, _ comment: Comment? = nil) throws {
+    func expectNoLeak(_ daemon: Daemon, _ before: Int, _ comment: Comment? = nil) throws {
         let deadline = Date(timeIntervalSinceNow: 10)
         while try daemon.openDescriptors() > before, Date() < deadline { usleep(10_000) }
         #expect(try daemon.openDescriptors() <= before, comment)
@@ -239,66 +239,5 @@ struct HostileTests {
             Program.built("keybroker"), ["audit", "summary", "--format", "json", "--audit", daemon.audit])
         try #require(summary.status == 0, "\(summary.errors)")
         #expect(!summary.output.contains("\"uid\":\(attacker),\"granted\":\(count)"), "\(summary.output)")
-    }
-
-    // MARK: Standard error without a reader, a log with two writers
-
-    @Test func aFullStandardErrorStopsNobody() throws {
-        try folder.write("key", "KEY", mode: 0o600)
-        let missing = (0..<300).map { "key m\($0) \(folder["none\($0)"])\n" }.joined()
-        try folder.write("policy", missing + "key k \(folder["key"])\npermit 61002 key k\n")
-        try folder.shell("mkfifo said")
-        // The FIFO is opened for reading and writing, so that nobody reads it and it never has an end.
-        let daemon = try Program(
-            "/bin/sh",
-            [
-                "-c", "exec 2<>\(folder["said"]); exec \"$0\" \"$@\"", Program.built("keybrokerd"), "--policy",
-                folder["policy"], "--socket", folder["run/broker.sock"], "--socket-mode", "0666", "--socket-group",
-                "0", "--audit", folder["log/audit.jsonl"], "--user", String(Daemon.uid),
-            ])
-        let deadline = Date(timeIntervalSinceNow: 20)
-        while !FileManager.default.fileExists(atPath: folder["log/audit.jsonl"]), Date() < deadline { usleep(10_000) }
-        let peer = try PeerProcess(folder["run/broker.sock"], uid: victim)
-        #expect(try peer.ask("1Gk").status == "K")
-        for _ in 0..<4 {
-            daemon.signal(SIGHUP)
-            #expect(try peer.ask("1Gk").status == "K")
-        }
-        // When somebody reads again, the daemon says how much was lost.
-        let reader = try Program("/bin/cat", [folder["said"]])
-        try reader.wait(for: "the first lines") { $0.count > 10_000 ? true : nil }
-        daemon.signal(SIGHUP)
-        try reader.wait(for: "the number of lost lines") {
-            $0.contains("lines could not be said, as nobody read them") ? true : nil
-        }
-        daemon.signal(SIGTERM)
-        #expect(try daemon.waitForExit() == 0)
-        reader.signal(SIGKILL)
-        try reader.waitForExit()
-    }
-
-    @Test func twoDaemonsNeverWriteOneLog() throws {
-        let daemon = try daemon()
-        let arguments = [
-            "--policy", folder["policy"], "--socket", folder["run/second.sock"], "--socket-group", "0", "--audit",
-            daemon.audit, "--user", "61910",
-        ]
-        func second() throws -> (status: Int32, output: String, errors: String) {
-            try Program.run(Program.built("keybrokerd"), arguments)
-        }
-        #expect(try second().status == 75)
-        // This is the moment between the rename of a rotation and its SIGHUP.
-        try FileManager.default.moveItem(atPath: daemon.audit, toPath: daemon.audit + ".1")
-        let refused = try second()
-        #expect(refused.status == 75)
-        #expect(refused.errors.contains("is in use by another keybrokerd"))
-        #expect(!FileManager.default.fileExists(atPath: daemon.audit))
-        _ = try daemon.reload()
-        #expect(try second().status == 75)
-        try expectVictimIsServed(daemon)
-        try daemon.stop()
-        let verified = try Program.run(
-            Program.built("keybroker"), ["audit", "verify", daemon.audit, daemon.audit + ".1"])
-        #expect(verified.status == 0, "\(verified.errors)")
     }
 }

@@ -1,0 +1,194 @@
+// The ledger, seen through the broker: no record, no key; what does not arrive is taken back; what was folded is recorded.
+
+import Audit
+import Kernel
+import Testing
+import Wire
+
+@testable import Broker
+
+struct LedgerTests {
+    private static let policy = """
+        key web /k/web
+        key api /k/api
+        permit 1001 key web
+        permit :2001 key api
+        permit 1003 unit a.service key web
+
+        """
+
+    @Test func noRecordNoKey() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        bench.log.isFull = true
+        let (granted, denied) = (try bench.ask("1Gweb", client, peer), try bench.ask("1Gapi", client, peer))
+        #expect(granted.carriesDescriptors)
+        guard case .failed = bench.broker.commit([granted, denied]) else {
+            Issue.record("the log took it")
+            return
+        }
+        for answer in [granted, denied] {
+            #expect(!answer.carriesDescriptors)
+            #expect(answer.reply == .unavailable(decision: 0, reason: "audit-unavailable"))
+        }
+        guard case .failedAgain = bench.broker.commit([try bench.ask("1Gweb", client, peer)]) else {
+            Issue.record("the log took it")
+            return
+        }
+        // Only an administrator is told that the log is failing.
+        guard case .status(let page) = try bench.reply("1S", FakePeer(uid: 0)) else {
+            Issue.record("no status")
+            return
+        }
+        #expect(page.values(.audit) == ["failing"])
+        bench.log.isFull = false
+        let answer = try bench.ask("1Gweb", client, peer)
+        guard case .recovered(let recorded, let withdrawn) = bench.broker.commit([answer]) else {
+            Issue.record("it did not recover")
+            return
+        }
+        #expect(withdrawn == 4)
+        #expect(recorded.map(\.record.reason) == [.permitted, .auditUnavailable])
+        #expect(recorded.last?.record.suppressed == 4)
+        #expect(answer.reply == .granted(decision: 1))
+        #expect(bench.log.records.map(\.number) == [1, 2])
+    }
+
+    /// If nobody asks but something must be recorded, the log is tried again only from time to time.
+    @Test func aFullLogIsNotTriedAllTheTime() throws {
+        let bench = try Bench(Self.policy)
+        for _ in 0..<20 { _ = try bench.reply("1Gnone", FakePeer(uid: 1001)) }
+        let ledger = bench.broker.ledger
+        let due = try #require(ledger.nextSettling)
+        bench.log.isFull = true
+        for attempt in 0..<5 {
+            let now = due.after(.seconds(attempt))
+            #expect(try #require(ledger.nextSettling) <= now)
+            ledger.settle(now: now, policy: "")
+            guard case .failed = ledger.commit([], now: now) else {
+                if case .failedAgain = ledger.commit([], now: now) { continue }
+                continue
+            }
+            #expect(try #require(ledger.nextSettling) == now.after(Limits.retry))
+        }
+        bench.broker.count()
+        // The record of the outage does not count as a request.
+        #expect(!ledger.tally.outcomes.keys.contains { $0.reason == .auditUnavailable })
+        bench.log.isFull = false
+        ledger.settle(now: due.after(.seconds(10)), policy: "")
+        _ = ledger.commit([])
+        #expect(bench.log.records.contains { $0.record.reason == .folded && $0.record.suppressed == 8 })
+        #expect(bench.log.records.filter { $0.record.reason == .auditUnavailable }.count <= 1)
+    }
+
+    /// Callers that a policy cannot tell apart share one list, and a long list costs as much as many requests.
+    @Test func listsAreMadeOnceAndCostWhatTheyAre() throws {
+        let keys = (0..<1000).map { "key k\($0) /k/\($0)\npermit :2001 key k\($0)\n" }.joined()
+        let bench = try Bench(keys)
+        let peer = FakePeer(uid: 7001, groups: [2001])
+        let client = try #require(try bench.admit(peer))
+        #expect(try bench.ask("1L", client, peer).names.count == 1000)
+        // The rate is a hundred per second. A list costs ten requests in addition to itself.
+        var asked = 1
+        while case .names = try bench.ask("1L", client, peer).reply { asked += 1 }
+        #expect((9...11).contains(asked))
+        let other = FakePeer(uid: 7002, groups: [2001])
+        let second = try #require(try bench.admit(other))
+        #expect(try bench.ask("1L", second, other).names.count == 1000)
+        let stranger = FakePeer(uid: 7003)
+        let third = try #require(try bench.admit(stranger))
+        #expect(try bench.ask("1L", third, stranger).names.isEmpty)
+    }
+
+    @Test func aGrantThatDoesNotArriveIsTakenBack() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        for _ in 0..<3 {
+            let answer = try bench.ask("1Gweb", client, peer)
+            _ = bench.broker.commit([answer])
+        }
+        let lost = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([lost])
+        #expect(bench.broker.undelivered(lost, to: client, Failure("sendmsg", code: Failure.brokenPipe)) == nil)
+        // File descriptors ran out: the client is still connected and is told to try again.
+        let late = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([late])
+        let instead = try #require(
+            bench.broker.undelivered(late, to: client, Failure("sendmsg", code: Failure.noMemory)))
+        // The log cannot be written now, so the corrections are owed.
+        bench.log.isFull = true
+        _ = bench.broker.commit([instead])
+        #expect(instead.reply == .unavailable(decision: 0, reason: "audit-unavailable"))
+        bench.broker.count()
+        #expect(bench.broker.ledger.tally.keys.values.first?.granted == 4)
+        bench.log.isFull = false
+        _ = try bench.ask("1V", client, peer)
+        _ = bench.broker.commit([])
+        let corrections = bench.log.records.map(\.record).filter { $0.reason == .notDelivered }
+        #expect(corrections.map(\.of) == [4, 6])
+        #expect(corrections.map(\.decision) == [.unavailable, .busy])
+        #expect(corrections.allSatisfy { $0.file == nil && $0.key == "web" && $0.peer?.uid == 1001 })
+        bench.broker.count()
+        #expect(bench.broker.ledger.tally.keys.values.first?.granted == 3)
+        // They are written once and not again.
+        _ = try bench.ask("1V", client, peer)
+        _ = bench.broker.commit([])
+        #expect(bench.log.records.filter { $0.record.reason == .notDelivered }.count == 2)
+    }
+
+    @Test func correctionsAreNeverFolded() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        for _ in 0..<50 {
+            let answer = try bench.ask("1Gweb", client, peer)
+            _ = bench.broker.commit([answer])
+            _ = bench.broker.undelivered(answer, to: client, Failure("sendmsg", code: Failure.noMemory))
+            _ = bench.broker.commit([])
+        }
+        #expect(bench.log.records.filter { $0.record.of != nil }.count == 50)
+        bench.broker.count()
+        #expect(bench.broker.ledger.tally.keys.values.first?.granted == 0)
+    }
+
+    @Test func whatWasFoldedIsRecordedAtTheEnd() throws {
+        let bench = try Bench(Self.policy)
+        let peer = FakePeer(uid: 1001)
+        for _ in 0..<30 { _ = try bench.reply("1Gnone", peer) }
+        try bench.broker.stop()
+        let folded = try #require(bench.log.records.map(\.record).first { $0.reason == .folded })
+        #expect((folded.uid, folded.suppressed, folded.decision) == (1001, 30 - Limits.recordsAtOnce, .denied))
+        #expect(bench.log.records.last?.record.event == .stop)
+    }
+
+    @Test func unreadRepliesAreCounted() throws {
+        let bench = try Bench(Self.policy, total: 8)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        // An answer counts as unread from its decision on, so that one turn cannot grant too many.
+        var kept: [Answer] = []
+        for _ in 0..<2 { kept.append(try bench.ask("1Gweb", client, peer)) }
+        let now = Instant.now
+        #expect(bench.broker.isWorthLooking(at: client, now: now))
+        #expect(!bench.broker.isWorthLooking(at: client, now: now))
+        let opened = bench.keys.opened
+        let answer = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([answer])
+        #expect(answer.reply == .busy(decision: 3, milliseconds: 250))
+        #expect(bench.log[3]?.reason == .limitUnread)
+        #expect(bench.keys.opened == opened)
+        bench.broker.noteRead(client)
+        kept.append(try bench.ask("1Gweb", client, peer))
+        #expect(kept.last?.carriesDescriptors == true)
+        // Answers that were withdrawn or not delivered do not count as unread.
+        bench.log.isFull = true
+        _ = bench.broker.commit([try #require(kept.last)])
+        bench.log.isFull = false
+        let lost = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([lost])
+        _ = bench.broker.undelivered(lost, to: client, Failure("sendmsg", code: Failure.brokenPipe))
+        #expect(client.account.unread == 1)
+    }
+}
