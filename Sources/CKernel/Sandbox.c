@@ -141,7 +141,7 @@ int ck_seccomp_restrict(void) {
     return -ENOSYS;
 #else
     enum { checks = sizeof checked / sizeof *checked, calls = sizeof permitted / sizeof *permitted };
-    struct sock_filter program[4 + 5 * checks + 2 * calls + 1];
+    struct sock_filter program[3 + 5 * checks + 1 + 2 * calls + 1];
     const struct sock_filter number = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     size_t length = 0;
     const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
@@ -150,11 +150,7 @@ int ck_seccomp_restrict(void) {
         (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, arch));
     program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
     program[length++] = deny;
-    program[length++] = number;
-    for (size_t i = 0; i < calls; i++) {
-        program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, permitted[i], 0, 1);
-        program[length++] = allow;
-    }
+    // The kernel runs the program only for calls with checks, as it remembers which calls pass in any case.
     for (size_t i = 0; i < checks; i++) {
         // The low half: the arguments that are looked at are of 32 bits to the kernel.
         uint32_t offset = offsetof(struct seccomp_data, args) + checked[i].argument * sizeof(uint64_t);
@@ -164,6 +160,11 @@ int ck_seccomp_restrict(void) {
         program[length++] = checked[i].mask
                                 ? (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, checked[i].mask, 1, 0)
                                 : (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].value, 0, 1);
+        program[length++] = allow;
+    }
+    program[length++] = number;
+    for (size_t i = 0; i < calls; i++) {
+        program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, permitted[i], 0, 1);
         program[length++] = allow;
     }
     program[length++] = deny;
