@@ -76,6 +76,9 @@ package enum Limits {
 
     // MARK: The policy
 
+    /// Keys outside of the sandbox that are listed at a start and at a reload.
+    package static let keysOutsideListed = 20
+
     /// The longest line, in bytes.
     package static let policyLineBytes = 1024
     /// All files together, in bytes.

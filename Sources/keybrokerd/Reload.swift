@@ -7,6 +7,7 @@ internal import Broker
 internal import Kernel
 internal import Policy
 internal import PolicyLoading
+internal import Wire
 
 extension EventLoop {
     /// - Parameters:
@@ -37,11 +38,14 @@ extension EventLoop {
     /// Warns of keys in directories that the policy names for the first time: the sandbox cannot be widened, so they
     /// need a restart.
     func warnOfKeysOutside() {
-        for (key, path) in broker.keysOutside {
+        let keys = broker.keysOutside
+        for (key, path) in keys.prefix(Limits.keysOutsideListed) {
             logger.log(
                 "key '\(key)' cannot be handed out: \(path) is in a directory that the daemon did not know when it started, "
                     + "and it keeps itself from reading elsewhere; restart it")
         }
+        let more = keys.count - Limits.keysOutsideListed
+        if more > 0 { logger.log("\(more) more keys cannot be handed out for the same reason") }
     }
 }
 
