@@ -37,10 +37,10 @@ final class Ledger {
     private let log: any RecordLog
     private(set) var tally = Tally()
     private var folding = Folding()
-    private var staged: [(recorded: Recorded, key: KeyName?)] = []
+    private var staged: [Recorded] = []
     private var outage: Outage?
     /// Corrections that could not be written. The grants that they correct are in the log, so they are staged again.
-    private var owed: [(record: Record, key: KeyName?)] = []
+    private var owed: [Record] = []
     /// If the log cannot be written: when to try again for records that no caller waits for.
     private var retryAt = Instant.boot
 
@@ -59,7 +59,7 @@ final class Ledger {
     ///   daemon's memory with invented names.
     func stage(_ record: Record, of key: KeyName? = nil) -> UInt64 {
         tally.note(record, key)
-        return add(record, key)
+        return add(record)
     }
 
     /// Stages a refusal or a query, or only counts it if one caller, or a crowd of callers, makes too many. Returns the
@@ -71,7 +71,7 @@ final class Ledger {
         switch folding.add(kind, of: uid, in: crowd, now: now) {
         case .folded(let number): return number
         case .ownRecord:
-            let number = add(record, key)
+            let number = add(record)
             folding.recorded(kind, of: uid, number: number)
             return number
         case .beginsToFold(let crowd):
@@ -79,15 +79,15 @@ final class Ledger {
             beginning.reason = .folded
             beginning.detail = "from here on refusals of \(crowd.words) are counted together, not recorded one by one"
             beginning.policy = record.policy
-            let number = add(beginning, nil)
+            let number = add(beginning)
             folding.foldsInto(number, crowd)
             return number
         }
     }
 
-    private func add(_ record: Record, _ key: KeyName?) -> UInt64 {
+    private func add(_ record: Record) -> UInt64 {
         let number = log.stage(record)
-        staged.append((Recorded(number: number, record: record), key))
+        staged.append(Recorded(number: number, record: record))
         return number
     }
 
@@ -135,7 +135,7 @@ final class Ledger {
                 since: outage?.since ?? .now, failure: error, withdrawn: (outage?.withdrawn ?? 0) + answers.count)
             return isNew ? .failed(error) : .failedAgain(error)
         }
-        let recorded = staged.map(\.recorded)
+        let recorded = staged
         staged = []
         tally.commit()
         folding.commit()
@@ -152,7 +152,7 @@ final class Ledger {
     /// The only place that undoes. The log has already released the numbers itself.
     private func undo(_ answers: [Answer]) {
         for answer in answers { answer.withdraw() }
-        owed = staged.filter { $0.recorded.record.of != nil }.map { ($0.recorded.record, $0.key) }
+        owed = staged.map(\.record).filter { $0.of != nil }
         staged = []
         tally.withdraw()
         folding.undo()
@@ -162,7 +162,8 @@ final class Ledger {
     private func stageWhatIsOwed() {
         let corrections = owed
         owed = []
-        for (record, key) in corrections { _ = stage(record, of: key) }
+        // A correction always names a key that there was.
+        for record in corrections { _ = stage(record, of: record.key.flatMap(KeyName.init)) }
         guard let outage else { return }
         var record = Record(.limit)
         record.decision = .unavailable
@@ -170,7 +171,7 @@ final class Ledger {
         record.detail = "since \(outage.since.rfc3339) the log could not be written: \(outage.failure)"
         record.suppressed = outage.withdrawn
         // `add` and not `stage`: the withdrawn requests are already counted.
-        _ = add(record, nil)
+        _ = add(record)
     }
 
     /// Goes on in a new log file if the old one was rotated away.
