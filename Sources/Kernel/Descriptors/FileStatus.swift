@@ -1,4 +1,4 @@
-// The status of a file: its kind, owner, mode, size and times.
+// The status of a file: its kind, owner, mode, size and so on.
 //
 // Must never be kept for a later decision, because the file can change.
 

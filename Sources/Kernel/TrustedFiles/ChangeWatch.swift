@@ -130,7 +130,7 @@ package final class ChangeWatch {
         if let gone = watched.removeValue(forKey: number) { numbers[gone.identity] = nil }
     }
 
-    /// Removes the watches that the kernel has ended. inotify never uses a number again, so one that the kernel does
+    /// Removes the watches that the kernel has ended. inotify gives each watch a new number, so one that the kernel does
     /// not list has ended. Reads `/proc/self/fdinfo/N`.
     private func forgetEndedWatches() {
         let path = "/proc/self/fdinfo/\(descriptor.number)"
