@@ -1,21 +1,22 @@
-// The chain: each record carries a hash over the one before it and itself, so that a record can be
-// changed, dropped or put in only by rewriting all that follow.
+// The hash chain of the audit log. Each record contains a hash of the record before it and of itself. So nobody can
+// change, remove or insert a record without rewriting all that follow.
 //
-// keybroker-audit(5) describes it exactly enough to be verified by a program that never saw this one.
+// Must never differ from keybroker-audit(5), which describes the chain exactly: other programs verify it from that page
+// alone.
 
 internal import Kernel
 internal import Digest
 internal import Wire
 
-/// The hash that a record ends with: 64 lower-case hexadecimal digits, as ASCII.
+/// The hash at the end of a record: 64 lower-case hexadecimal digits in ASCII.
 package struct Link: Equatable, Sendable {
     package let digits: [UInt8]
 
-    /// Before the first record: 64 zeros.
+    /// The link before the first record: 64 zeros.
     package static let beginning = Link(digits: [UInt8](repeating: UInt8(ascii: "0"), count: SHA256.hexLength))
 
-    /// The link of a record: SHA-256 of the link before it, as ASCII, and of the record's bytes up to,
-    /// but not including, `,"chain":`.
+    /// The link of a record: the SHA-256 of the link before it in ASCII, followed by the record's bytes before
+    /// `,"chain":`.
     package func next(over record: ArraySlice<UInt8>) -> Link {
         var hash = SHA256()
         hash.update(digits)
@@ -23,7 +24,7 @@ package struct Link: Equatable, Sendable {
         return Link(digits: hash.finish())
     }
 
-    /// A record's whole line.
+    /// The whole line of a record, with its link and its line feed.
     func closing(_ record: [UInt8]) -> [UInt8] { record + Self.opening + digits + Self.closing }
 
     private static let opening = Array(#","chain":""#.utf8)
@@ -31,21 +32,21 @@ package struct Link: Equatable, Sendable {
     private static let beforePrevious = Array(#","previous":""#.utf8)
     private static let firstField = Array(#"{"seq":"#.utf8)
 
-    /// No log comes to a larger number. What claims one is no record, so that whoever reads or continues a log
-    /// can count on from any number that is taken, without an end of the numbers.
+    /// The largest record number. No log ever reaches it. A line with a larger number is not a record. So adding to any
+    /// accepted number cannot overflow.
     package static let largestNumber = UInt64(Int64.max)
 
-    /// A line of a log taken apart: nil where it has not the form of a record.
+    /// The parts of a line of a log.
     package struct Taken {
         package let number: UInt64
         package let link: Link
-        /// What the link is over.
+        /// The bytes that the link is computed over.
         package let record: ArraySlice<UInt8>
-        /// The link that the file before this one ended with.
+        /// The last link of the file before this one, if the record is the first of its file.
         package let previous: Link?
     }
 
-    /// `line` is without its line feed.
+    /// The parts of a line, which is given without its line feed. Nil if it does not have the form of a record.
     package static func taken(from line: ArraySlice<UInt8>) -> Taken? {
         let tailLength = opening.count + SHA256.hexLength + 2
         guard line.count > tailLength + firstField.count, line.starts(with: firstField) else { return nil }
@@ -60,7 +61,7 @@ package struct Link: Equatable, Sendable {
         guard let number = UInt64(String(decoding: digits, as: UTF8.self)), (1...largestNumber).contains(number),
             digits.first != UInt8(ascii: "0"), after == nil || after == UInt8(ascii: ",")
         else { return nil }
-        // `previous` is the last field where there is one, and no text can hold a quote that is not escaped.
+        // If there is a `previous`, it is the last field. Texts escape their quotes, so they cannot imitate it.
         let end = record.suffix(beforePrevious.count + SHA256.hexLength + 1)
         let previous =
             end.starts(with: beforePrevious) && end.last == UInt8(ascii: "\"")

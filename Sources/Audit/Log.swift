@@ -1,19 +1,19 @@
-// The audit log: records go in by two steps, so that a grant can be held back until its record is there.
+// The audit log. A record is written in two steps, so that a grant can be held back until its record is in the log.
 //
-// `stage` gives an event its number; `commit` writes all that was staged, with one write and one
-// fdatasync. Must never lose a record that was committed, number two records alike, or leave half a
-// record behind: what could not be written whole is cut off again, before anything else is written.
+// `stage` gives an event its number. `commit` writes all staged events with one write and one fdatasync. Must never
+// lose a committed record, give two records the same number, or leave half a record in the file: a record that was
+// written only in part is cut off before anything else is written.
 
 package import Kernel
 
-/// Why there is no audit log to write to.
+/// Why the audit log cannot be used.
 package enum LogError: Error, CustomStringConvertible {
     case failed(Failure)
-    /// Somebody else could have put it there, or could write to it.
+    /// An account that is not trusted could have created the file, or could write to it.
     case untrusted(TrustError)
-    /// Another process writes to it.
+    /// Another process is writing to it.
     case inUse(String)
-    /// Its end is not what this program wrote.
+    /// The end of the file is not what this program would have written.
     case damaged(String, String)
 
     package var description: String {
@@ -29,22 +29,22 @@ package enum LogError: Error, CustomStringConvertible {
     }
 }
 
-/// Where records go, in two steps.
+/// A log that takes records in two steps.
 package protocol RecordLog: AnyObject {
     var path: String { get }
-    /// What opening found and did that an auditor wants to know; nil where nothing was odd.
+    /// What an auditor should know about the opening of the log, such as a repair. Nil if there is nothing unusual.
     var recovery: String? { get }
-    /// The number of the last record that was committed, 0 before the first.
+    /// The number of the last committed record; 0 if there is none.
     var lastNumber: UInt64 { get }
-    /// The chain value of that record.
+    /// The link of that record.
     var head: String { get }
-    /// Whether anything waits to be committed.
+    /// Whether any record waits for `commit`.
     var hasStaged: Bool { get }
-    /// Gives the record its number. It is in the log once `commit` has returned.
+    /// Gives the record a number and returns it. The record is in the log only after `commit` has returned.
     func stage(_ record: Record) -> UInt64
-    /// Writes all that was staged. If it cannot, none of it is in the log and its numbers are free again.
+    /// Writes all staged records. If that fails, none of them is in the log, and their numbers are free again.
     func commit() throws(Failure)
-    /// Goes on in a new file if the old one was rotated away. False if it was not.
+    /// Continues in a new file if the old one was rotated away. Returns false if it was not.
     func reopen() throws(LogError) -> Bool
 }
 
@@ -53,14 +53,14 @@ package final class AuditLog: RecordLog {
     package let path: String
     private let syncs: Bool
     private let owners: TrustedOwners
-    /// Held for as long as this process may write, whatever the files are called meanwhile.
+    /// Held as long as this process may write, even if the files are renamed meanwhile.
     private let claim: LogClaim
     private var file: AppendFile
-    /// How long the file is as far as every record in it was committed.
+    /// The size of the committed part of the file, in bytes.
     private var size: Int
-    /// How many bytes after `size` are of records that could not be committed.
+    /// The number of bytes after `size` that belong to records that could not be committed.
     private var looseEnd = 0
-    /// Why nothing can be written to a file that has no name any more.
+    /// The error if the file has no name any more.
     private static let removed =
         "the file was removed, so that its records would be lost: reload keybrokerd, which begins a new one"
 
@@ -72,11 +72,11 @@ package final class AuditLog: RecordLog {
     private struct Position {
         var number: UInt64
         var link: Link
-        /// The next record is the first of a file, and says what the file before it ended with.
+        /// The next record is the first of its file, so it gets the field `previous`: the last link of the file before.
         var beginsFile: Bool
     }
 
-    /// Opens the log, or begins one, and finds where its numbers and its chain go on.
+    /// Opens or creates the log, and finds the number and the link to continue from.
     /// - Parameters:
     ///   - syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
     ///   - owners: who may own the log and the directories above it.
@@ -84,7 +84,7 @@ package final class AuditLog: RecordLog {
         self.path = path
         self.syncs = syncs
         self.owners = owners
-        // Before anything is made in them.
+        // Checked before anything is created in these directories.
         try Self.trusting(try owners.checkDirectories(aboveLog: path))
         claim = try LogClaim(path)
         let file = try Self.opened(path, owners)
@@ -103,7 +103,7 @@ package final class AuditLog: RecordLog {
         }
         staged = committed
         if !end.unfinished.isEmpty {
-            // Its grant never left: nothing is handed out before its record is whole.
+            // The key of this record was never handed out, because that happens only after the whole record is written.
             try Self.reading(try file.cut(to: end.size))
             let text = String(decoding: end.unfinished.prefix(1024), as: UTF8.self)
             let note = "cut off \(end.unfinished.count) bytes of a record that was never finished: \(text)"
@@ -144,7 +144,7 @@ package final class AuditLog: RecordLog {
 
     package var hasStaged: Bool { !waiting.isEmpty }
 
-    /// Calls `fstat(2)`, `write(2)` and `fdatasync(2)`. After a failure the next call tries anew.
+    /// Calls `fstat(2)`, `write(2)` and `fdatasync(2)`. After a failure, the next call tries again.
     package func commit() throws(Failure) {
         guard !waiting.isEmpty else { return }
         do throws(Failure) {
@@ -158,15 +158,16 @@ package final class AuditLog: RecordLog {
         } catch {
             staged = committed
             waiting.removeAll(keepingCapacity: true)
-            // At once, so that a reader sees no record that does not count; else before the next write.
+            // Cuts off at once, so that a reader sees no uncommitted record. If that fails, it is done before the next
+            // write.
             if looseEnd > 0, (try? checkFile()) != nil { try? cutLooseEnd() }
             throw error.on(path)
         }
         waiting.removeAll(keepingCapacity: true)
     }
 
-    /// Whether what is written now can be found later, and follows what this process wrote last. Where it does not,
-    /// nothing may be cut either: what is past `size` may be a record that was committed.
+    /// Checks that what is written now can be found later, and follows directly after the last committed record. If
+    /// not, nothing may be cut off either, because bytes past `size` may be a committed record.
     private func checkFile() throws(Failure) {
         let status = try file.status()
         guard status.links > 0 else {
@@ -191,8 +192,8 @@ package final class AuditLog: RecordLog {
 
     // MARK: Rotation
 
-    /// Goes on in the file that is at `path` now, where that is another one: its first record will carry
-    /// `previous`. False where it is the same file. Nothing may be staged.
+    /// Continues in the file that is at `path` now, if that is another file. Its first record will contain `previous`.
+    /// Returns false if it is the same file. Nothing may be staged.
     package func reopen() throws(LogError) -> Bool {
         let now = try Self.reading(try statusWithoutFollowing(path))
         if let now, now.device == file.device, now.inode == file.inode { return false }

@@ -1,7 +1,7 @@
-// The claim to be the only writer of a log.
+// The lock that makes this process the only writer of a log.
 //
-// It belongs to a name that stays: the log itself is renamed by every rotation, and the new file of its name has
-// no lock yet. Two writers would go on from the same record, and fork the chain. Must never be given back while
+// It is a lock on a file whose name does not change. The log itself would not do: a rotation renames it, and the new
+// file has no lock. Two writers would continue after the same record, and fork the chain. Must never be released while
 // the process may still write.
 
 internal import Kernel
@@ -10,8 +10,8 @@ internal import Kernel
 struct LogClaim: ~Copyable {
     private let lock: LockFile
 
-    /// Locks `.NAME.lock` beside the log, which the first of all its writers makes; or the directory, if no file can
-    /// be made in it. Calls `flock(2)`. Throws ``LogError/inUse(_:)`` if another process holds it.
+    /// Locks `.NAME.lock` beside the log, which the first writer creates. If no file can be created there, it locks the
+    /// directory. Calls `flock(2)`. Throws ``LogError/inUse(_:)`` if another process holds the lock.
     init(_ path: String) throws(LogError) {
         let claimed: LockFile?
         do throws(Failure) {

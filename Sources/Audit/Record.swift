@@ -1,17 +1,18 @@
-// What the audit log says of one event.
+// The content of one record of the audit log.
 //
-// Must never leave out who or by which line where that is known, nor say what is not certain.
+// Must never leave out who asked, or which line of the policy decided, if that is known. Must never state what is not
+// certain.
 
 package import Kernel
 package import Wire
 
-/// One event, before it has a number.
+/// One event that has no number yet.
 package struct Record: Sendable {
     package enum Event: String, Sendable { case start, stop, reload, request, limit }
     package enum Verb: String, Sendable { case get, list, status, version }
     package enum Decision: String, Hashable, Sendable {
         case granted, denied, unavailable, busy, malformed
-        /// Of a reload.
+        /// The outcomes of a reload.
         case applied, rejected
     }
 
@@ -19,33 +20,33 @@ package struct Record: Sendable {
     package var verb: Verb?
     package var decision: Decision?
     package var reason: Reason?
-    /// The same for people, with paths and numbers, where the word does not say all.
+    /// More detail for people, with paths and numbers. Nil if the reason says everything.
     package var detail: String?
-    /// The name that was asked for.
+    /// The name of the key that was asked for.
     package var key: String?
-    /// Who asked.
+    /// The caller that asked.
     package var peer: Peer?
-    /// Who it is about, where no more than that is known: the sender of a signal, a folded caller.
+    /// The uid that the record is about, if no more is known: the sender of a signal, or a caller of folded records.
     package var uid: UInt32?
     package var pid: Int32?
-    /// The name of the peer's user, where the policy names it.
+    /// The name of the peer's user. Nil if the policy does not contain it.
     package var user: String?
-    /// `FILE:LINE` of the line that permitted it.
+    /// The line of the policy that permitted the request, as `FILE:LINE`.
     package var rule: String?
-    /// SHA-256 of the policy in force.
+    /// SHA-256 of the policy in force, in hexadecimal digits.
     package var policy: String?
-    /// What was handed over.
+    /// The files whose descriptors were handed over.
     package var file: HandedOver?
     package var certificate: HandedOver?
-    /// How many like events this record stands for.
+    /// How many events of the same kind this record stands for.
     package var suppressed: Int?
-    /// The number of the grant that never reached its caller, where the record says that.
+    /// If the record says that a grant never reached its caller: the number of that grant.
     package var of: UInt64?
 
     package init(_ event: Event) { self.event = event }
 }
 
-/// A file that left the broker as a descriptor.
+/// A file whose descriptor was handed to a caller.
 package struct HandedOver: Equatable, Sendable {
     package let path: String
     package let status: FileStatus
@@ -57,13 +58,13 @@ package struct HandedOver: Equatable, Sendable {
 }
 
 extension Record {
-    /// How much of a text from outside is kept, in bytes; how many groups. A record is never longer than
-    /// `longest` for that, and has no part that a caller could make longer.
+    /// The longest texts from outside in bytes, and the most groups. The rest is cut. No part of a record may grow
+    /// without a limit, so that a caller cannot make it longer than `longest`.
     private static let longestText = 512, longestDetail = 2048, mostGroups = 128
-    /// The longest record, in bytes: every byte of every text escaped.
+    /// The longest record in bytes, if every byte of every text is escaped.
     package static let longest = 64 * 1024
 
-    /// The line up to, but not including, `,"chain":`.
+    /// The line up to `,"chain":`, which is not included.
     func line(number: UInt64, time: WallTime, previous: [UInt8]?) -> [UInt8] {
         var line = JSONObject()
         line.add("seq", number)

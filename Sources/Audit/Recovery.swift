@@ -1,25 +1,25 @@
-// Where a log goes on: the end of the file, or of the file that was rotated away before it.
+// Finds where a log continues: at the end of its file, or of the file that was rotated away before it.
 //
-// Must never go on after a record that does not verify, as if nothing had happened.
+// Must never silently continue after a record that does not verify.
 
 internal import Kernel
 
-/// The end of a log file, as it was found.
+/// The end of a log file as it was found.
 struct End {
     enum Content {
         case empty
-        /// The last whole record.
+        /// The last complete record.
         case record(number: UInt64, link: Link)
-        /// Why it is not one that this program wrote.
+        /// The last line is not a record that this program wrote, and why.
         case damaged(String)
     }
     let content: Content
-    /// What stands behind the last line feed.
+    /// The bytes after the last line feed: a record that was written only in part.
     let unfinished: [UInt8]
-    /// The length of the file up to there.
+    /// The size of the file up to the last line feed, in bytes.
     let size: Int
 
-    /// Two of the longest records and what may be left of a third.
+    /// How many bytes to read: room for two of the longest records and a part of a third.
     private static let tailBytes = 3 * Record.longest
 
     init(of file: borrowing AppendFile) throws(Failure) {
@@ -52,7 +52,7 @@ struct End {
         content = .record(number: record.number, link: record.link)
     }
 
-    /// The last line, and the whole line before it where there is one, without their line feeds.
+    /// The last line, and the complete line before it if there is one. Both are without their line feeds.
     private static func lastTwoLines(of whole: ArraySlice<UInt8>) -> (
         last: ArraySlice<UInt8>, before: ArraySlice<UInt8>?
     )? {
@@ -63,8 +63,8 @@ struct End {
         return (last, rest.dropLast().suffix(while: { $0 != UInt8(ascii: "\n") }))
     }
 
-    /// The last good record of the newest file beside `path` that begins with its name, as rotation leaves
-    /// it: `audit.jsonl.1`, `audit.jsonl-20261123`. Compressed ones cannot be read.
+    /// The last good record of the newest file beside `path` whose name begins with the log's name, as rotation leaves
+    /// it: `audit.jsonl.1`, `audit.jsonl-20261123`. Compressed files are skipped. Nil if there is none.
     static func ofRotatedFile(beside path: String) throws(Failure) -> (path: String, number: UInt64, link: Link)? {
         guard let slash = path.lastIndex(of: "/") else { return nil }
         let (directory, name) = (String(path[..<slash]), path[path.index(after: slash)...])
@@ -72,10 +72,10 @@ struct End {
         for entry in try directoryEntries(directory.isEmpty ? "/" : directory) {
             guard entry.hasPrefix(name), entry != name else { continue }
             let candidate = "\(directory)/\(entry)"
-            // One that cannot be read is a failure: the number to go on from may stand in it.
+            // A file that cannot be read is a failure, because the number to continue from may be in it.
             guard let tail = try fileTail(candidate, limit: tailBytes) else { continue }
             var end = tail.bytes[...]
-            // A damaged end is passed over: its file says for itself what it lost.
+            // Skips a damaged end. That file itself shows what it lost.
             while let feed = end.lastIndex(of: UInt8(ascii: "\n")) {
                 let whole = End(tail: Array(end[...feed]), of: tail.total - (tail.bytes.count - feed - 1))
                 if case .record(let number, let link) = whole.content {

@@ -1,4 +1,4 @@
-// What is ready: epoll and eventfd.
+// Waiting for events: epoll and eventfd.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
@@ -8,7 +8,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 
-// The mirror is the kernel's own layout, which is packed on x86-64 and not elsewhere.
+// ck_event must have the kernel's layout, which is packed on x86-64 only.
 _Static_assert(sizeof(struct ck_event) == sizeof(struct epoll_event), "ck_event");
 _Static_assert(offsetof(struct ck_event, token) == offsetof(struct epoll_event, data), "ck_event");
 _Static_assert(ck_readable == EPOLLIN && ck_writable == EPOLLOUT && ck_broken == EPOLLERR, "events");

@@ -1,4 +1,4 @@
-// Files: how they are opened, and a write that does not wait.
+// Opening files, and a write that does not block.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
@@ -42,7 +42,7 @@ int ck_open_stream_again(int descriptor) {
 int ck_open_closed_streams(void) {
     for (int stream = 0; stream < 3; stream++) {
         if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
-        // The lowest number that is free, which is this one.
+        // open(2) returns the lowest free number, which is this stream.
         if (open("/dev/null", O_RDWR | O_NOCTTY) < 0) return -errno;
     }
     return 0;

@@ -1,4 +1,4 @@
-// The result of a system call as all functions here return it: the negative errno, or zero and more.
+// The return value of all functions here: zero or more on success, or else the negative errno.
 
 #ifndef CK_OUTCOME_H
 #define CK_OUTCOME_H

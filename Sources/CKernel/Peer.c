@@ -1,4 +1,4 @@
-// Who is at the other end of a connection, and processes by their pidfd.
+// Who is at the other end of a connection, and operations on processes through a pidfd.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
@@ -9,7 +9,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-// Younger than Debian 12's headers.
+// The headers of Debian 12 do not have this yet.
 #ifndef SO_PEERPIDFD
 #define SO_PEERPIDFD 77
 #endif

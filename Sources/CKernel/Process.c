@@ -1,4 +1,4 @@
-// The process itself: its errors' names, its privileges and limits, its environment and memory.
+// The process: names of errors, privileges, limits, environment and memory.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
@@ -36,7 +36,7 @@ int ck_effective_capabilities(uint64_t *set) {
 }
 
 int ck_become(uint32_t uid, uint32_t gid, uint64_t capabilities) {
-    // The bounding set first, while CAP_SETPCAP is still there. EINVAL ends the list that this kernel knows.
+    // The bounding set comes first, because this needs CAP_SETPCAP. EINVAL: this kernel knows no further capability.
     for (unsigned long capability = 0; capability < 64; capability++) {
         if (capabilities >> capability & 1) continue;
         if (prctl(PR_CAPBSET_DROP, capability, 0, 0, 0) < 0) {

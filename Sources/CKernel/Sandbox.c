@@ -1,7 +1,6 @@
-// The walls that a process can put around itself: Landlock, seccomp, and a child with fewer rights.
+// The sandbox of a process: Landlock, seccomp, and a child process with fewer rights.
 //
-// Nothing in here decides what is permitted but the one table of system calls: which directories is for
-// the caller to say.
+// The caller decides which directories are permitted. Only the table of system calls is decided here.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
@@ -28,7 +27,7 @@
 
 // ---- Landlock -------------------------------------------------------------------------------
 
-// Younger than Debian 12's headers; the kernel takes a longer struct whose end is zero.
+// The headers of Debian 12 do not have these yet. An older kernel accepts a longer struct if its end is zero.
 struct ruleset {
     uint64_t handled_access_fs, handled_access_net, scoped;
 };
@@ -42,7 +41,7 @@ int ck_landlock_version(void) {
     return outcome(syscall(SYS_landlock_create_ruleset, NULL, 0, LANDLOCK_CREATE_RULESET_VERSION));
 }
 
-// Every right that a kernel of that version knows.
+// All file system rights that this version of Landlock knows.
 static uint64_t rights(int version) {
     uint64_t all = (LANDLOCK_ACCESS_FS_MAKE_SYM << 1) - 1;
     if (version >= 2) all |= LANDLOCK_ACCESS_FS_REFER;
@@ -82,9 +81,10 @@ int ck_landlock_restrict(int ruleset) { return outcome(syscall(SYS_landlock_rest
 #define ARCHITECTURE AUDIT_ARCH_AARCH64
 #endif
 
-// All that a broker needs once it serves, the most frequent first. What is missing answers EPERM: no execution,
-// no child, no tracing or signal to another process, no mount, namespace, module, key ring, ring of requests, no
-// other identity or capability, no file made but by open, none renamed, none linked, no owner or mode changed.
+// The system calls that the daemon needs while it serves, the most frequent first. All others fail with EPERM. So the
+// daemon cannot execute programs, start a child, trace or signal another process, mount, enter a namespace, load a
+// module, use the kernel's key rings or io_uring, or change its identity or capabilities. It can create files only with
+// open, and cannot rename or link files, or change their owner or mode.
 static const uint32_t permitted[] = {
 #ifdef SYS_epoll_wait
     SYS_epoll_wait,
@@ -95,13 +95,13 @@ static const uint32_t permitted[] = {
     SYS_poll,
 #endif
     SYS_ppoll,
-    // Memory and the C library.
+    // Memory management and the C library.
     SYS_brk, SYS_munmap, SYS_mremap, SYS_madvise, SYS_futex, SYS_getrandom, SYS_clock_gettime, SYS_restart_syscall,
     SYS_rt_sigprocmask, SYS_rt_sigaction, SYS_rt_sigreturn, SYS_sigaltstack, SYS_sched_yield, SYS_sysinfo, SYS_uname,
-    // Who and what it is.
+    // The process's own ids, working directory and capabilities.
     SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getcwd, SYS_capget,
-    // Files: walks, the policy, the log and its rotation, the socket's own at the end. No inotify_add_watch: all
-    // watches are set by then, and can only be given up.
+    // Files: checking paths, reading the policy, writing and rotating the log, and removing the socket's file at the
+    // end. inotify_add_watch is missing: all watches exist by then, and can only be removed.
     SYS_statx, SYS_lseek, SYS_getdents64, SYS_readlinkat, SYS_dup, SYS_flock, SYS_fsync, SYS_ftruncate,
     SYS_unlinkat, SYS_inotify_rm_watch,
 #ifdef SYS_unlink
@@ -110,23 +110,23 @@ static const uint32_t permitted[] = {
 #ifdef SYS_readlink
     SYS_readlink,
 #endif
-    // Sockets that exist; and the service manager's, to which each message is its own socket (see below).
+    // Existing sockets, and messages to the service manager, each of which makes its own socket (see below).
     SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
-    // The daemon's own lines.
+    // The daemon's own log lines on standard error.
     SYS_pwritev2,
-    // The end, the C library's own abort (writev, tgkill) among it.
+    // The end of the process; abort(3) of the C library uses writev and tgkill.
     SYS_writev, SYS_tgkill, SYS_exit, SYS_exit_group,
 };
 
-// And some only with an argument that keeps them harmless: `argument` has to be just `value`, or, with `mask`, has
-// to have none of its bits. Of several lines about a call one has to fit.
+// System calls that are permitted only with a harmless argument. If `mask` is 0, `argument` must be equal to `value`;
+// otherwise it must have no bit of `mask`. If a call has several lines, one of them must match.
 static const struct {
     uint32_t call;
     uint32_t argument, value, mask;
 } checked[] = {
-    // No file is made set-id.
+    // No file may be created with the set-user-ID or set-group-ID bit.
     {SYS_openat, 3, 0, 06000},
-    // No F_NOTIFY, which is a watch on a directory; no locks, no signals to others.
+    // Not F_NOTIFY, which watches a directory. No locks, and no signals to other processes.
     {SYS_fcntl, 1, F_DUPFD_CLOEXEC, 0},
     {SYS_fcntl, 1, F_GETFD, 0},
     {SYS_fcntl, 1, F_GETFL, 0},
@@ -152,7 +152,7 @@ int ck_seccomp_restrict(void) {
     program[length++] = deny;
     // The kernel runs the program only for calls with checks, as it remembers which calls pass in any case.
     for (size_t i = 0; i < checks; i++) {
-        // The low half: the arguments that are looked at are of 32 bits to the kernel.
+        // Compares the low 32 bits only, because the kernel uses these arguments as 32-bit numbers.
         uint32_t offset = offsetof(struct seccomp_data, args) + checked[i].argument * sizeof(uint64_t);
         program[length++] = number;
         program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].call, 0, 3);
@@ -176,7 +176,7 @@ int ck_seccomp_restrict(void) {
 // ---- capabilities ---------------------------------------------------------------------------
 
 int ck_keep_capabilities(uint64_t capabilities) {
-    // What a service manager made ambient would be had by a program that is executed.
+    // An executed program would inherit ambient capabilities, which a service manager can set.
     int result = outcome(prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0));
     if (result < 0) return result;
     struct __user_cap_header_struct header = {.version = _LINUX_CAPABILITY_VERSION_3, .pid = 0};
@@ -189,8 +189,8 @@ int ck_keep_capabilities(uint64_t capabilities) {
         data[half] = (struct __user_cap_data_struct){.effective = kept, .permitted = kept, .inheritable = 0};
     }
     result = outcome(syscall(SYS_capset, &header, data));
-    // A service manager's filter may not let the call pass. Where there is nothing to give up but what could be
-    // inherited by a program, of which there is none, that is as good.
+    // The service manager's own seccomp filter may forbid the call. That does no harm if the only capabilities left to
+    // drop are inheritable ones: they matter only to an executed program, and the daemon executes none.
     return result == -EPERM && !has_more ? 0 : result;
 }
 
@@ -212,16 +212,16 @@ int ck_child(int *sockets) {
         *sockets = pair[0];
         return child;
     }
-    // It never outlives the one it works for, whatever becomes of that one.
+    // The kernel kills the child when its parent ends, in whatever way that happens.
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent) _exit(0);
-    // Nothing is open in it but its end of the pair, as descriptor 3, and nothing to print to: also after an
-    // execution.
+    // Only the child's end of the socket pair stays open, as descriptor 3. Its standard streams are /dev/null. Both are
+    // still so after an execve.
     int null = open("/dev/null", O_RDWR);
     for (int stream = 0; stream < 3 && null >= 0; stream++) dup2(null, stream);
     if (dup2(pair[1], 3) < 0 || fcntl(3, F_SETFD, 0) < 0) _exit(1);
     if (syscall(SYS_close_range, 4, ~0U, 0) < 0) {
-        // Before Linux 5.9.
+        // Fallback for Linux before 5.9.
         struct rlimit limit;
         if (getrlimit(RLIMIT_NOFILE, &limit) < 0) _exit(1);
         for (rlim_t descriptor = 4; descriptor < limit.rlim_cur; descriptor++) close((int)descriptor);

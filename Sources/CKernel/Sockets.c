@@ -1,4 +1,4 @@
-// Unix sockets: connections, packets with descriptors, and datagrams.
+// Unix sockets: connections, packets with file descriptors, and datagrams.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
@@ -12,7 +12,7 @@
 #include <sys/un.h>
 #include <unistd.h>
 
-// Younger than Debian 12's headers.
+// The headers of Debian 12 do not have this yet.
 #ifndef SO_PASSRIGHTS
 #define SO_PASSRIGHTS 83
 #endif
@@ -123,13 +123,13 @@ int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t de
         message.msg_controllen = sizeof control.room;
     }
     long result;
-    // MSG_TRUNC makes the result the length that was sent, so that a cut packet shows.
+    // With MSG_TRUNC the result is the length that was sent, which shows that a packet was cut.
     do result = recvmsg(socket, &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT | MSG_TRUNC);
     while (result < 0 && errno == EINTR);
     if (result < 0) return -errno;
 
-    // Room for one int holds two descriptors on 64-bit machines, and a peer may send several
-    // headers: whatever came is ours to keep or to close, or it would stay open for good.
+    // Because of alignment, room for one int holds two descriptors on 64-bit machines, and a peer may send several
+    // headers. Every descriptor that arrived must be kept or closed here, or it would stay open for ever.
     if (descriptor_room > 0) {
         for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
             if (header->cmsg_level != SOL_SOCKET) continue;

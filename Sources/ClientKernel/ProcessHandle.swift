@@ -1,22 +1,24 @@
-// Another process, held so that a signal can never reach one that took over its number.
+// Another process, through a pidfd.
+//
+// Must never send a signal by pid: the kernel may have given the number to a new process.
 
 internal import CKernel
 internal import Glibc
 package import Kernel
 
-/// A process by its pidfd.
+/// A process, held by its pidfd.
 package struct ProcessHandle: ~Copyable {
     private let descriptor: Descriptor
 
-    /// Calls `pidfd_open(2)`. Who has the number is the caller's to make sure of, afterwards.
+    /// Calls `pidfd_open(2)`. The caller has to make sure afterwards that the pid is that of the right process.
     package init(pid: Int32) throws(Failure) {
         descriptor = try Descriptor.opened(ck_open_process(pid), by: "pidfd_open")
     }
 
-    /// Whether it has not ended. Calls `poll(2)`.
+    /// Whether the process still runs. Calls `poll(2)`.
     package var isRunning: Bool { ck_is_running(descriptor.withNumber { $0 }) == 1 }
 
-    /// Asks it to read its configuration anew (`SIGHUP`). Calls `pidfd_send_signal(2)`.
+    /// Asks the process to reload its configuration (`SIGHUP`). Calls `pidfd_send_signal(2)`.
     package borrowing func hangUp() throws(Failure) {
         _ = try succeed(ck_signal_process(descriptor.withNumber { $0 }, SIGHUP), "pidfd_send_signal")
     }

@@ -1,32 +1,33 @@
-// A packet as a client receives it: with the descriptors that come with it.
+// Receives a packet at the client, with the descriptors that come with it.
 //
-// Must never lose a descriptor: whatever came is handed on or closed. Must never take a packet that was cut, or from which
-// the kernel withheld a descriptor, for a whole one.
+// Must never lose a descriptor: each one is handed on or closed. Must never treat a packet as complete if it was cut,
+// or if the kernel did not deliver one of its descriptors.
 
 internal import CKernel
 package import Kernel
 
 extension SeqpacketSocket {
-    /// What a client received: a packet's text and the descriptors that came with it, in order.
+    /// What a client received: the bytes of a packet, and its descriptors in their order.
     package struct Delivery: ~Copyable {
         package let packet: [UInt8]
         package var first: Descriptor?
         package var second: Descriptor?
-        /// How many descriptors came in all; those past the second are closed.
+        /// The number of descriptors that came. Those after the second are closed already.
         package let descriptorCount: Int
-        /// The kernel withheld a descriptor: the receiver's table is full, or a security module forbade it.
+        /// The kernel did not deliver a descriptor: this process has reached its limit, or a security module forbids
+        /// it.
         package let isMissingDescriptors: Bool
         package let isCut: Bool
-        /// The process that sent it as seen from here, after ``wantSenders()``; nil where it is not seen.
+        /// The pid of the sender as seen from here, after ``wantSenders()``. Nil if it is not visible from here.
         package let sender: Int32?
     }
 
-    /// From now on packets say which process sent them. Calls `setsockopt(SO_PASSCRED)`.
+    /// From now on, each packet says which process sent it. Calls `setsockopt(SO_PASSCRED)`.
     package borrowing func wantSenders() throws(Failure) {
         _ = try succeed(ck_want_senders(descriptor.withNumber { $0 }), "setsockopt SO_PASSCRED")
     }
 
-    /// Receives a packet with its descriptors, at most `limit` bytes. Nil where nothing has come yet.
+    /// Receives a packet of at most `limit` bytes with its descriptors. Nil if no packet is there yet.
     package borrowing func receiveDelivery(limit: Int) throws(Failure) -> Delivery? {
         var buffer = [UInt8](repeating: 0, count: limit)
         var numbers: [Int32] = [-1, -1]
@@ -41,7 +42,7 @@ extension SeqpacketSocket {
         }
         if result == -Failure.wouldBlock { return nil }
         _ = try succeed(result, "recvmsg")
-        // Owned from here on, so that every way out closes them.
+        // They have an owner from here on, so that every return closes them.
         let first = received.descriptor_count > 0 ? Descriptor(taking: numbers[0]) : nil
         let second = received.descriptor_count > 1 ? Descriptor(taking: numbers[1]) : nil
         buffer.removeSubrange(min(received.length, limit)...)

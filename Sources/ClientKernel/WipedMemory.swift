@@ -1,7 +1,7 @@
-// Memory for a private key at the client's: kept out of core dumps, swap and children, and overwritten
-// at the end of its life.
+// Memory for a private key in a client. It is kept out of core dumps, swap and child processes, and overwritten at the
+// end of its life.
 //
-// Must never be copied, grow, or be used in the daemon, which reads no key.
+// Must never be copied or grow. Must never be used in the daemon, which does not read keys.
 
 internal import CKernel
 internal import Glibc
@@ -12,24 +12,24 @@ package import Kernel
     // Safety: the pages belong to this value alone, from mmap to munmap, and are read-only to others.
     private let base: UnsafeMutableRawPointer
     private let room: Int
-    /// How many bytes of it are the secret.
+    /// The size of the secret in bytes.
     package private(set) var count: Int
 
-    /// Reads a whole regular file with `pread(2)`, so that the offset it shares with others stays where
-    /// it is. More than `limit` bytes is a failure (`EFBIG`).
+    /// Reads a whole regular file. Calls `pread(2)`, which does not move the file offset that other processes share. If
+    /// the file has more than `limit` bytes, it fails with `EFBIG`.
     package static func contents(of file: borrowing Descriptor, limit: Int) throws(Failure) -> WipedMemory {
         let size = try file.status().size
         guard size <= limit else { throw Failure("read", code: EFBIG) }
-        // One byte more than it says, to notice where it grows meanwhile.
+        // One byte more than the size, to notice a file that grows meanwhile.
         var memory = try WipedMemory(room: size + 1)
         while try memory.fill(from: file) {}
         guard memory.count <= size else { throw Failure("read", code: EAGAIN, on: "a file that grew meanwhile") }
         return memory
     }
 
-    /// False at the end of the file, or of the room.
+    /// Reads more of the file. Returns false at the end of the file or of the memory.
     private mutating func fill(from file: borrowing Descriptor) throws(Failure) -> Bool {
-        // Safety: the span covers what is left of the pages that this value owns.
+        // Safety: the span covers the unused part of the pages that this value owns.
         var rest = unsafe MutableRawSpan(_unsafeStart: base + count, byteCount: room - count)
         let read = try file.read(into: &rest, at: count)
         count += read
@@ -45,7 +45,7 @@ package import Kernel
         unsafe self.base = base
         self.room = room
         count = 0
-        // Both as far as the system lets: a low RLIMIT_MEMLOCK is no reason to refuse the key.
+        // Both may fail: the key is useful even if RLIMIT_MEMLOCK is low.
         unsafe _ = mlock(base, room)
         unsafe _ = ck_keep_private(base, room)
     }
@@ -56,7 +56,7 @@ package import Kernel
         unsafe munmap(base, room)
     }
 
-    /// Lets `body` see the secret, for as long as it runs.
+    /// Passes the secret to `body`. It is valid only while `body` runs.
     package borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         // Safety: the span ends with the call, the pages with this value, which is borrowed meanwhile; any
         // byte of them is a valid UInt8.

@@ -1,13 +1,13 @@
-// What an administrator asks of the broker: how it is, and to read its policy anew.
+// What an administrator can ask of the broker: its status, and to reload its policy.
 //
-// Must never send a signal to a process that did not prove to be the broker.
+// Must never send a signal to a process that has not proved to be the broker.
 
 internal import Kernel
 package import Wire
 internal import ClientKernel
 
 extension KeyBroker {
-    /// What the broker says of itself. Told to root, and to the account that the broker runs as.
+    /// The status of the broker. It answers only root and the account that it runs as.
     package func status(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> StatusPage {
         let patience = Deadline(wait, calledOffBy: nil)
         var whole = StatusPage()
@@ -18,7 +18,7 @@ extension KeyBroker {
             whole.append(page)
             pages += 1
             guard let next = page.next else { return whole }
-            // Names that only go up come to an end.
+            // If each name must be larger than the last, a lying broker cannot send pages for ever.
             if let last, next <= last { throw .protocolViolation("the pages of the status are not in their order") }
             guard pages < Limits.statusPages else {
                 throw .protocolViolation("the status has more than \(Limits.statusPages) pages")
@@ -27,13 +27,13 @@ extension KeyBroker {
         }
     }
 
-    /// Has the broker read its policy anew, and returns the first page of its status once it has: whether it
-    /// took it stands there. Calls `pidfd_send_signal(2)` with `SIGHUP`.
+    /// Makes the broker reload its policy. Returns the first page of the status after the reload, which says whether
+    /// the new policy was accepted. Calls `pidfd_send_signal(2)` with `SIGHUP`.
     package func reload() throws(KeyBrokerError) -> StatusPage {
         let pid = try broker()
         let process = try calling(try ProcessHandle(pid: pid))
-        // Connected and asked after the handle was opened: an answer that was sent before cannot come here. Its sender
-        // had the number then, and while the handle's process runs, nobody else has it.
+        // This connection is made after the pidfd was opened, so the answer cannot be an older one. When its sender
+        // answered, it had this pid. As long as the process of the pidfd runs, no other process can have that pid.
         let patience = Deadline(.zero, calledOffBy: nil)
         let connection = try Connection(to: socketPath)
         try connection.wantSenders()
@@ -46,8 +46,8 @@ extension KeyBroker {
         return try firstPage(on: connection, afterReload: before)
     }
 
-    /// The process that answers as the broker. The kernel says which, with a number that is good here, also where the
-    /// broker lives in another pid namespace, or a service manager made the socket.
+    /// The process that answers as the broker. The kernel reports its pid as seen from here. That works even if the
+    /// broker is in another pid namespace, or if a service manager created the socket.
     private func broker() throws(KeyBrokerError) -> Int32 {
         let connection = try Connection(to: socketPath)
         try connection.wantSenders()
@@ -60,13 +60,13 @@ extension KeyBroker {
         return pid
     }
 
-    /// The first page of the status once the number of reloads is no longer `before`.
+    /// The first page of the status as soon as its number of reloads is not `before`.
     private func firstPage(
         on connection: borrowing Connection, afterReload before: UInt64
     ) throws(KeyBrokerError) -> StatusPage {
         let patience = Deadline(.zero, calledOffBy: nil)
-        // What is read from now on was read after this call began: a policy that was read before counted
-        // in `before` already.
+        // `before` was read before the signal was sent. So a different number means that the policy was read after this
+        // call began.
         var pause = Deadline.firstPause
         let deadline = patience.answerEnd
         while true {
@@ -87,7 +87,7 @@ extension KeyBroker {
 }
 
 extension StatusPage {
-    /// How many reloads there were, taken or not.
+    /// The number of reloads, accepted or rejected.
     fileprivate var reloads: UInt64 { (number(.reloadsApplied) ?? 0) &+ (number(.reloadsRejected) ?? 0) }
 }
 

@@ -1,21 +1,21 @@
-// One connection to the broker, from the checks before it to the reply.
+// One connection to the broker: the checks before it, the request and the reply.
 //
-// Must never believe a socket for its path alone, nor a reply whose descriptors are not exactly those
-// that it announces.
+// Must never trust a socket only because of its path. Must never accept a reply that comes with more or fewer
+// descriptors than it announces.
 
 internal import Kernel
 internal import Wire
 internal import ClientKernel
 
-/// A connection to what was checked to be the broker.
+/// A connection to a process that was checked to be the broker.
 struct Connection: ~Copyable {
     private let socket: SeqpacketSocket
     private let path: String
 
-    /// Connects, after the checks that need no connection, and checks who answered.
+    /// Makes the checks that need no connection, connects, and checks who accepted.
     init(to path: String) throws(KeyBrokerError) {
         let caller = Privileges.effectiveUID
-        // A directory that others may write to lets them put a socket of their own there.
+        // Anybody who may write to the directory could put a socket of their own there.
         do { try TrustedOwners(startedBy: caller).checkDirectories(above: path) } catch {
             switch error.kind {
             case .missing: throw .notRunning(socket: path, reason: error.description)
@@ -26,14 +26,14 @@ struct Connection: ~Copyable {
         }
         let socket = try calling(try Self.connected(to: path)) { failure in
             switch failure.code {
-            // There is a broker, and it did not come to it.
+            // The broker exists but did not get to this connection.
             case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
             case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
             case Failure.permissionDenied: .mayNotConnect(socket: path)
             default: KeyBrokerError(failure)
             }
         }
-        // Where the directory is sticky, as /tmp, anybody can be the one who listens.
+        // In a sticky directory such as /tmp, anybody can create the socket.
         let listener = try calling(try socket.peerCredentials().uid)
         guard listener == 0 || listener == caller else {
             throw .untrusted(socket: path, reason: "uid \(listener) listens there, neither root nor this account")
@@ -42,8 +42,8 @@ struct Connection: ~Copyable {
         self.path = path
     }
 
-    /// Connects, and waits where so many callers wait already that the socket takes no more: as long as for
-    /// a reply, as there is a broker. The kernel has no way to wait for that on a non-blocking socket.
+    /// Connects. If the listener's backlog is full, it tries again, for as long as it would wait for a reply, because
+    /// the broker exists. The kernel offers no way to wait for room on a non-blocking socket.
     private static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
         let end = Instant.now.after(Limits.reply)
         while true {
@@ -55,24 +55,24 @@ struct Connection: ~Copyable {
         }
     }
 
-    /// From now on, answers say which process sent them.
+    /// From now on, each answer says which process sent it.
     borrowing func wantSenders() throws(KeyBrokerError) {
         try calling(try socket.wantSenders())
     }
 
-    /// Sends the request and returns the reply to it.
-    /// - Parameter end: when the whole answer must have come; nil: as `patience` has it, from now.
+    /// Sends the request and returns its reply.
+    /// - Parameter end: when the whole answer must have arrived. Nil: the limit that `patience` sets, counted from now.
     borrowing func answer(
         to request: Request, _ patience: Deadline, by end: Instant? = nil
     ) throws(KeyBrokerError) -> ReceivedReply {
         do throws(Failure) { try socket.send(request.packet) } catch {
-            // A broker that is busy says so and closes before it is asked: the reply is still there to read.
+            // A busy broker sends its reply and closes without reading the request. The reply can still be read.
             guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
         }
         return try nextAnswer(patience, by: end ?? patience.answerEnd)
     }
 
-    /// The next reply, which must come before `end`.
+    /// The next reply, which must arrive before `end`.
     borrowing func nextAnswer(_ patience: Deadline, by end: Instant) throws(KeyBrokerError) -> ReceivedReply {
         while true {
             try patience.waitForReply(socket, by: end, path: path)
@@ -86,16 +86,16 @@ struct Connection: ~Copyable {
     }
 }
 
-/// A reply with its descriptors, of which there are exactly as many as it announces.
+/// A reply with exactly as many descriptors as it announces.
 struct ReceivedReply: ~Copyable {
     let reply: Reply
-    /// The process that sent it, where that was asked for.
+    /// The process that sent the reply. Nil if that was not requested, or if the process is not visible from here.
     let sender: Int32?
     private var key: Descriptor?
     private var certificate: Descriptor?
 
     init(_ delivery: consuming SeqpacketSocket.Delivery) throws(KeyBrokerError) {
-        // A descriptor was withheld: this process may have no more, or a security module forbids it.
+        // The kernel did not deliver a descriptor: this process has reached its limit, or a security module forbids it.
         guard !delivery.isMissingDescriptors else {
             throw .protocolViolation(
                 "the kernel withheld a descriptor: this process has too many open (RLIMIT_NOFILE), "
@@ -144,7 +144,7 @@ struct ReceivedReply: ~Copyable {
         } catch { throw .protocolViolation("what was handed over is not a regular file") }
     }
 
-    /// What the reply means to a caller who did not get what it asked for.
+    /// The error for a caller that did not get what it asked for.
     func error(asking key: String?) -> KeyBrokerError {
         switch reply {
         case .denied(let decision): .denied(key: key ?? "", decision: decision)

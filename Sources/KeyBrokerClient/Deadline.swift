@@ -1,30 +1,30 @@
-// How long a caller is ready to wait, and for what: a broker that is not there yet, or is busy.
+// How long a caller is willing to wait for a broker that has not started yet or is busy.
 //
-// Must never wait for what waiting does not mend: a denial, a missing file, a socket of somebody else's. Must never
-// let a broker that keeps sending keep its caller for longer than one that is silent.
+// Must never wait for something that waiting cannot change: a denial, a missing file, or a socket of somebody else.
+// Must never let a broker that keeps sending hold its caller longer than a silent one.
 
 internal import Kernel
 internal import Wire
 
-/// The deadline of one call, and the way to call it off.
+/// The deadline of one call, and a way to cancel the call.
 struct Deadline: Sendable {
-    /// When no further attempt begins.
+    /// No new attempt begins after this moment.
     private let deadline: Instant
-    /// When the call is over, whatever comes.
+    /// The call ends at this moment in any case.
     private let end: Instant
     private let wakeUp: WakeUp?
 
-    /// How long between two attempts to reach a broker that is not there: at first, at most.
+    /// The pause between two attempts to reach a broker that does not run: the first pause, and the longest.
     static let firstPause = Duration.milliseconds(5), longestPause = Duration.milliseconds(200)
 
     init(_ wait: Duration, calledOffBy wakeUp: WakeUp?) {
-        // Some 31 years are for ever, and cannot overflow.
+        // About 31 years are as good as no limit, and cannot overflow.
         deadline = Instant.now.after(min(max(wait, .zero), .seconds(1_000_000_000)))
         end = deadline.after(Limits.reply)
         self.wakeUp = wakeUp
     }
 
-    /// Waits a moment, or throws `error` where that would be past the deadline.
+    /// Waits for `duration`, or throws `error` if that would end after the deadline.
     func pause(_ duration: Duration, orThrow error: KeyBrokerError) throws(KeyBrokerError) {
         let end = Instant.now.after(duration)
         guard end <= deadline else { throw error }
@@ -32,13 +32,13 @@ struct Deadline: Sendable {
         else { throw .cancelled }
     }
 
-    /// When an answer that is asked for now must have come to its end: never later than a broker needs that is alive,
-    /// however patient the caller.
+    /// When an answer to a request that is sent now must be complete. A patient caller waits no longer than others,
+    /// because a working broker answers within that time.
     var answerEnd: Instant { min(Instant.now.after(Limits.reply), end) }
 
-    /// Waits for a packet of an answer, until `end` at the latest.
+    /// Waits for a packet of an answer, at most until `end`.
     func waitForReply(_ socket: borrowing SeqpacketSocket, by end: Instant, path: String) throws(KeyBrokerError) {
-        // Where the packets never end, there is always one to read.
+        // Without this check, a broker that sends packets without an end would never be timed out.
         guard Instant.now < end else { throw .noAnswer(socket: path, after: Limits.reply) }
         let result = try calling(try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp))
         switch result {

@@ -1,13 +1,15 @@
-// The same requests for asynchronous callers: the waiting happens on a thread of its own, never on the
-// pool that tasks run on, and ends when the task is cancelled.
+// The same requests for asynchronous callers.
+//
+// Must never wait on the thread pool that tasks run on: each request has a thread of its own. The wait ends if the task
+// is cancelled.
 
 internal import Dispatch
 internal import Kernel
 internal import Synchronization
 
 extension KeyBroker {
-    /// Asks for a key without blocking the caller's thread; cancellation ends it with
-    /// ``KeyBrokerError/cancelled``. Otherwise as the synchronous form.
+    /// Asks for a key without blocking the caller's thread. If the task is cancelled, it throws
+    /// ``KeyBrokerError/cancelled``. Otherwise it behaves as the synchronous form.
     public func key(_ name: String, waitingUpTo wait: Duration = .zero) async throws(KeyBrokerError) -> KeyDescriptor {
         let parcel = try await onOwnThread(wait) { patience throws(KeyBrokerError) in
             Parcel(try key(name, patience))
@@ -44,7 +46,7 @@ extension KeyBroker {
     }
 }
 
-/// Carries what cannot be copied through what can only carry copies.
+/// Carries a value that cannot be copied through a function that takes only copyable values.
 private final class Parcel: Sendable {
     private let content: Mutex<KeyDescriptor?>
 

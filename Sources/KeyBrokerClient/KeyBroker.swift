@@ -1,7 +1,7 @@
-// The way to the broker: one connection, one request, one reply.
+// Asks the broker: each request has one connection.
 //
-// Must never connect where somebody else could have put a socket, take more descriptors than the reply
-// announces, or wait without an end.
+// Must never connect to a socket that somebody else could have created. Must never accept more descriptors than the
+// reply announces. Must never wait without a limit.
 
 internal import Kernel
 internal import Wire
@@ -13,13 +13,13 @@ internal import Wire
 /// let pem = try key.readKey()
 /// ```
 ///
-/// A value of it holds no connection: each call makes one, asks and closes it.
+/// A value of this type holds no connection. Each call connects, asks and closes the connection.
 public struct KeyBroker: Sendable {
     /// The path of the broker's socket.
     public let socketPath: String
 
-    /// - Parameter socketPath: an absolute path. Nil: what the environment's `KEYBROKER_SOCKET` says (read
-    ///   with `secure_getenv(3)`), else `/run/keybroker/broker.sock`.
+    /// - Parameter socketPath: an absolute path. If it is nil, the environment variable `KEYBROKER_SOCKET` is used
+    ///   (read with `secure_getenv(3)`), or else `/run/keybroker/broker.sock`.
     public init(socketPath: String? = nil) {
         self.socketPath = socketPath ?? environment("KEYBROKER_SOCKET") ?? Self.defaultSocketPath
     }
@@ -31,8 +31,8 @@ public struct KeyBroker: Sendable {
     ///
     /// Calls `connect(2)`, `sendmsg(2)` and `recvmsg(2)` on a `SOCK_SEQPACKET` Unix socket.
     /// - Parameters:
-    ///   - name: as the policy names it.
-    ///   - wait: how long to wait for a broker that is still starting or is busy. Zero: not at all.
+    ///   - name: the key's name in the policy.
+    ///   - wait: how long to wait for a broker that is still starting or is busy. Zero means no wait.
     /// - Throws: ``KeyBrokerError``.
     public func key(_ name: String, waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> KeyDescriptor {
         try key(name, Deadline(wait, calledOffBy: nil))
@@ -69,7 +69,8 @@ public struct KeyBroker: Sendable {
         var all: [String] = []
         var last: KeyName?
         while case .names(let names) = exchange.answer.reply, !names.isEmpty {
-            // Names that only go up come to an end, and nobody is shown one twice.
+            // If each name must be larger than the last, a lying broker cannot send names for ever, or one of them
+            // twice.
             for name in names {
                 if let last, name <= last { throw .protocolViolation("the names are not in their order") }
                 last = name
@@ -80,7 +81,7 @@ public struct KeyBroker: Sendable {
             all.append(contentsOf: names.map(\.description))
             exchange.answer = try exchange.connection.nextAnswer(patience, by: exchange.end)
         }
-        // A list ends with no names, and with nothing else.
+        // The only valid end of a list is a reply without names.
         guard case .names = exchange.answer.reply else { throw exchange.answer.error(asking: nil) }
         return all
     }
@@ -91,7 +92,8 @@ public struct KeyBroker: Sendable {
         return text
     }
 
-    /// The first answer to a request that is not "busy" or the end of a broker, as long as `patience` lasts.
+    /// The first answer to a request. Tries again if the broker is busy, does not run or ends, as long as `patience`
+    /// permits.
     func exchange(_ request: Request, _ patience: Deadline) throws(KeyBrokerError) -> Exchange {
         var pause = Deadline.firstPause
         while true {
@@ -112,10 +114,10 @@ public struct KeyBroker: Sendable {
     }
 }
 
-/// A connection and what was answered on it last.
+/// A connection and the last answer on it.
 struct Exchange: ~Copyable {
     let connection: Connection
     var answer: ReceivedReply
-    /// When all of the answer must have come.
+    /// When the whole answer must have arrived.
     let end: Instant
 }

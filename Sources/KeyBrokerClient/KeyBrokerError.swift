@@ -1,20 +1,21 @@
-// What can come of asking for a key, other than the key. Each case is something a program may want to
-// tell apart, and its description says what to do about it.
+// The errors of a request to the broker. There is a case for each condition that a program may want to distinguish.
+//
+// Must never have a description that does not say what to do.
 
 internal import Kernel
 internal import Wire
 
-/// Why a request to the broker did not bring what was asked for.
+/// Why a request to the broker failed.
 public enum KeyBrokerError: Error, Equatable, Sendable {
-    /// The policy permits this key to nobody of the caller's identity, or there is no such key: the broker
-    /// does not say which. `decision` is the `seq` of the audit record that knows.
+    /// The policy does not permit the key to the caller, or there is no such key. The broker does not say which.
+    /// `decision` is the `seq` of the audit record, which does say it.
     case denied(key: String, decision: UInt64)
-    /// Permitted, but the file cannot be handed over now. `reason` is the word of the audit record, such as
-    /// `file-missing`; decision 0 means that the broker could not write its audit log.
+    /// The caller may have the key, but the file cannot be handed over now. `reason` is the reason in the audit record,
+    /// such as `file-missing`. If `decision` is 0, the broker could not write its audit log.
     case unavailable(key: String, decision: UInt64, reason: String)
-    /// Only root and the account that the broker runs as may ask for that.
+    /// Only root and the account that the broker runs as may make this request.
     case notAdministrator(decision: UInt64)
-    /// The broker was not asked to read its policy anew, for that reason.
+    /// The broker was not told to reload its policy. The text says why.
     case notReloaded(String)
     /// A limit was reached, and nothing was opened. Ask again after the delay.
     case busy(decision: UInt64, retryAfter: Duration)
@@ -22,24 +23,24 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
     case notRunning(socket: String, reason: String)
     /// The caller may not connect to the socket (`EACCES`).
     case mayNotConnect(socket: String)
-    /// The socket is not where only the broker can have put it, or a third account answered.
+    /// Somebody else could have created the socket, or an account other than root and the caller answered.
     case untrusted(socket: String, reason: String)
-    /// The broker is there, but did not answer in time.
+    /// The broker runs, but did not answer in time.
     case noAnswer(socket: String, after: Duration)
-    /// What answered does not keep to the protocol.
+    /// The answer does not follow the protocol.
     case protocolViolation(String)
-    /// The name cannot be that of a key; nothing was asked.
+    /// The name is not a valid name of a key. No request was sent.
     case invalidName(String, reason: String)
-    /// What was handed over cannot be read as a key or certificate file.
+    /// The file that was handed over cannot be read as a key or certificate.
     case unusableFile(key: String, reason: String)
-    /// The task that asked was cancelled.
+    /// The task that made the request was cancelled.
     case cancelled
-    /// This process has no descriptor left, or the system has none or no memory; the text says which.
+    /// This process or the system has no free descriptor, or no memory. The text says which.
     case shortage(String)
-    /// A system call of the caller's own failed: its name and errno.
+    /// A system call of this process failed: its name and its errno.
     case system(call: String, code: Int32)
 
-    /// The broker ended, or was ended, between the question and the answer.
+    /// The broker closed the connection without an answer.
     static func withoutAnswer(_ socket: String) -> KeyBrokerError {
         .notRunning(socket: socket, reason: "it closed the connection without an answer")
     }
@@ -49,7 +50,7 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
     }
 }
 
-/// What system calls brought, or what their failure means to the caller.
+/// Returns the result of system calls, or throws the error that their failure means to the caller.
 func calling<R: ~Copyable>(
     _ body: @autoclosure () throws(Failure) -> R, failing meaning: (Failure) -> KeyBrokerError = { KeyBrokerError($0) }
 ) throws(KeyBrokerError) -> R {
@@ -99,7 +100,7 @@ extension KeyBrokerError: CustomStringConvertible {
         }
     }
 
-    /// The exit status for a program that gives up on it (sysexits.h): 64 usage, 69 the broker cannot be
+    /// The exit status for a program that ends because of this error (sysexits.h): 64 usage, 69 the broker cannot be
     /// reached, 71 system error, 74 its audit log cannot be written, 75 try again, 77 not permitted.
     public var exitStatus: Int32 {
         switch self {

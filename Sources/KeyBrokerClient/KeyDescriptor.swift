@@ -1,13 +1,14 @@
-// A key that was granted: the open descriptors, and the way to read them into memory that is wiped.
+// A key that was granted: the open descriptors, and functions that read them into memory that is wiped.
 //
-// Must never be copied, move the file's offset (which every copy of a descriptor shares), or leave the
+// Must never be copied. Must never move the file offset, which all copies of a descriptor share. Must never leave the
 // key's bytes anywhere else.
 
 internal import Kernel
 internal import Wire
 internal import ClientKernel
 
-/// An open private key, and perhaps its certificate, with one owner; the end of its life closes both.
+/// An open private key, with its certificate if it has one. It has one owner, and closes both files at the end of its
+/// life.
 ///
 /// The descriptors are of regular files, `O_RDONLY` and close-on-exec. Read them with ``readKey()`` and
 /// ``readCertificate()``, or hand them on with ``withKeyDescriptor(_:)`` or ``release()``.
@@ -27,7 +28,7 @@ public struct KeyDescriptor: ~Copyable, Sendable {
         self.certificate = certificate
     }
 
-    /// Whether the policy names a certificate for the key, so that the broker handed it over too.
+    /// Whether there is a certificate. The broker hands one over if the policy names one for the key.
     public var hasCertificate: Bool {
         switch certificate {
         case .some: true
@@ -35,14 +36,14 @@ public struct KeyDescriptor: ~Copyable, Sendable {
         }
     }
 
-    /// The key's bytes, as they are in the file now. At most 1 MiB.
+    /// The current content of the key file, at most 1 MiB.
     ///
     /// Calls `fstat(2)`, `mmap(2)`, `mlock(2)` and `pread(2)`.
-    /// - Throws: ``KeyBrokerError/unusableFile(key:reason:)`` where the file is larger, changes while it is
-    ///   read or cannot be read.
+    /// - Throws: ``KeyBrokerError/unusableFile(key:reason:)`` if the file is larger, changes while it is read, or
+    ///   cannot be read.
     public borrowing func readKey() throws(KeyBrokerError) -> SecretBytes { try read(key) }
 
-    /// The certificate's bytes, or nil where none came. As ``readKey()``.
+    /// The current content of the certificate file, or nil if there is no certificate. See ``readKey()``.
     public borrowing func readCertificate() throws(KeyBrokerError) -> SecretBytes? {
         switch certificate {
         case .some(let file): try read(file)
@@ -56,14 +57,14 @@ public struct KeyDescriptor: ~Copyable, Sendable {
         }
     }
 
-    /// Lets `body` use the key's descriptor number, as for a C library, for as long as it runs.
+    /// Passes the key's descriptor number to `body`, for example for a C library. It is valid only while `body` runs.
     public borrowing func withKeyDescriptor<R: ~Copyable, E: Error>(
         _ body: (Int32) throws(E) -> R
     ) throws(E) -> R {
         try key.withNumber(body)
     }
 
-    /// Lets `body` use the certificate's descriptor number, nil where none came.
+    /// Passes the certificate's descriptor number to `body`, or nil if there is no certificate.
     public borrowing func withCertificateDescriptor<R: ~Copyable, E: Error>(
         _ body: (Int32?) throws(E) -> R
     ) throws(E) -> R {
@@ -73,7 +74,7 @@ public struct KeyDescriptor: ~Copyable, Sendable {
         }
     }
 
-    /// Gives the descriptors away: they are the caller's to close.
+    /// Gives the descriptors away. The caller has to close them.
     public consuming func release() -> (key: Int32, certificate: Int32?) {
         let number: Int32? =
             switch consume certificate {
@@ -84,17 +85,18 @@ public struct KeyDescriptor: ~Copyable, Sendable {
     }
 }
 
-/// Bytes of a key file, in memory of their own that is locked, kept out of core dumps and children, and
-/// overwritten at the end of its life.
+/// The bytes of a key file, in memory that is locked, kept out of core dumps and child processes, and overwritten at
+/// the end of its life.
 public struct SecretBytes: ~Copyable, Sendable {
     private let memory: WipedMemory
 
     init(_ memory: consuming WipedMemory) { self.memory = memory }
 
-    /// How many bytes there are.
+    /// The number of bytes.
     public var count: Int { memory.count }
 
-    /// Lets `body` see the bytes, for as long as it runs. What it copies out of them is its own to wipe.
+    /// Passes the bytes to `body`. They are valid only while `body` runs. If `body` copies them, it has to wipe the
+    /// copy.
     public borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         try memory.withBytes(body)
     }

@@ -90,7 +90,7 @@ package enum Accounts {
             case 0: return found
             case ERANGE where size < 1 << 20: size *= 4
             case EINTR: continue
-            // Name services answer these as well as 0 if there is no such entry (getpwnam(3), ERRORS).
+            // Some name services return these errors, and not 0, if there is no such entry (getpwnam(3), ERRORS).
             case ENOENT, ESRCH: return nil
             default: throw Failure(call, code: code, on: subject)
             }

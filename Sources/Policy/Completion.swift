@@ -1,15 +1,15 @@
-// What can be said of a policy only when every line of it is known: names that no line declares, and lines that
-// will not mean what their author thinks.
+// Checks that need the whole policy: names that no line declares, and lines that do not mean what their author probably
+// thinks.
 //
-// Must never warn of what depends on a faulty line.
+// Must never warn about anything that depends on a faulty line.
 
 internal import Wire
 
 extension Grammar {
-    // MARK: The whole
+    // MARK: The whole policy
 
-    /// What can be said only when every line is known.
-    /// - Parameter warns: whether to look for what is no fault, but not as its author will have meant it.
+    /// Makes the checks that need all lines.
+    /// - Parameter warns: whether to look for lines that are valid, but probably not meant so.
     mutating func finish(warns: Bool) -> ParseResult {
         for permit in permits { policy.add(permit.rule) }
         policy.complete()
@@ -17,14 +17,14 @@ extension Grammar {
             line = mention.line
             report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
         }
-        // Where a line is faulty, that nobody may get a key may only be for that.
+        // If a line is faulty, that may be the only reason why nobody may get a key.
         let isFaulty = errors > 0
         if warns { warn(isFaulty: isFaulty) }
         let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
         return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all + omitted)
     }
 
-    /// What stands for the errors and warnings that are not listed.
+    /// One diagnostic for all errors that are not listed, and one for all such warnings.
     private var omitted: [Diagnostic] {
         let file = files.last?.file ?? ""
         return [
@@ -46,14 +46,14 @@ extension Grammar {
         }
     }
 
-    /// A permit adds nothing where another line gives the same to the same identity, without a unit or
-    /// with the same one.
+    /// Warns about permits that add nothing: another line permits the same key to the same identity, either without a
+    /// unit or with the same one.
     mutating func warnOfUselessPermits() {
         struct Subject: Hashable {
             let key: KeyName
             let identity: Identity
         }
-        // Most keys have no two lines about the same identity, which is soon seen.
+        // Most keys have no two lines for the same identity. That is checked first because it is quick.
         let suspects = Set(policy.rules.filter { $0.value.namesOneTwice }.keys)
         if suspects.isEmpty { return }
         let groups = Dictionary(grouping: permits.filter { suspects.contains($0.rule.key) }) {
@@ -84,7 +84,7 @@ extension Grammar {
 }
 
 extension [Rule] {
-    /// Whether two of them are about the same identity.
+    /// Whether two of the rules are for the same identity.
     fileprivate var namesOneTwice: Bool {
         if count > 8 { return Set(map(\.identity)).count < count }
         return indices.contains { index in self[..<index].contains { $0.identity == self[index].identity } }

@@ -1,6 +1,6 @@
-// The policy's grammar: from the bytes of its files to a Policy, or to all that is wrong with them.
+// The grammar of a policy. It turns the bytes of the files into a Policy, or into a list of all errors in them.
 //
-// Must never stop at the first fault, read a file, or let a policy with a fault come into being.
+// Must never stop at the first error, read a file, or produce a policy if there is an error.
 
 internal import Wire
 
@@ -10,17 +10,17 @@ struct Grammar {
     var diagnostics: [(order: Order, diagnostic: Diagnostic)] = []
     var mentions: [Mention] = []
     var permits: [Permit] = []
-    /// What faulty `key` lines name: a fault of theirs is not reported twice.
+    /// The names in faulty `key` lines. They are not reported again where they are used.
     var faultyKeys: Set<KeyName> = []
     var declarations: [Declaration] = []
-    /// Where each bound of each identity was set; a nil identity is `each-user`.
+    /// The line that set each bound of each identity. The identity nil stands for `each-user`.
     var boundLocations: [BoundOf: Location] = [:]
     var files: [PolicyText] = []
-    /// How many errors and warnings there are, listed or not.
+    /// The numbers of errors and warnings, including those that are not listed.
     var errors = 0, warnings = 0
     var line = Line(file: 0, number: 0, bytes: [])
 
-    /// A key's name in a permit: whether it is declared is known at the end.
+    /// A key's name in a permit. Only at the end is it known whether the key is declared.
     struct Mention {
         let name: KeyName
         let line: Line
@@ -53,7 +53,7 @@ struct Grammar {
         let bound: String
     }
 
-    /// A fault after which the rest of the line says nothing.
+    /// An error after which the rest of the line cannot be understood.
     struct EndOfSense: Error {}
 
     init(_ resolver: Resolver) { self.resolver = resolver }
@@ -75,7 +75,7 @@ struct Grammar {
             } else if let fault = badByte(in: bytes) {
                 report(fault.message, column: fault.column)
             } else {
-                // The fault is reported already where one was thrown.
+                // If it throws, the error is reported already.
                 do { try readStatement(words(of: bytes)) } catch {}
             }
         }
@@ -124,7 +124,7 @@ struct Grammar {
         return EndOfSense()
     }
 
-    /// About what is not there: the caret stands behind the last word.
+    /// Reports something that is missing. The caret is placed after the last word.
     mutating func missing(_ message: String) -> EndOfSense {
         let last = words(of: line.bytes).last
         report(message, column: last.map { $0.column + $0.bytes.count } ?? 1)
@@ -137,7 +137,7 @@ struct Grammar {
         report(message(), column: word.column, length: word.bytes.count, severity)
     }
 
-    /// - Parameter message: is made only if it is listed, as a policy can have a million faults.
+    /// - Parameter message: evaluated only if the error is listed, because a policy can have a million errors.
     mutating func report(
         _ message: @autoclosure () -> String, column: Int, length: Int = 1, _ severity: Diagnostic.Severity = .error
     ) {

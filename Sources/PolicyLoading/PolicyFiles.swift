@@ -1,8 +1,8 @@
-// From paths to a policy: opens its files, believes them only where nobody else could have written them,
-// looks up the accounts that they name, and has the grammar read the whole.
+// Loads a policy from its files. It opens them, checks that only trusted accounts could have written them, looks up the
+// accounts that they name, and parses them.
 //
-// Must never read a policy from a path that it checked before: each file is opened once, checked on its
-// descriptor and read from it.
+// Must never check a path first and read it later. Each file is opened once, checked on its descriptor, and read from
+// that descriptor.
 
 package import Kernel
 package import Policy
@@ -10,18 +10,18 @@ package import Wire
 internal import Digest
 package import NameLookup
 
-/// A policy with what the log says about it.
+/// A policy, and what the log says about it.
 package struct LoadedPolicy: Sendable {
     package let policy: Policy
-    /// SHA-256 of the bytes of all its files in order, in lower-case hexadecimal digits.
+    /// SHA-256 of the bytes of all files in order, as lower-case hexadecimal digits.
     package let digest: String
-    /// The files, in order.
+    /// The paths of the files, in order.
     package let files: [String]
-    /// Where they were looked for.
+    /// The paths where the files were looked for.
     package let source: PolicyFiles
 }
 
-/// What came of loading: a policy only where there is no fault.
+/// The result of loading. There is a policy only if there is no error.
 package struct LoadResult: Sendable {
     package let loaded: LoadedPolicy?
     package let diagnostics: [Diagnostic]
@@ -31,9 +31,9 @@ package struct LoadResult: Sendable {
         self.diagnostics = diagnostics
     }
 
-    /// How many errors there are, listed or not.
+    /// The number of errors, including those that are not listed.
     package var faults: Int { count(.error) }
-    /// The same of warnings.
+    /// The number of warnings, including those that are not listed.
     package var warnings: Int { count(.warning) }
 
     private func count(_ severity: Diagnostic.Severity) -> Int {
@@ -41,16 +41,16 @@ package struct LoadResult: Sendable {
     }
 }
 
-/// Where a policy comes from.
+/// The paths that a policy is loaded from.
 package struct PolicyFiles: Sendable {
-    /// A file, or a directory whose `*.policy` files are read in the order of their names.
+    /// Files, or directories whose `*.policy` files are read in the order of their names.
     package let paths: [String]
-    /// A path that may be missing.
+    /// The one of the paths that need not exist.
     private let optionalPath: String?
     private let owners: TrustedOwners
     private let names: NameService
 
-    /// - Parameter optional: one of the paths that may be missing.
+    /// - Parameter optional: the one of the paths that need not exist.
     package init(_ paths: [String], optional: String? = nil, owners: TrustedOwners, names: NameService = .here) {
         self.names = names
         self.paths = paths
@@ -60,7 +60,7 @@ package struct PolicyFiles: Sendable {
 
     package func isOptional(_ path: String) -> Bool { path == optionalPath }
 
-    /// `keybroker.policy` and then, where there is one, `policy.d` in `directory` (`/etc/keybroker`).
+    /// `keybroker.policy` in `directory` (`/etc/keybroker`), and then `policy.d` in it, if that exists.
     package static func standard(
         in directory: String, owners: TrustedOwners, names: NameService = .here
     ) -> PolicyFiles {
@@ -68,17 +68,17 @@ package struct PolicyFiles: Sendable {
         return PolicyFiles(["\(directory)/keybroker.policy", extra], optional: extra, owners: owners, names: names)
     }
 
-    /// What to do with a file that somebody else could have written.
+    /// What to do with a file that an untrusted account could have written.
     package enum Distrusted: Sendable {
-        /// Refuse it, as the daemon does.
+        /// Report an error, as the daemon does.
         case isFault
-        /// Say so and read it all the same, for a policy that is being written.
+        /// Report a warning and read the file, for a policy that is still being written.
         case isWarning
     }
 
     /// Reads the policy.
-    /// - Parameter warns: whether to look for what deserves a warning, such as key files that could not be handed
-    ///   out now, each of which is walked to.
+    /// - Parameter warns: whether to look for warnings as well. For example, each key file is checked, and it is
+    ///   reported if it could not be handed out now.
     package func load(distrusted: Distrusted = .isFault, warns: Bool = true) -> LoadResult {
         var diagnostics: [Diagnostic] = []
         var texts: [PolicyText] = []
@@ -121,7 +121,8 @@ package struct PolicyFiles: Sendable {
         return files
     }
 
-    /// The files that a path stands for: itself, or what is in it. Nil where nothing needs to be there.
+    /// The files that a path stands for: the file itself, or the files in the directory. Nil if the path does not exist
+    /// and need not.
     private func names(in path: String, _ distrusted: Distrusted) throws(TrustError) -> [String]? {
         let kind: FileStatus.Kind?
         do throws(Failure) { kind = try statusFollowing(path)?.kind } catch {
@@ -132,7 +133,7 @@ package struct PolicyFiles: Sendable {
         let names: [String]
         do { names = try owners.entries(ofDirectory: path) } catch {
             guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
-            // Each file of it will be said to be untrusted, for the same reason.
+            // Each of these files will be reported as untrusted, for the same reason.
             names = (try? directoryEntries(path)) ?? []
         }
         return names.filter { $0.hasSuffix(".policy") && !$0.hasPrefix(".") }.map { "\(path)/\($0)" }
@@ -157,7 +158,7 @@ package struct PolicyFiles: Sendable {
         do { return try body() } catch { throw TrustError(unreadable: file, error) }
     }
 
-    /// This machine, as a policy refers to it. Each account is looked up once.
+    /// How the policy looks up accounts on this machine. Each account is looked up once.
     private func resolver() -> Resolver {
         let names = names
         let users = Memory { name throws(Failure) in try names.user(named: name) }
@@ -184,7 +185,7 @@ package struct PolicyFiles: Sendable {
     }
 }
 
-/// Remembers what was looked up.
+/// Remembers the results of lookups.
 private final class Memory {
     private var known: [String: Resolver.Found] = [:]
     private let lookUp: (String) throws(Failure) -> UInt32?
@@ -203,7 +204,7 @@ private final class Memory {
 }
 
 extension Source {
-    /// Where the file is: nil for a credential where the service manager gave none.
+    /// The path of the file. Nil if it is a credential and the service manager passed none.
     package func path() -> String? {
         switch self {
         case .file(let path): path
@@ -213,14 +214,15 @@ extension Source {
 }
 
 extension LoadedPolicy {
-    /// The directories that its files and its keys lie in, symbolic links followed: below them the daemon reads.
-    /// - Parameter watch: is told of each directory on the ways to the keys.
+    /// The directories that contain the policy and the key files, with symbolic links followed. The sandbox permits the
+    /// daemon to read below them.
+    /// - Parameter watch: also watches each directory on the paths to the keys.
     package func folders(
         owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil
     ) -> (policies: Set<String>, keys: Set<String>) {
         var policies: Set<String> = []
         for path in source.paths {
-            // Of a file its directory, as it is replaced by renaming; of a directory no more than that.
+            // A file needs its directory, because editors replace a file by renaming. A directory needs only itself.
             let isFolder = (try? statusFollowing(path))??.kind == .directory
             policies.insert(isFolder ? path : folder(of: path))
         }
@@ -229,7 +231,7 @@ extension LoadedPolicy {
         return (policies, Set(files.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
     }
 
-    /// The keys, and the files of theirs, that lie where `sandbox` does not let the daemon read.
+    /// The keys, and their files, that `sandbox` does not permit the daemon to read.
     package func keys(outsideOf sandbox: Sandbox, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
         let known = KnownFolders(owners)
         var covered: [String: Bool] = [:]

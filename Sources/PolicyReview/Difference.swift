@@ -1,26 +1,27 @@
-// What changes from one policy to another, by meaning: who gains and who loses which key.
+// Compares two policies by their meaning: who gains and who loses which key.
 //
-// Identities are compared as numbers, units as the sets of names that patterns stand for; how a line is
-// written, and where, makes no difference. Must never call two policies alike that any caller could tell apart, nor take
-// for ever: what would take too long to tell is a change.
+// Identities are compared as numbers, and unit patterns as the sets of names that they match. The text and the place of
+// a line do not matter. Must never call two policies equal if any caller could notice a difference. Must never run
+// without a limit: if a comparison would take too long, it counts as a change.
 
 package import Policy
 internal import Wire
 
-/// A permission that one policy gives and the other does not.
+/// A permission that only one of the two policies gives.
 package struct PermissionChange: Equatable, Sendable {
-    /// The new policy gives it, or the old one did.
+    /// True if the new policy gives it, false if the old one did.
     package let isGain: Bool
-    /// The line that gives it.
+    /// The line that gives the permission.
     package let rule: Rule
-    /// A unit in which a caller would notice; nil where every caller of that identity does, or that is not told.
+    /// A unit in which a caller would notice the change. Nil if every caller of that identity would, or if no unit was
+    /// found.
     package let exampleUnit: String?
-    /// False where the patterns of units are too many to tell whether any caller would notice.
+    /// False if there are too many unit patterns to decide whether any caller would notice.
     package let isCertain: Bool
 }
 
-/// The changes from `old` to `new`, by key and identity, losses first. If it is empty, every caller gets the same verdict
-/// on every key; if every caller does, it has at most changes that are not certain.
+/// The changes from `old` to `new` by key and identity, losses first. If there are none, every caller gets the same
+/// verdict on every key. If every caller gets the same verdict, the only changes are uncertain ones.
 package func differences(from old: Policy, to new: Policy) -> [PermissionChange] {
     var changes: [PermissionChange] = []
     for name in Set(old.rules.keys).union(new.rules.keys).sorted() {
@@ -31,17 +32,17 @@ package func differences(from old: Policy, to new: Policy) -> [PermissionChange]
     return changes
 }
 
-/// The rules of one key that give something that none of the others does.
+/// The rules of one key that permit something that none of the other policy's rules permits.
 private func given(by rules: [Rule], butNotBy others: [Rule], isGain: Bool) -> [PermissionChange] {
     let othersOf = Dictionary(grouping: others, by: \.identity)
     var seen: [Identity: Set<UnitPattern?>] = [:]
     var given: [PermissionChange] = []
     for rule in rules {
-        // The same thing is said once.
+        // Each change is listed once.
         guard seen[rule.identity, default: []].insert(rule.unit).inserted else { continue }
         let others = othersOf[rule.identity] ?? []
-        // A line without a unit covers everything, and is covered by nothing else: it counts for callers whose
-        // unit is not known, too.
+        // A line without a unit also permits callers whose unit is unknown. So it covers every other line, and only
+        // another line without a unit covers it.
         if others.contains(where: { $0.unit == nil }) { continue }
         guard let pattern = rule.unit else {
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: true))

@@ -1,32 +1,32 @@
-// Whether there is a unit that one pattern means and others do not: the search behind a comparison of policies.
+// Searches for a unit that one pattern matches and all others do not. The comparison of policies needs it.
 //
-// Must never say that there is none where there is one, nor take for ever: the number of sets grows with two to the
-// power of the patterns, so that what takes too long is not told.
+// Must never say that there is no such unit if there is one. Must never run without a limit: the number of sets can
+// grow with two to the power of the patterns, so the search gives up if it takes too long.
 
 internal import Policy
 
-/// What came of the search.
+/// The result of the search.
 enum UnitFound: Equatable {
-    /// The name of one.
+    /// The name of such a unit.
     case named(String)
     case none
-    /// It would have taken too long.
+    /// Not known, because the search would have taken too long.
     case untold
 }
 
-/// How far a search goes: sets of places, and numbers of 64 places in all of them.
+/// The limits of a search: the number of sets of places, and the number of 64-bit words in all of them.
 private let mostSets = 100_000
 private let mostWords = 2_000_000
 
-/// A unit that `pattern` matches and none of `others` does.
+/// Searches for a unit that `pattern` matches and none of `others` does.
 ///
-/// All patterns read the same name at once, a byte at a time (the subset construction, from the start and only as
-/// far as it is reached); bytes that stand in no pattern are all alike.
+/// All patterns read the same name at the same time, one byte after the other. This is the subset construction of
+/// automata theory, made only for the sets that are reached. All bytes that occur in no pattern are treated as one.
 func unit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> UnitFound {
     let others = Array(Set(others))
     if others.contains(where: { $0.covers(pattern) }) { return .none }
     let machine = GlobMachines(pattern, widest(of: others))
-    // A unit has a name before its ending, so the endings are read from the second byte on.
+    // A unit has at least one byte before its ending, so the endings are read from the second byte on.
     var reached = machine.alphabet.compactMap { byte in
         machine.first(byte).map { Reached(places: $0, byte: byte, before: nil) }
     }
@@ -36,7 +36,7 @@ func unit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> UnitFound
         let places = reached[next].places
         if machine.isFound(places) { return .named(name(reached, next)) }
         for byte in machine.alphabet {
-            // What the pattern cannot match any more is of no interest.
+            // Skips names that the pattern cannot match any more.
             guard let places = machine.step(places, byte), known.insert(places).inserted else { continue }
             guard known.count <= mostSets, known.count * places.count <= mostWords else { return .untold }
             reached.append(Reached(places: places, byte: byte, before: next))
@@ -46,7 +46,7 @@ func unit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> UnitFound
     return .none
 }
 
-/// Where a search has come to: the places where the patterns may be, and by which byte from where.
+/// A state of the search: the places in the patterns, and the byte and the earlier state that led to it.
 private struct Reached {
     let places: [UInt64]
     let byte: UInt8
@@ -63,7 +63,8 @@ private func name(_ reached: [Reached], _ last: Int) -> String {
     return String(decoding: bytes.reversed(), as: UTF8.self)
 }
 
-/// Those that no other covers. Of very many only some are looked at, as each is compared with each.
+/// The patterns that no other one covers. If there are more than 1000, all are returned, because the comparison of all
+/// pairs would take too long.
 private func widest(of patterns: [UnitPattern]) -> [UnitPattern] {
     guard patterns.count <= 1000 else { return patterns }
     var widest: [UnitPattern] = []
@@ -76,27 +77,27 @@ private func widest(of patterns: [UnitPattern]) -> [UnitPattern] {
 }
 
 extension UnitPattern {
-    /// Whether it matches all that `other` does, as far as that can be seen at once: its stars stand for the stars of the
-    /// other, which nothing else of it matches.
+    /// Whether it certainly matches everything that `other` matches. It treats the stars of `other` as characters that
+    /// only a star can match.
     fileprivate func covers(_ other: UnitPattern) -> Bool { matches(other.description) }
 }
 
-/// Patterns as machines that read a name together. Their state is the set of places where they may be, a bit for each
-/// place of each pattern, one after the other.
+/// Patterns as automata that read the same name together. The state is the set of places where they may be, with one
+/// bit for each place of each pattern.
 private struct GlobMachines {
-    /// The bytes that make a difference, and one for all that no pattern names.
+    /// The bytes that occur in a pattern, and one byte for all others.
     let alphabet: [UInt8]
     private var start: [UInt64]
-    /// The places of `pattern`; those that the endings begin at.
+    /// The places of `pattern`, and the places where the endings begin.
     private var ofPattern: [UInt64], endings: [UInt64]
-    /// The last places: of the pattern, of the others, of the endings.
+    /// The last places: of the pattern, of the others, and of the endings.
     private var accepting: [UInt64], refusing: [UInt64], ending: [UInt64]
     private var stars: [UInt64]
     private var literals: [UInt8: [UInt64]]
 
     init(_ pattern: UnitPattern, _ others: [UnitPattern]) {
         func places(_ text: String) -> [UInt8] {
-            // Two stars are one.
+            // Two stars in a row mean the same as one.
             text.utf8.reduce(into: []) { bytes, byte in
                 if byte != star || bytes.last != star { bytes.append(byte) }
             }
@@ -108,7 +109,7 @@ private struct GlobMachines {
         let none = [UInt64](repeating: 0, count: words)
         (start, ofPattern, endings, accepting, refusing, ending, stars) = (none, none, none, none, none, none, none)
         var bytes = Set(texts.joined()).subtracting([star])
-        // There are more than sixty that a name may have.
+        // A name can contain more than sixty different bytes.
         let plain = Array("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_".utf8)
         if let other = plain.first(where: { !bytes.contains($0) }) { bytes.insert(other) }
         alphabet = bytes.sorted()
@@ -135,14 +136,14 @@ private struct GlobMachines {
         self[keyPath: places][place / 64] |= 1 << UInt64(place % 64)
     }
 
-    /// After the first byte of a name; nil where the pattern does not begin so.
+    /// The state after the first byte of a name. Nil if the pattern cannot begin with it.
     func first(_ byte: UInt8) -> [UInt64]? {
         guard var places = step(start, byte) else { return nil }
         for word in places.indices { places[word] |= endings[word] }
         return places
     }
 
-    /// After one more byte; nil where the pattern cannot match any more.
+    /// The state after one more byte. Nil if the pattern cannot match any more.
     func step(_ places: [UInt64], _ byte: UInt8) -> [UInt64]? {
         guard let literal = literals[byte] else { return nil }
         var next = places
@@ -156,7 +157,7 @@ private struct GlobMachines {
         return next.indices.contains { next[$0] & ofPattern[$0] != 0 } ? next : nil
     }
 
-    /// A star may stand for nothing. No star follows another.
+    /// Adds the place after each star, because a star can match nothing. There are never two stars in a row.
     private func close(_ places: inout [UInt64]) {
         var carry: UInt64 = 0
         for word in places.indices {
@@ -166,7 +167,7 @@ private struct GlobMachines {
         }
     }
 
-    /// Whether the name that was read is one of a unit that only the pattern matches.
+    /// Whether the name so far is that of a unit that the pattern matches and no other does.
     func isFound(_ places: [UInt64]) -> Bool {
         func has(_ wanted: [UInt64]) -> Bool { places.indices.contains { places[$0] & wanted[$0] != 0 } }
         return has(accepting) && !has(refusing) && has(ending)

@@ -1,6 +1,6 @@
-// What a digit is, for all that reads numbers.
+// Reads decimal numbers strictly.
 //
-// Must never take a sign, a blank or another script's digits for one, as `Int(_:)` and `isNumber` would.
+// Must never accept a sign, a space or a digit of another script, as `Int(_:)` and `isNumber` would.
 
 extension UInt8 {
     /// An ASCII digit.
@@ -10,7 +10,7 @@ extension UInt8 {
     @inlinable package var isLowerHexDigit: Bool { isDigit || (0x61...0x66).contains(self) }
 }
 
-/// The number that a text of decimal digits and nothing else is; nil if it is none, or too large.
+/// The number in a text that consists of decimal digits only. Nil if it contains anything else, or is too large.
 package func decimal<Number: FixedWidthInteger>(_ text: some StringProtocol, as type: Number.Type = Int.self) -> Number?
 {
     text.utf8.allSatisfy(\.isDigit) ? Number(text, radix: 10) : nil

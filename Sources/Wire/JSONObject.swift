@@ -1,26 +1,26 @@
-// The one writer of JSON: an object on one line, written field by field (RFC 8259).
+// The only writer of JSON: an object on one line, written field by field (RFC 8259).
 //
-// Must never let a byte from outside end the string, the line or the object that it stands in, or reach a
-// terminal as anything but printable ASCII.
+// Must never let a byte from outside end its string, the line or the object. Must never write anything except printable
+// ASCII, because the output can reach a terminal.
 
-/// A JSON object that is being written.
+/// A JSON object under construction.
 package struct JSONObject {
-    /// As far as it is written: without the brace at its end.
+    /// The bytes so far, without the closing brace.
     package private(set) var bytes: [UInt8]
 
     package init() {
         bytes = []
-        // As long as most records are.
+        // Most records are not longer than this.
         bytes.reserveCapacity(640)
         bytes.append(UInt8(ascii: "{"))
     }
 
-    /// The whole of it.
+    /// The complete object.
     package var text: String { String(decoding: bytes + [UInt8(ascii: "}")], as: UTF8.self) }
 
     // MARK: Fields
 
-    // Concrete, as what is generic costs a look-up of types in another module for each record.
+    // These functions are not generic: a generic one would look up types in another module for each record.
 
     package mutating func add(_ field: String, _ number: UInt64) {
         begin(field)
@@ -37,7 +37,7 @@ package struct JSONObject {
 
     package mutating func add(_ field: String, _ number: Int32) { add(field, Int(number)) }
 
-    /// A number that is written down already.
+    /// Adds a number that is a text already.
     package mutating func add(_ field: String, number: String) {
         begin(field)
         bytes.append(contentsOf: number.utf8)
@@ -47,7 +47,7 @@ package struct JSONObject {
         addList(field, numbers) { $0.append(UInt64($1)) }
     }
 
-    /// A text of the program's own: printable ASCII without quotes or backslashes.
+    /// Adds a text of this program: printable ASCII without quotes or backslashes.
     package mutating func add(plain field: String, _ text: String) {
         begin(field)
         bytes.append(UInt8(ascii: "\""))
@@ -55,7 +55,7 @@ package struct JSONObject {
         bytes.append(UInt8(ascii: "\""))
     }
 
-    /// A text from outside, at most `limit` bytes of it.
+    /// Adds a text from outside, and at most `limit` bytes of it.
     package mutating func add(_ field: String, _ text: String, limit: Int = .max) {
         begin(field)
         append(text, limit: limit)
@@ -70,7 +70,7 @@ package struct JSONObject {
         append(body)
     }
 
-    /// A list of objects, one for each of `things`.
+    /// Adds a list with one object for each element of `things`.
     package mutating func add<Things: Collection>(
         _ field: String, _ things: Things, _ body: (inout JSONObject, Things.Element) -> Void
     ) {
@@ -105,7 +105,7 @@ package struct JSONObject {
     }
 
     private mutating func append(_ number: UInt64) {
-        // From the last digit to the first.
+        // Writes the digits from the last to the first.
         var rest = number
         let start = bytes.count
         repeat {
@@ -131,7 +131,7 @@ package struct JSONObject {
         }
     }
 
-    /// Section 7: everything that is not printable ASCII becomes `\uXXXX`.
+    /// RFC 8259, section 7: every character that is not printable ASCII becomes `\uXXXX`.
     private mutating func append(_ scalar: Unicode.Scalar) {
         switch scalar.value {
         case 0x22: bytes.append(contentsOf: #"\""#.utf8)

@@ -1,15 +1,15 @@
-// The names of keys, as the policy, the packets and the log write them.
+// Names of keys, as they are written in the policy, the packets and the log.
 //
-// Must never let a character through that could be taken for a path, a blank or a line's end.
+// Must never accept a character that could be taken for a part of a path, a space or the end of a line.
 
 /// A valid key name: `[a-z0-9][a-z0-9._-]{0,62}`.
 package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible {
     package let description: String
 
-    /// In bytes.
+    /// The longest name in bytes.
     package static let longest = 63
 
-    /// Nil where the bytes are no key name.
+    /// Nil if the bytes are not a key name.
     package init?(_ bytes: ArraySlice<UInt8>) {
         guard let first = bytes.first, bytes.count <= Self.longest, Self.isAlphanumeric(first) else { return nil }
         for byte in bytes where !Self.mayAppear(byte) { return nil }
@@ -26,7 +26,7 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
         isAlphanumeric(byte) || byte == UInt8(ascii: ".") || byte == UInt8(ascii: "_") || byte == UInt8(ascii: "-")
     }
 
-    /// What is wrong with `text` as a name, as a sentence for whoever wrote it; nil where nothing is.
+    /// What is wrong with `text` as a key name, as a sentence for the person who wrote it. Nil if it is a key name.
     package static func fault(in text: ArraySlice<UInt8>) -> String? {
         if KeyName(text) != nil { return nil }
         if text.isEmpty { return "a key name is missing" }
@@ -34,7 +34,7 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
         return "a key name is made of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit"
     }
 
-    // By bytes, which is also the order in which they are listed.
+    // Compares bytes. Lists of keys are in this order too.
     package static func < (left: KeyName, right: KeyName) -> Bool {
         left.description.utf8.lexicographicallyPrecedes(right.description.utf8)
     }

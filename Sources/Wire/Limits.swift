@@ -1,77 +1,79 @@
-// Every bound of the program, in one place; keybrokerd(8) lists the same.
+// Every limit of the program in one place. Must never differ from keybrokerd(8), which lists the same limits.
 
-/// What is too long, too many, too fast or too late.
+/// The limits on lengths, numbers, rates and times.
 package enum Limits {
     // MARK: Packets
 
-    /// The longest packet either side sends, in bytes.
+    /// The longest packet that either side sends, in bytes.
     package static let packetBytes = 4096
 
     // MARK: Clients
 
-    /// Connections at a time, all callers together, where `--max-connections` says nothing else.
+    /// Simultaneous connections of all callers together, unless `--max-connections` sets another number.
     package static let connections = 1024
-    /// Connections at a time per uid, where the policy sets no `limit`; at most a quarter of all.
+    /// Simultaneous connections per uid, unless the policy sets a `limit`. Never more than a quarter of all.
     package static let connectionsPerUser = 64
-    /// The same of a uid that no line of the policy names, nor a group of its.
+    /// Simultaneous connections of a uid if no line of the policy names it or one of its groups.
     package static let connectionsPerStranger = 1
-    /// Connections that are kept for administrators; at most a 32nd of all.
+    /// Connections that are reserved for administrators. Never more than a 32nd of all.
     package static let administratorsPlaces = 16
-    /// Replies with descriptors that a uid may leave unread at a time; at most a quarter of all connections.
+    /// Unread replies with descriptors per uid. Never more than a quarter of all connections.
     package static let unreadPerUser = 64
-    /// Requests a second per uid, where the policy sets no `limit`.
+    /// Requests per second and uid, unless the policy sets a `limit`.
     package static let requestsPerSecond = 100
-    /// How many supplementary groups of any caller are read without further ado; how often in a second those of a
-    /// caller who has more, and whose uid no line names; and how many requests that counts as.
+    /// A caller may have `groupsReadFreely` supplementary groups before limits apply to reading them. If a caller has
+    /// more and no line of the policy names its uid, its groups are read only for `callersWithManyGroupsPerSecond`, and
+    /// each time counts as `requestsForManyGroups` requests.
     package static let groupsReadFreely = 1024, callersWithManyGroupsPerSecond = 20, requestsForManyGroups = 20
-    /// How long a connection may stay without a granted request.
+    /// How long a connection may stay open without a granted request.
     package static let idle = Duration.seconds(30)
-    /// How long a caller is told to wait where a limit on connections, or the system, was exhausted.
+    /// How long a caller is told to wait if a limit on connections is reached, or the system is short of a resource.
     package static let busy = Duration.milliseconds(250)
-    /// When a connection that ends with an unread reply is looked at again: twice as late each time.
+    /// A connection that ended with an unread reply is checked after the first interval. Each further interval is twice
+    /// as long, up to the last.
     package static let firstLook = Duration.milliseconds(10), lastLook = Duration.seconds(1)
-    /// How long a daemon that ends still waits for callers that it let in to ask.
+    /// When the daemon ends: how long it waits for requests of callers that are connected already.
     package static let drain = Duration.seconds(1)
-    /// Connections waiting to be accepted.
+    /// Connections that wait to be accepted.
     package static let backlog = 512
-    /// Descriptors that the daemon keeps for itself beside those of its clients.
+    /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64
-    /// Ways to keys that are remembered as trusted; each costs a descriptor.
+    /// Paths to keys that are remembered as trusted. Each one costs a descriptor.
     package static let rememberedPaths = 256
-    /// How long such a way is believed without walking it anew, for changes that nobody is told of: a
-    /// mount on top of it, another host's on a network file system.
+    /// How long a remembered path is trusted before it is checked again. inotify does not report every change: for
+    /// example a new mount on the path, or a change on a network file system by another host.
     package static let remembered = Duration.seconds(10)
 
-    // MARK: Records of what was refused or only asked; more are counted and folded
+    // MARK: Records of refusals and queries; events beyond these limits are counted and folded into one record
 
-    /// Records of one uid: so many at once, and one a second from then on. With those that say what was folded, one
-    /// for each of seven kinds, a uid never has more than 20 in a second, grants and corrections left aside.
+    /// Records of one uid: this many at once, then one per second. A folded record of each of the seven kinds can be
+    /// added. So a uid never has more than 20 per second, without grants and corrections.
     package static let recordsAtOnce = 12
-    /// Of these, records that are about no key: so many at once, and one in two seconds from then on.
+    /// Of these, records that are about no key: this many at once, then one every two seconds.
     package static let recordsWithoutKeyAtOnce = 6
-    /// For how long they are counted before a record says how many they were.
+    /// How long events are counted before a folded record states their number.
     package static let folding = Duration.seconds(1)
-    /// Records of all uids together that no line names, and of all that lines name by a group alone: so many at once,
-    /// and so many a second from then on.
+    /// Records of all uids together that no line of the policy names, and records of all uids together that lines name
+    /// only by a group: for each, this many at once, then so many per second.
     package static let crowdRecordsAtOnce = 200, crowdRecordsPerSecond = 2
-    /// For how long these are counted.
+    /// How long events of these uids are counted before a folded record states their number.
     package static let crowdFolding = Duration.seconds(60)
-    /// How long it takes until a log that could not be written is tried again, if nobody asks for anything.
+    /// When the log is tried again after a write failed, if no request comes before.
     package static let retry = Duration.seconds(1)
 
     // MARK: Grants
 
-    /// Grants to all uids together that lines name by a group alone, beside the first of each uid in the last half hour:
-    /// so many at once, and so many a second from then on.
+    /// Grants to all uids together that lines of the policy name only by a group: this many at once, then so many per
+    /// second. The first grant of a uid in half an hour does not count.
     package static let groupGrantsAtOnce = 1000, groupGrantsPerSecond = 20
-    /// For how long it is remembered that such a uid had one, at least; and of how many uids.
+    /// The minimum time for which a first grant is remembered, and the number of uids for which it is.
     package static let firstGrant = Duration.seconds(1800), firstGrants = 100_000
 
     // MARK: Lists
 
-    /// How many names of a list cost as much as a request.
+    /// This many names of a list count as one request.
     package static let namesPerRequest = 100
-    /// How many lists are kept, and how many names in all of them.
+    /// The number of lists that are kept, and of names in all of them together.
     package static let lists = 256, keptNames = 200_000
 
     // MARK: The policy
@@ -81,32 +83,32 @@ package enum Limits {
 
     /// The longest line, in bytes.
     package static let policyLineBytes = 1024
-    /// All files together, in bytes.
+    /// The size of all files together, in bytes.
     package static let policyBytes = 16 << 20
-    /// How many of its errors, and of its warnings, are listed; the rest are counted.
+    /// How many errors, and how many warnings, are listed. The rest are only counted.
     package static let policyErrors = 100, policyWarnings = 100
     /// The numbers that a `limit` accepts.
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
-    /// How long the name service may take to answer for one name.
+    /// How long the name service may take for one name.
     package static let nameLookup = Duration.seconds(10)
 
     // MARK: The log's readers
 
-    /// How many names of keys that there are not a summary tells apart.
+    /// How many names of nonexistent keys a summary lists separately.
     package static let unknownKeys = 10_000
-    /// How many grants of one caller and key can still turn out not to have been delivered.
+    /// For each caller and key, how many grants are remembered that may later turn out to be undelivered.
     package static let rememberedGrants = 64
 
     // MARK: The client
 
     /// The largest key or certificate file that the library reads into memory, in bytes.
     package static let keyBytes = 1 << 20
-    /// The longest that a client believes it is to wait where the broker is busy; longer is taken for that.
+    /// The longest wait that a client accepts from a busy broker. A longer one is shortened to this.
     package static let longestBusy = Duration.seconds(3_600)
-    /// How many names of a list, and pages of a status, a client takes.
+    /// How many names of a list, and how many pages of a status, a client accepts.
     package static let listedNames = 1_000_000, statusPages = 16_384
-    /// How long a client waits for a reply, and for the whole of a list.
+    /// How long a client waits for a reply or for a whole list.
     package static let reply = Duration.seconds(10)
 }

@@ -1,30 +1,30 @@
-// The words that say why, in records and in `U` replies. keybroker-audit(5) explains each, and a test holds it to this
-// list.
+// The words that give the reason in records and in `U` replies. keybroker-audit(5) explains each. A test compares that
+// page with this list.
 //
-// Must never name a path, a key or an account: a `U` reply carries the word.
+// Must never contain a path, a key or an account, because a `U` reply contains the word.
 
 /// The `reason` of a record.
 package enum Reason: String, CaseIterable, Sendable {
     case permitted
-    // A key that the caller may not have.
+    // The caller may not have the key.
     case noRule = "no-rule"
     case unknownKey = "unknown-key"
     case notAdministrator = "not-administrator"
-    // A key that it may have, but not now.
+    // The caller may have the key, but not now.
     case fileMissing = "file-missing"
     case fileUnreadable = "file-unreadable"
     case fileUntrusted = "file-untrusted"
     case outsideSandbox = "outside-sandbox"
     case auditUnavailable = "audit-unavailable"
     case notDelivered = "not-delivered"
-    // A limit.
+    // A limit was reached.
     case limitConnections = "limit-connections"
     case limitRequests = "limit-requests"
     case limitTotal = "limit-total-connections"
     case limitUnread = "limit-unread-replies"
     case limitGroups = "limit-groups"
     case descriptorsExhausted = "descriptors-exhausted"
-    // No request.
+    // The packet is not a request.
     case packetEmpty = "packet-empty"
     case packetTooLong = "packet-too-long"
     case packetWithDescriptors = "packet-with-descriptors"
@@ -33,7 +33,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case badKeyName = "bad-key-name"
     case unexpectedRest = "unexpected-rest"
     case replyUnread = "reply-unread"
-    // The daemon's own.
+    // What the daemon itself did.
     case folded
     case policyFaulty = "policy-faulty"
 }

@@ -1,30 +1,31 @@
-// A reply: one packet to a client, put together and taken apart.
+// A reply: one packet to a client. This file encodes and decodes it.
 //
-// Must never say more to one who is denied than that: an unknown key and a key of others read alike.
+// Must never tell a denied caller more than that it is denied. The reply for an unknown key and for a key of others is
+// the same.
 
-/// What the broker answers.
+/// A reply of the broker.
 package enum Reply: Equatable, Sendable {
-    /// Granted; one or two descriptors come with it.
+    /// Granted. One or two descriptors come with the packet.
     case granted(decision: UInt64)
-    /// No such key, or not the caller's.
+    /// There is no such key, or the caller may not have it.
     case denied(decision: UInt64)
-    /// Permitted, but the file cannot be handed over now. The reason names no path.
+    /// The caller may have the key, but the file cannot be handed over now. The reason contains no path.
     case unavailable(decision: UInt64, reason: String)
-    /// A limit was reached; nothing was opened. Read from a packet, it is an hour at most.
+    /// A limit was reached, and nothing was opened. If it was decoded from a packet, the wait is at most one hour.
     case busy(decision: UInt64, milliseconds: Int)
-    /// No request; the broker then closes.
+    /// The packet was not a request. The broker then closes the connection.
     case malformed(decision: UInt64, reason: String)
-    /// Names that the caller may get; none ends the list.
+    /// Names of keys that the caller may get. An empty list is the end of the names.
     case names([KeyName])
     case version(String)
-    /// What the broker says of itself, or a part of it.
+    /// The status of the broker, or a part of it.
     case status(StatusPage)
 
     private static let protocolVersion = UInt8(ascii: "1")
     /// In milliseconds.
     private static let longestBusy = Int(Limits.longestBusy.components.seconds) * 1000
 
-    /// The packet, as it is sent.
+    /// The encoded packet.
     package var packet: [UInt8] {
         switch self {
         case .granted(let decision): Array("1K\(decision)".utf8)
@@ -38,7 +39,7 @@ package enum Reply: Equatable, Sendable {
         }
     }
 
-    /// The decision number, where the reply carries one.
+    /// The decision number, if the reply has one.
     package var decision: UInt64? {
         switch self {
         case .granted(let decision), .denied(let decision), .unavailable(let decision, _), .busy(let decision, _),
@@ -48,10 +49,11 @@ package enum Reply: Equatable, Sendable {
         }
     }
 
-    /// Why a packet is no reply.
+    /// The packet is not a reply.
     package enum Malformed: Error, Equatable, Sendable { case malformed }
 
-    /// Takes a packet apart, as strictly as the broker takes requests. Texts are printable ASCII: they end on a terminal.
+    /// Decodes a packet as strictly as the broker decodes requests. Texts must be printable ASCII, because they can
+    /// reach a terminal.
     package init(_ packet: [UInt8]) throws(Malformed) {
         guard packet.count >= 2, packet[0] == Self.protocolVersion else { throw .malformed }
         let rest = packet[2...]
@@ -87,7 +89,7 @@ package enum Reply: Equatable, Sendable {
         }
     }
 
-    /// Packs as many names from the front of `names` as one packet holds, and takes them away.
+    /// Takes as many names from the front of `names` as fit into one packet, and returns the reply with them.
     package static func nextPacket(of names: inout ArraySlice<KeyName>) -> Reply {
         var room = Limits.packetBytes - 2
         let count = names.prefix { name in

@@ -1,20 +1,20 @@
-// A request: one packet from a client, taken apart.
+// A request: one packet from a client. This file decodes and encodes it.
 //
-// Must never accept what the contract does not name: an unknown version, verb or byte is an error, and
-// so is a rest where none belongs.
+// Must never accept what the protocol does not define. An unknown version, verb or byte is an error, and so is anything
+// after the end of the request.
 
-/// What a client asks for.
+/// A request of a client.
 package enum Request: Equatable, Sendable {
     case get(KeyName)
     case list
     case version
-    /// What the broker says of itself; with a name, the rest of what it says of keys: those after that one.
+    /// Asks for the status of the broker. With a name: for the status of the keys after that one.
     case status(after: KeyName?)
 
-    /// A packet that is no request; the description goes to the client after the decision number.
+    /// The packet is not a request. The description is sent to the client after the decision number.
     package enum Malformed: Error, Equatable, Sendable, CustomStringConvertible {
         case empty, tooLong, broughtDescriptors, unknownVersion, unknownVerb, badKeyName, unexpectedRest
-        /// It did not wait for the reply before.
+        /// The client did not wait for the reply to its last request.
         case replyUnread
 
         package var description: String {
@@ -30,7 +30,7 @@ package enum Request: Equatable, Sendable {
             }
         }
 
-        /// The word that stands in the audit record.
+        /// The reason in the audit record.
         package var reason: Reason {
             switch self {
             case .empty: .packetEmpty
@@ -47,7 +47,7 @@ package enum Request: Equatable, Sendable {
 
     private static let protocolVersion = UInt8(ascii: "1")
 
-    /// Takes a packet apart. One newline at its end is ignored, so that a person can type a request.
+    /// Decodes a packet. One newline at its end is ignored, so that a person can type a request.
     package init(_ packet: ArraySlice<UInt8>) throws(Malformed) {
         let bytes = packet.last == UInt8(ascii: "\n") ? packet.dropLast() : packet
         guard let first = bytes.first else { throw .empty }
@@ -77,7 +77,7 @@ package enum Request: Equatable, Sendable {
 
     package init(_ packet: [UInt8]) throws(Malformed) { try self.init(packet[...]) }
 
-    /// The packet that asks for it.
+    /// The encoded packet.
     package var packet: [UInt8] {
         switch self {
         case .get(let name): Array("1G\(name)".utf8)

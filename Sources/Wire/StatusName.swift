@@ -1,8 +1,8 @@
-// The names of the lines of a status page. keybrokerd(8) explains each, and a test holds it to this list.
+// The names of the lines of a status page. keybrokerd(8) explains each, and a test compares it with this list.
 //
-// Must never lose a name: programs read them.
+// Must never lose a name, because other programs read them.
 
-/// What a line of a status page is about.
+/// The name of a line of a status page.
 package enum StatusName: String, CaseIterable, Sendable {
     case version, pid
     case uptimeSeconds = "uptime-seconds"
@@ -27,6 +27,6 @@ package enum StatusName: String, CaseIterable, Sendable {
     case outsideSandboxKeys = "outside-sandbox-keys"
     case outsideSandbox = "outside-sandbox"
     case key
-    /// The last line where there is more to be told of keys; its value is the last key on this page.
+    /// The last line if there are more keys. Its value is the last key on this page.
     case more
 }

@@ -1,16 +1,16 @@
-// What the broker says of itself: lines `name value`, as many as one packet holds.
+// A page of the broker's status: as many lines of the form `name value` as fit into one packet.
 //
-// Must never let a value end its line, nor leave something out without saying that there is more.
+// Must never let a value end its line. Must never leave something out without saying that there is more.
 
 /// The lines of one status reply.
 package struct StatusPage: Equatable, Sendable {
     package struct Line: Equatable, Sendable {
-        /// A ``StatusName``, or one of a later broker's. A name may come more than once.
+        /// A ``StatusName``, or a name that only a later version of the broker knows. A name can occur several times.
         package let name: String
         /// Printable ASCII.
         package let value: String
 
-        /// Nil if this program does not know what it is about.
+        /// Nil if this program does not know the name.
         package var known: StatusName? { StatusName(rawValue: name) }
     }
 
@@ -19,7 +19,7 @@ package struct StatusPage: Equatable, Sendable {
 
     package init() {}
 
-    /// Adds a line, unless fewer than `keeping` bytes would be left after it.
+    /// Adds a line. Returns false and adds nothing if fewer than `keeping` bytes would be left after it.
     @discardableResult
     package mutating func add(_ name: StatusName, _ value: some CustomStringConvertible, keeping: Int = 0) -> Bool {
         let (name, value) = (name.rawValue, printable(value.description))
@@ -35,13 +35,13 @@ package struct StatusPage: Equatable, Sendable {
 
     package func number(_ name: StatusName) -> UInt64? { values(name).first.flatMap { UInt64($0) } }
 
-    /// Where there is more: the key after which it goes on.
+    /// The key after which the next page begins. Nil if this is the last page.
     package var next: KeyName? {
         guard let last = lines.last, last.name == StatusName.more.rawValue else { return nil }
         return KeyName(last.value)
     }
 
-    /// One page after another, as if they had been one.
+    /// Joins another page to this one.
     package mutating func append(_ other: StatusPage) {
         if lines.last?.name == StatusName.more.rawValue { lines.removeLast() }
         lines += other.lines

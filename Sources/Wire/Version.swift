@@ -1,4 +1,4 @@
-// The program's version, in the one place it stands.
+// The version of the program. It is defined only here.
 
-/// As `--version` and the verb `V` answer it.
+/// The version that `--version` prints and that answers the verb `V`.
 package let version = "0.1.0"

@@ -1,6 +1,6 @@
-// keybroker audit: what an auditor asks of the log, without the daemon; and what its commands share.
+// keybroker audit: the commands that read the log, without the daemon. This file has what they share.
 //
-// Must never show a record as good that did not verify, nor print what came from outside unescaped.
+// Must never show a record as good if it did not verify. Must never print text from outside without escaping it.
 
 internal import ArgumentParser
 internal import AuditReading
@@ -16,7 +16,7 @@ struct AuditCommand: ParsableCommand {
         subcommands: [AuditShow.self, AuditSummary.self, AuditVerify.self])
 }
 
-/// Which log is asked about.
+/// Which log to read.
 struct AuditOptions: ParsableArguments {
     static let standardPath = "/var/log/keybroker/audit.jsonl"
 
@@ -28,7 +28,7 @@ struct AuditOptions: ParsableArguments {
         completion: .file())
     var logs: [String] = []
 
-    /// The files, oldest first, or the end of the program.
+    /// The files, oldest first. Ends the program if they cannot be read.
     func files(_ others: [String] = []) throws(ExitCode) -> [String] {
         let given = logs + others
         do throws(Failure) {
@@ -44,7 +44,7 @@ struct AuditOptions: ParsableArguments {
     }
 }
 
-/// From when to when.
+/// The period of time that is asked for.
 struct PeriodOptions: ParsableArguments {
     @Option(
         parsing: .unconditional,
@@ -56,7 +56,7 @@ struct PeriodOptions: ParsableArguments {
         help: ArgumentHelp("Only records before then; with a day, to its end.", valueName: "time"))
     var until: String?
 
-    /// The moments, or the end of the program.
+    /// The two moments. Ends the program if one cannot be understood.
     func period() throws(ExitCode) -> (since: WallTime?, until: WallTime?) {
         let now = WallTime.now
         return (try moment(since, "--since", now)?.begin, try moment(until, "--until", now)?.end)
@@ -72,8 +72,8 @@ struct PeriodOptions: ParsableArguments {
 }
 
 extension LogReader {
-    /// Every record of the log. What is wrong with it is told once, at its place; what follows is read all the
-    /// same, and the caller ends with `endOfLog`.
+    /// The next record of the log. A fault of the log is reported once, at its place. Reading continues after it, and
+    /// `endOfLog` ends the program at the end.
     mutating func nextRecord() throws(ExitCode) -> LoggedRecord? {
         let hadFault = fault != nil
         let record: LoggedRecord?
@@ -85,7 +85,7 @@ extension LogReader {
         return record
     }
 
-    /// What was asked for, in all records that there still are and that are wanted.
+    /// The requests in all remaining records that `selection` wants.
     mutating func requests(_ selection: Selection) throws(ExitCode) -> Requests {
         var requests = Requests()
         while let record = try nextRecord() {
@@ -94,17 +94,17 @@ extension LogReader {
         return requests
     }
 
-    /// Ends the program where the log is not as it was written.
+    /// Ends the program if the log is damaged.
     borrowing func endOfLog() throws(ExitCode) {
         if fault != nil { throw ExitCode(74) }
     }
 }
 
-/// Names beside numbers, as this machine knows them now. Each is looked up once.
+/// Names for uids, as this machine knows them now. Each is looked up once.
 final class Names {
     private var known: [UInt32: String?] = [:]
 
-    /// `www-data(33)`; the name that the log has comes first, as it is of its time.
+    /// `www-data(33)`. The name in the log has priority, because it was valid at that time.
     func user(_ uid: UInt32, logged: String?) -> String {
         (logged ?? name(uid)).map { "\($0)(\(uid))" } ?? String(uid)
     }

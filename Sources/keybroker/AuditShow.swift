@@ -1,4 +1,4 @@
-// keybroker audit show: the records of the log, as they were or as they come.
+// keybroker audit show: prints the records of the log, the old ones and, if wanted, new ones as they come.
 
 internal import ArgumentParser
 internal import AuditReading
@@ -55,7 +55,7 @@ struct AuditShow: ParsableCommand {
             try show(&reader, selection, &rows)
             return try reader.endOfLog()
         }
-        // Before reading, so that nothing comes between the last look and the wait.
+        // The watch begins before the file is read, so that no change between the two is missed.
         let watch = try watch(last)
         while true {
             try show(&reader, selection, &rows)
@@ -79,7 +79,7 @@ struct AuditShow: ParsableCommand {
         } catch { throw fail(error.description, status: 71) }
     }
 
-    // MARK: What is wanted
+    // MARK: The selection
 
     private func selection() throws(ExitCode) -> Selection {
         let (since, until) = try period.period()
@@ -103,7 +103,7 @@ struct AuditShow: ParsableCommand {
         do throws(Failure) { account = try Accounts.user(named: user) } catch {
             throw fail("the user cannot be looked up: \(error)", status: 71)
         }
-        // One that is gone from this machine may still be in the log.
+        // An account that no longer exists on this machine can still be in the log.
         return Selection.User(uid: account?.uid, name: user)
     }
 

@@ -1,4 +1,4 @@
-// keybroker audit summary: an access review: who used which key, who was denied, and what nobody needs.
+// keybroker audit summary: an access review. It shows who used which key, who was denied, and what nobody uses.
 
 internal import ArgumentParser
 internal import AuditReading
@@ -38,7 +38,8 @@ struct AuditSummary: ParsableCommand {
         try reader.endOfLog()
     }
 
-    /// Nil where there is none to be read and none was asked for: the log is worth summing up without it.
+    /// The policy to compare with. Nil if none was named and the standard one cannot be read: the summary is still
+    /// useful.
     private func currentPolicy() throws(ExitCode) -> LoadedPolicy? {
         if !policy.paths.isEmpty { return try policy.load() }
         if let loaded = PolicyOptions.loading([], warns: false).loaded { return loaded }

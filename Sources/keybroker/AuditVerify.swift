@@ -1,4 +1,4 @@
-// keybroker audit verify: whether the log is what the daemon wrote.
+// keybroker audit verify: checks whether the log is still what the daemon wrote.
 
 internal import ArgumentParser
 internal import AuditReading

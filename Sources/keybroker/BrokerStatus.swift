@@ -1,32 +1,32 @@
-// What the broker says of itself, put for people and for programs.
+// The broker's status, formatted for people and for programs.
 //
-// Must never invent a value that the broker did not send: what is missing is absent. Must never pass on what it did not
-// understand as if it had: a malformed line, or a second one about the same thing, is left out.
+// Must never invent a value that the broker did not send: it leaves out what is missing. Must never pass on what it did
+// not understand: it leaves out a malformed line, and a second line about the same thing.
 
 internal import Wire
 
-/// A status, taken apart.
+/// A decoded status.
 struct BrokerStatus {
-    /// How often requests came out so, and why.
+    /// The number of requests with the same verb, decision and reason.
     struct Outcome {
-        /// What was asked for; nil where it did not come to a request.
+        /// The verb of the requests. Nil if the packet was not a request.
         let verb: String?
         let decision: String
         let reason: String
         let count: UInt64
     }
 
-    /// What came of the requests for one key, by decision.
+    /// The requests for one key, counted by decision.
     struct Key {
         let name: String
         let counts: [(decision: String, count: UInt64)]
 
-        /// `NAME DECISION COUNT DECISION COUNT …`, each decision once; nil where it is anything else.
+        /// Decodes `NAME DECISION COUNT DECISION COUNT …`, with each decision once. Nil if the text is anything else.
         init?(_ value: String) {
             let words = value.split(separator: " ", omittingEmptySubsequences: false).map(String.init)
             guard words.count >= 3, words.count % 2 == 1, !words.contains("") else { return nil }
             var counts: [(decision: String, count: UInt64)] = []
-            // The name of the key has a field of its own.
+            // The key's name is a field of its own in the output.
             var known: Set = ["key"]
             for index in stride(from: 1, to: words.count, by: 2) {
                 guard let count = UInt64(words[index + 1]), known.insert(words[index]).inserted else { return nil }
@@ -60,17 +60,17 @@ struct BrokerStatus {
     func value(_ name: StatusName) -> String? { page.values(name).first }
     func number(_ name: StatusName) -> UInt64? { page.number(name) }
 
-    /// Where the policy is read from; the second may be missing.
+    /// The paths that the policy is read from. The optional one need not exist.
     private var policyPaths: (paths: [String], optional: String?) {
         (page.values(.policyPath), page.values(.policyPathOptional).first)
     }
-    /// Both, in the order in which they are read.
+    /// All of them, in the order in which they are read.
     var allPolicyPaths: [String] { policyPaths.paths + [policyPaths.optional].compactMap(\.self) }
     var lastReloadFaults: [String] { page.values(.lastReloadFault) }
 
-    /// The walls that the daemon put around itself, and how each stands.
+    /// The mechanisms of the daemon's sandbox, and the state of each.
     var walls: [(name: String, state: String)] { page.values(.sandbox).map(Self.split) }
-    /// Keys whose files lie where the daemon keeps itself from reading.
+    /// Keys whose files the sandbox does not permit the daemon to read.
     var keysOutside: [(key: String, path: String)] { page.values(.outsideSandbox).map(Self.split) }
 
     private static func split(_ value: String) -> (String, String) {
@@ -80,7 +80,7 @@ struct BrokerStatus {
 
     // MARK: For people
 
-    /// Aligned lines.
+    /// The lines, with aligned columns.
     var text: [String] {
         func shown(_ name: StatusName) -> String { value(name) ?? "?" }
         var lines = [
@@ -115,7 +115,7 @@ struct BrokerStatus {
             requests.add([outcome.verb, outcome.decision, outcome.reason, String(outcome.count)])
         }
         if !outcomes.isEmpty { lines += [""] + requests.lines }
-        // A broker of another version may count other decisions, or not the same for each key.
+        // Another version of the broker may count other decisions, or different ones for each key.
         let decisions = keys.flatMap(\.counts).reduce(into: [String]()) { names, count in
             if names.count < Self.mostColumns, !names.contains(count.decision) { names.append(count.decision) }
         }
@@ -129,7 +129,7 @@ struct BrokerStatus {
         return lines
     }
 
-    /// Of decisions, beside each key.
+    /// The largest number of decisions in the table of keys.
     private static let mostColumns = 8
 
     private static let inText: Set<StatusName> = [
@@ -143,7 +143,7 @@ struct BrokerStatus {
         number(name).map { keybroker.counted(Int(clamping: $0), thing) } ?? "? \(thing)s"
     }
 
-    /// The two largest units: "3 d 4 h", "12 s".
+    /// The time in its two largest units: "3 d 4 h", "12 s".
     private func duration(_ name: StatusName) -> String {
         guard let seconds = number(name) else { return "?" }
         let parts = [
@@ -158,7 +158,7 @@ struct BrokerStatus {
     /// One JSON object.
     var object: String {
         var object = JSONObject()
-        // The first of a name counts, here as in `value`.
+        // If a name occurs twice, the first line counts, as it does in `value`.
         var known = Self.inObject
         for line in page.lines where line.known.map({ !Self.grouped.contains($0) }) ?? true {
             guard known.insert(line.name).inserted else { continue }
@@ -189,7 +189,7 @@ struct BrokerStatus {
         return object.text
     }
 
-    /// The fields that several lines make.
+    /// The fields that are made from several lines.
     private static let inObject: Set = [
         "policy-paths", "last-reload-faults", "sandbox", "outside-sandbox", "requests", "keys",
     ]

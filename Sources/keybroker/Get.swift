@@ -1,6 +1,6 @@
-// keybroker get: a key's bytes on standard output.
+// keybroker get: writes a key's bytes to standard output.
 //
-// Must never leave them in memory that is not wiped, nor show them on a terminal unasked.
+// Must never leave the bytes in memory that is not wiped. Must never show them on a terminal unless the user forces it.
 
 internal import ArgumentParser
 internal import Kernel
@@ -23,7 +23,7 @@ struct Get: ParsableCommand {
     @OptionGroup var options: BrokerOptions
 
     func run() throws {
-        // Before asking: no grant is recorded for a key that is not used.
+        // Checked before the request, so that no grant is recorded for a key that is not used.
         guard force || certificate || !StandardStream.output.isTerminal else {
             throw fail(
                 "standard output is a terminal, where a private key is not shown; redirect it, or use --force",

@@ -1,7 +1,7 @@
-// keybroker, the command-line tool: its commands and what they share.
+// keybroker, the command-line tool: the list of its commands, and what they share.
 //
-// Must never print a key to a terminal unasked, nor end with a status that sysexits.h does not give that
-// meaning.
+// Must never print a key to a terminal unless the user forces it. Must never use an exit status with another meaning
+// than in sysexits.h.
 
 internal import ArgumentParser
 internal import Kernel
@@ -22,7 +22,7 @@ struct KeyBrokerTool: ParsableCommand {
 
     static func main() {
         StandardStream.openClosedOnes()
-        // A reader that goes away ends the writing, by the error of the write.
+        // If the reader of the output goes away, the write fails, and that ends the program.
         Signals.ignoreBrokenPipes()
         main(nil)
     }
@@ -48,7 +48,7 @@ struct BrokerOptions: ParsableArguments {
     var patience: Duration { .seconds(wait) }
 }
 
-/// How a table is printed.
+/// The format of a table.
 enum TableFormat: String, ExpressibleByArgument, CaseIterable {
     case text, json
 }

@@ -1,4 +1,4 @@
-// keybroker list: the keys that the caller may get.
+// keybroker list: prints the keys that the caller may get.
 
 internal import ArgumentParser
 internal import KeyBrokerClient

@@ -1,14 +1,13 @@
-// The broker's status as OpenMetrics text, which is also Prometheus text (format 0.0.4): for a scrape, or
-// for node_exporter's textfile collector.
+// The broker's status as OpenMetrics text, which is also Prometheus text (format 0.0.4). It is for a scrape, or for the
+// textfile collector of node_exporter.
 //
-// The two differ in how a counter is declared, and what one demands the other refuses: counters are left
-// undeclared, which both read as they are. Must never give a metric a name or label that depends on what
-// callers ask for.
+// The two formats need different declarations of counters, and each refuses the other's. So counters have no
+// declaration, which both accept. Must never give a metric a name or label that depends on what callers ask for.
 
 internal import Wire
 
 extension BrokerStatus {
-    /// The lines, `# EOF` last.
+    /// The lines. The last one is `# EOF`.
     var openMetrics: [String] {
         var lines: [String] = []
         func add(_ name: String, _ help: String, isGauge: Bool = true, _ samples: [(labels: String, value: String)]) {
@@ -68,7 +67,7 @@ extension BrokerStatus {
         return lines + ["# EOF"]
     }
 
-    /// Values are printable ASCII; of that, only quotes and backslashes are escaped.
+    /// Values are printable ASCII, so only quotes and backslashes need escaping.
     private func labels(_ pairs: (String, String)...) -> String {
         let written = pairs.map { name, value in
             let escaped = value.map { $0 == "\"" || $0 == "\\" ? "\\\($0)" : String($0) }.joined()

@@ -1,6 +1,6 @@
-// What the tool writes: lines on its standard streams, and the end of the program.
+// The tool's output: lines on its standard streams, and the end of the program.
 //
-// Must never let a byte from outside move a cursor: every line passes through `harmless`, and nothing else in the tool
+// Must never let text from outside move the cursor. Every line goes through `harmless`, and nothing else in the tool
 // writes a line to standard error.
 
 internal import ArgumentParser
@@ -9,7 +9,7 @@ internal import KeyBrokerClient
 internal import Policy
 internal import Wire
 
-/// The text in printable ASCII. A tab stays, as a caret below it is placed by it.
+/// The text in printable ASCII. Tabs are kept, because the caret in the line below is aligned with them.
 private func harmless(_ text: String) -> String {
     func isHarmless(_ byte: UInt8) -> Bool { (0x20...0x7E).contains(byte) || byte == 0x09 }
     if text.utf8.allSatisfy(isHarmless) { return text }
@@ -31,12 +31,12 @@ func fail(_ line: String, status: Int32) -> ExitCode {
     return ExitCode(status)
 }
 
-/// What the broker brought, or the end of the program.
+/// Returns the answer of the broker, or ends the program with its error.
 func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
     do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
 }
 
-/// Writes to standard output. A reader that has gone is no error of ours to report.
+/// Writes to standard output. If the reader has gone away, that is not reported as an error.
 func output(_ write: @autoclosure () throws(Failure) -> Void) throws(ExitCode) {
     do { try write() } catch {
         if error.code == Failure.brokenPipe { throw ExitCode(0) }

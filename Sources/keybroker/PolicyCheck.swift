@@ -1,4 +1,4 @@
-// keybroker policy check: everything that is wrong with a policy.
+// keybroker policy check: lists all errors and warnings of a policy.
 
 internal import ArgumentParser
 internal import Kernel

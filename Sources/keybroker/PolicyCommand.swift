@@ -1,6 +1,6 @@
-// keybroker policy: what an admin asks of a policy, without the daemon; and what its commands share.
+// keybroker policy: the commands that read a policy, without the daemon. This file has what they share.
 //
-// Must never have an opinion of its own: reading and judging are the daemon's code.
+// Must never read or judge a policy with code of its own. It uses the daemon's.
 
 internal import ArgumentParser
 internal import Kernel
@@ -18,7 +18,7 @@ struct PolicyCommand: ParsableCommand {
         ])
 }
 
-/// Which policy is asked about.
+/// Which policy to read.
 struct PolicyOptions: ParsableArguments {
     @Option(
         name: .customLong("policy"),
@@ -26,10 +26,10 @@ struct PolicyOptions: ParsableArguments {
             "A file, or a directory of *.policy files; may be repeated (default: the daemon's).", valueName: "path"))
     var paths: [String] = []
 
-    /// The policy, or the end of the program with all that is wrong with it.
+    /// The policy. Ends the program with all errors if there are any.
     func load() throws(ExitCode) -> LoadedPolicy { try Self.load(paths) }
 
-    /// The policy of `paths`, or the end of the program with all that is wrong with it.
+    /// The policy at `paths`. Ends the program with all errors if there are any.
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
         let loading = loading(paths, warns: false)
         if let loaded = loading.loaded { return loaded }
@@ -37,8 +37,8 @@ struct PolicyOptions: ParsableArguments {
         throw fail(counted(loading.faults, "error") + " in the policy", status: 78)
     }
 
-    /// A policy that is being written lies where its author may write; the daemon's own must be as the
-    /// daemon wants it.
+    /// Loads a policy. If it is at paths of the command line, it may still be in work, so untrusted files are only
+    /// warned about. The daemon's own policy must meet the daemon's rules.
     static func loading(_ paths: [String], warns: Bool = true) -> LoadResult {
         let owners = TrustedOwners.now
         return paths.isEmpty
@@ -47,14 +47,15 @@ struct PolicyOptions: ParsableArguments {
     }
 }
 
-/// A caller as it would be if a service of that user asked now: with the groups of the name service.
+/// The caller that a service of this user would be if it asked now, with the groups that the name service gives it. Nil
+/// if there is no such user.
 func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
     let overflow = OverflowIDs.ofThisKernel()
     let isNumber = !user.isEmpty && user.utf8.allSatisfy(\.isDigit)
     let account: Account?
     if isNumber {
         guard let uid = UInt32(user), uid != .max else { return nil }
-        // A number needs no entry; without one it has no groups that are known.
+        // A uid without an account is valid too, but then no groups are known.
         guard let found = try Accounts.user(numbered: uid) else {
             return Caller(uid: uid == overflow.uid ? nil : uid, groups: [], unit: unit)
         }

@@ -1,4 +1,4 @@
-// keybroker policy diff: who gains and who loses which key from one policy to another.
+// keybroker policy diff: compares two policies, and shows who gains and who loses which key.
 
 internal import ArgumentParser
 internal import Kernel

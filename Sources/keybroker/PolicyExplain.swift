@@ -1,4 +1,4 @@
-// keybroker policy explain: whether a user may have a key, and the lines that say so, or nearly do.
+// keybroker policy explain: shows whether a user may have a key, and the lines that permit it or almost do.
 
 internal import ArgumentParser
 internal import Kernel
@@ -58,7 +58,7 @@ struct PolicyExplain: ParsableCommand {
         throw ExitCode(77)
     }
 
-    /// Of a key that very many may have, the nearest are enough.
+    /// How many lines that do not match are shown. More would not help if very many users may have a key.
     private static let mostMisses = 20
 
     private func words(for miss: Explanation.Miss) -> String {

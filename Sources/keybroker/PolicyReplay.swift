@@ -1,4 +1,4 @@
-// keybroker policy replay: what really happened, decided anew under another policy.
+// keybroker policy replay: decides the requests of the log again, under another policy.
 
 internal import ArgumentParser
 internal import AuditReading

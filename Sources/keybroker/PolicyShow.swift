@@ -1,4 +1,4 @@
-// keybroker policy show: each key, its file, who may have it, and by which line.
+// keybroker policy show: lists each key, its file, who may have it, and the line that permits it.
 
 internal import ArgumentParser
 internal import Kernel

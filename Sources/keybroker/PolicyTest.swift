@@ -1,4 +1,4 @@
-// keybroker policy test: a policy against what its owners expect of it, as in a repository's CI.
+// keybroker policy test: compares a policy with the expectations of its owners, for example in the CI of a repository.
 
 internal import ArgumentParser
 internal import Kernel

@@ -1,6 +1,7 @@
-// Records on standard output: for people a line each in aligned columns, for programs as they are.
+// Prints records on standard output: for people one line each with aligned columns, for programs unchanged.
 //
-// Must never print a byte of a record that is not printable ASCII, nor colour what goes to a file.
+// Must never print a byte of a record that is not printable ASCII. Must never colour the output unless it is a terminal
+// or the user wants it.
 
 internal import ArgumentParser
 internal import AuditReading
@@ -8,23 +9,23 @@ internal import Kernel
 internal import LocalTime
 internal import Wire
 
-/// Writes records, some at a time.
+/// Formats records, a few at a time.
 struct RecordRows {
     private let format: TableFormat
     private let isColoured: Bool
     private let names = Names()
     private var waiting: [UInt8] = []
-    /// As wide as the widest text so far: the log may be longer than anybody wants to wait for.
+    /// The width of each column: that of the widest text so far. The log may be too long to read all of it first.
     private var widths = [6, 20, 7, 11, 12, 14, 16, 0]
     private var isFirst = true
 
     private static let heading = ["seq", "time", "event", "decision", "key", "user", "unit", "why"]
     private static let decisionColumn = 3
     private static let most = 64 * 1024
-    /// No text makes a column wider than this for all rows after it.
+    /// The largest width of a column, so that one long text does not affect all rows after it.
     private static let widest = 64
 
-    /// - Parameter colours: nil where it is for the terminal and its user to say.
+    /// - Parameter colours: nil if the terminal and the user's environment decide.
     init(_ format: TableFormat, colours: Bool? = nil) {
         self.format = format
         isColoured =
@@ -43,7 +44,7 @@ struct RecordRows {
         try output(try StandardStream.output.writeAll(bytes))
     }
 
-    /// What waits to be written, and does no more.
+    /// Returns the output that waits, and empties the buffer.
     mutating func taken() -> [UInt8] {
         defer { waiting.removeAll(keepingCapacity: true) }
         return waiting
@@ -73,7 +74,7 @@ struct RecordRows {
         return texts.map { $0.map(printable) ?? "-" }
     }
 
-    /// By which line, or why not, and of which program.
+    /// The line of the policy or the reason, and the calling program.
     private func why(_ record: LoggedRecord) -> String? {
         var parts = [record.text(.rule) ?? record.text(.reason)].compactMap(\.self)
         if record.text(.rule) != nil, let reason = record.text(.reason), reason != "permitted" { parts.append(reason) }
@@ -101,7 +102,7 @@ struct RecordRows {
         waiting.append(UInt8(ascii: "\n"))
     }
 
-    // ECMA-48, SGR.
+    // ECMA-48, SGR (Select Graphic Rendition).
     private static let plain = "\u{1B}[0m"
 
     private static func colour(_ decision: String) -> String? {

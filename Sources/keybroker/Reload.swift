@@ -1,8 +1,7 @@
-// keybroker reload: a new policy into force, or the reasons why not.
+// keybroker reload: makes the daemon use a new policy, or says why it cannot.
 //
-// Must never report success before the running daemon says that it decides by just the policy that was
-// checked here, nor open a path because the daemon named it: a daemon that was taken over would have root
-// print any file.
+// Must never report success before the running daemon says that it uses exactly the policy that was checked here. Must
+// never open a path because the daemon named it: if an attacker took over the daemon, root would print any file for it.
 
 internal import ArgumentParser
 internal import Kernel
@@ -62,7 +61,7 @@ struct Reload: ParsableCommand {
             line: "in force: \(counted(keys, "key")), \(counted(permits, "permission")); policy \(digest)")
     }
 
-    /// The policy as it would be read now; nil where the broker names files that nobody here named.
+    /// The policy as it would be loaded now. Nil if the daemon uses other files than those that are known here.
     private func check(_ status: BrokerStatus) throws(ExitCode) -> LoadedPolicy? {
         guard let files = try files(of: status) else { return nil }
         let loading = files.load()
@@ -75,13 +74,13 @@ struct Reload: ParsableCommand {
         return loaded
     }
 
-    /// The files that are checked: those of the command line, or the standard ones. What the broker says is compared
-    /// with them, and never opened.
+    /// The files to check: those of the command line, or the standard ones. The paths that the broker names are only
+    /// compared with them, and never opened.
     private func files(of status: BrokerStatus) throws(ExitCode) -> PolicyFiles? {
         let named = status.allPolicyPaths
         guard paths.isEmpty else {
             let given = try paths.map(absolute)
-            // A broker whose paths are too long for a packet names none.
+            // A broker names no paths if they are too long for a packet.
             guard named.isEmpty || named == given else {
                 throw fail(
                     "the broker reads its policy from \(named.joined(separator: ", ")), not from "
@@ -101,7 +100,7 @@ struct Reload: ParsableCommand {
         do { return try absolutePath(path) } catch { throw fail("--policy: \(error)", status: 64) }
     }
 
-    /// Where a system's daemon reads, and a user's own.
+    /// Where the system's daemon and a user's own daemon read their policies.
     private var standardFiles: [PolicyFiles] {
         let system = PolicyFiles.standard(in: "/etc/keybroker", owners: .now)
         guard Privileges.effectiveUID != 0 else { return [system] }

@@ -1,6 +1,7 @@
-// What another policy would change, as keybroker policy replay prints it.
+// The output of keybroker policy replay: what another policy would change.
 //
-// Must never print a byte of a record that is not printable ASCII, nor leave out what the log does not tell.
+// Must never print a byte of a record that is not printable ASCII. Must never leave out requests that the log does not
+// say enough about.
 
 internal import AuditReading
 internal import Kernel
@@ -8,13 +9,13 @@ internal import LocalTime
 internal import Policy
 internal import Wire
 
-/// The changes as a table, and what cannot be told behind it.
+/// The table of changes, followed by the requests that cannot be decided.
 struct ReplayTable {
     private var table = Table(
         columns: ["change", "key", "user", "unit", "requests", "last", "line"], numbers: ["requests"])
     private let untold: [(key: String, user: UInt32, requests: Int)]
 
-    /// - Parameter digest: of the policy.
+    /// - Parameter digest: the SHA-256 of the policy.
     init(_ requests: Requests, under policy: Policy, digest: String?, unmapped: (uid: UInt32, gid: UInt32)) {
         let names = Names()
         let rows = requests.changes(under: policy, digest: digest, unmapped: unmapped).map { change in
@@ -28,7 +29,7 @@ struct ReplayTable {
                 ]
             )
         }
-        // What is lost comes first: it is what breaks a service.
+        // Losses come first, because they break a service.
         let sorted = rows.sorted { left, right in
             let order = (left.0.isGain ? 1 : 0, right.0.isGain ? 1 : 0)
             return order.0 != order.1
@@ -45,7 +46,7 @@ struct ReplayTable {
             .sorted { ($0.key, $0.user) < ($1.key, $1.user) }
     }
 
-    /// For programs: one object a line.
+    /// For programs: one JSON object per line.
     var objects: [String] {
         var rest = Table(columns: ["change", "key", "uid", "requests"], numbers: ["uid", "requests"])
         for (key, user, requests) in untold { rest.add(["untold", key, String(user), String(requests)]) }

@@ -1,7 +1,6 @@
-// An access review, as keybroker audit summary prints it: who used which key, who was denied, what nobody
-// needs.
+// The output of keybroker audit summary, an access review: who used which key, who was denied, and what nobody uses.
 //
-// Must never print a byte of a record that is not printable ASCII, nor overflow by what a log counts.
+// Must never print a byte of a record that is not printable ASCII. Must never overflow because of the numbers in a log.
 
 internal import AuditReading
 internal import Kernel
@@ -9,7 +8,7 @@ internal import LocalTime
 internal import Policy
 internal import Wire
 
-/// The requests of a log as tables.
+/// The requests of a log, as tables.
 struct Review {
     typealias Unused = (keys: [Key], rules: [Rule])
 
@@ -20,7 +19,7 @@ struct Review {
         numbers: ["granted", "denied", "unavailable", "busy"])
     private var denials = Table(columns: ["user", "unit", "key", "denied", "last", "reason"], numbers: ["denied"])
 
-    /// A row: requests that differ in nothing that a reader of the table is told.
+    /// A row: requests that look the same to the reader of the table.
     private struct Row: Hashable {
         let key: String?
         let user: String
@@ -32,7 +31,7 @@ struct Review {
         var last = "", lastGrant = "", denial: String?
     }
 
-    /// - Parameter unused: what nobody used; nil where there is no policy to tell it of.
+    /// - Parameter unused: the keys and rules that nobody used. Nil if there is no policy to compare with.
     init(_ requests: Requests, _ unused: Unused?) {
         (self.requests, self.unused) = (requests, unused)
         let names = Names()
@@ -54,7 +53,7 @@ struct Review {
         let sorted = rows.sorted {
             ($0.key.key ?? "", $0.key.user, $0.key.unit ?? "") < ($1.key.key ?? "", $1.key.user, $1.key.unit ?? "")
         }
-        // Names of keys that there are not stand among the denials alone.
+        // Names of nonexistent keys appear only in the table of denials.
         func isOfAKey(_ counts: Counts) -> Bool {
             counts.denial != "unknown-key" || [counts.granted, counts.unavailable, counts.busy].contains { $0 > 0 }
         }
@@ -68,7 +67,7 @@ struct Review {
         }
     }
 
-    /// For programs: one object a line.
+    /// For programs: one JSON object per line.
     var objects: [String] {
         var lines = uses.objects(kind: "use") + denials.objects(kind: "denial")
         if let unused {

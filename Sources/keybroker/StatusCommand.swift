@@ -1,4 +1,4 @@
-// keybroker status: how the broker is, for a person, for a program and for a monitoring system.
+// keybroker status: shows the broker's status for people, programs and monitoring systems.
 
 internal import ArgumentParser
 internal import KeyBrokerClient

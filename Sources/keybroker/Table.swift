@@ -1,16 +1,16 @@
-// A table, for people in aligned columns, for programs as one JSON object a line.
+// A table: aligned columns for people, or one JSON object per line for programs.
 //
-// Must never let a text move the cursor, end a line or a string: all but printable ASCII is escaped.
+// Must never let a text move the cursor, or end a line or a string. Everything except printable ASCII is escaped.
 
 internal import Wire
 
-/// Rows of texts under named columns; nil is "nothing".
+/// Rows of texts with named columns. Nil is an empty cell.
 struct Table {
     private let columns: [String]
     private let numbers: Set<String>
     private var rows: [[String?]] = []
 
-    /// - Parameter numbers: the columns that hold nothing but numbers.
+    /// - Parameter numbers: the columns that contain only numbers.
     init(columns: [String], numbers: Set<String> = []) {
         self.columns = columns
         self.numbers = numbers
@@ -20,7 +20,7 @@ struct Table {
 
     mutating func add(_ row: [String?]) { rows.append(row) }
 
-    /// Aligned, with a heading; numbers at the right.
+    /// The aligned lines with a heading. Numbers are aligned at the right.
     var lines: [String] {
         let all = [columns] + rows.map { row in row.map { $0.map(printable) ?? "-" } }
         let widths = columns.indices.map { column in all.map { $0[column].utf8.count }.max() ?? 0 }
@@ -33,10 +33,10 @@ struct Table {
         }
     }
 
-    /// One object a row; what is nothing is absent.
+    /// One object for each row. Empty cells are left out.
     var objects: [String] { objects(kind: nil) }
 
-    /// The same, each with what kind of row it is, where a command prints several tables.
+    /// One object for each row, with the kind of the row, for commands that print several tables.
     func objects(kind: String?) -> [String] {
         rows.map { row in
             var object = JSONObject()

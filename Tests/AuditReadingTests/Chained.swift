@@ -1,9 +1,9 @@
-// Logs as somebody makes them who can make the chain anew: each of their records verifies.
+// Makes logs as a forger could who computes the chain again: each of their records verifies.
 
 import Kernel
 import Digest
 
-/// Lines of a log whose records hold these fields, each without its braces and its chain.
+/// Lines of a log with these records. Each record is given without its braces and its chain.
 func chained(_ records: [String], after link: String = String(repeating: "0", count: 64)) -> [String] {
     var link = link
     return records.map { fields in
@@ -14,5 +14,5 @@ func chained(_ records: [String], after link: String = String(repeating: "0", co
     }
 }
 
-/// The same as the text of a file.
+/// The same lines as the text of a file.
 func chainedText(_ records: [String]) -> String { chained(records).map { $0 + "\n" }.joined() }

@@ -1,4 +1,4 @@
-// A grant that never reached its caller is no grant: not in a count, not as the last one, not as a use.
+// A grant that never reached its caller does not count: not in a sum, not as the last grant, not as a use.
 
 import AuditReading
 import Foundation
@@ -16,7 +16,7 @@ struct CorrectionTests {
         fields(seq, "granted", "permitted", nil, key, #","rule":"\#(rule ?? "p:\(seq)")""#)
     }
 
-    /// - Parameter of: the number of the grant, where the log says that in a field and not in words alone.
+    /// - Parameter of: whether the number of the grant is in a field of its own, and not only in the text.
     private static func correction(
         _ seq: Int, ofGrant grant: Int, of: Bool = true, _ decision: String = "unavailable", key: String = "k"
     ) -> String {
@@ -70,7 +70,7 @@ struct CorrectionTests {
         #expect(none.lastGrant == nil && none.rule == nil)
     }
 
-    /// Grants of long ago stay: what is remembered is bounded.
+    /// The number of remembered grants is bounded, so older grants are not taken back.
     @Test func onlyTheLastGrantsAreTakenBack() throws {
         let grants = (1...1000).map { Self.grant($0) }
         let (count, outcome) = try outcome(
@@ -81,7 +81,7 @@ struct CorrectionTests {
         #expect(outcome.rule == "p:\(outcome.granted)")
     }
 
-    /// More corrections than grants, of grants that there are not, of themselves, or of one twice.
+    /// Corrections of grants that do not exist, of themselves, or of the same grant twice; and too many of them.
     @Test(arguments: [
         [correction(1, ofGrant: 1)], [correction(1, ofGrant: 0, of: false)],
         [grant(1), correction(2, ofGrant: 1), correction(3, ofGrant: 1), correction(4, ofGrant: 1, "busy")],
@@ -94,7 +94,7 @@ struct CorrectionTests {
         #expect(outcome.used == outcome.granted)
     }
 
-    /// The grant of another key, or of another caller, is not taken back.
+    /// A correction does not take back the grant of another key or another caller.
     @Test func aCorrectionIsOfItsOwnQuestion() throws {
         let requests = try requests([
             Self.grant(1), Self.grant(2, key: "other"), Self.correction(3, ofGrant: 2),
@@ -103,7 +103,7 @@ struct CorrectionTests {
         #expect(requests.count == 3)
     }
 
-    /// What was folded says only who: nothing is taken back.
+    /// A folded record does not say which key, so it takes nothing back.
     @Test func whatWasFoldedTakesNothingBack() throws {
         let folded =
             #""seq":2,"time":"t","event":"request","decision":"busy","reason":"folded","#
@@ -124,10 +124,10 @@ struct CorrectionTests {
         let (old, new) = (try policy("permit 5 key k"), try policy("permit 6 key k"))
         for decision in ["busy", "unavailable"] {
             let vain = try requests([Self.grant(1), Self.correction(2, ofGrant: 1, decision)])
-            // It was permitted, and would not be: once.
+            // The request was permitted before and would not be now. It counts once.
             #expect(vain.changes(under: new, unmapped: unmapped).map(\.requests) == [1])
             #expect(vain.changes(under: old, unmapped: unmapped).isEmpty)
-            // Nobody got the key.
+            // Nobody received the key.
             let unused = vain.unused(of: old, unmapped: unmapped)
             #expect((unused.keys.count, unused.rules.count) == (1, 1))
             let delivered = try requests([Self.grant(1), Self.grant(2), Self.correction(3, ofGrant: 1, decision)])

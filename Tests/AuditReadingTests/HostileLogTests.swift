@@ -1,4 +1,4 @@
-// Logs that somebody made to harm who reads them: the tool says what is wrong with them, and ends as it should.
+// Logs that were made to harm their reader. The tool reports what is wrong with them, and exits as it should.
 
 import Audit
 import AuditReading
@@ -18,7 +18,7 @@ struct HostileLogTests {
             + #""reason":"permitted","key":"k","uid":5,"gid":5,"groups":[]"# + rest
     }
 
-    /// Logs, and what is said of them; nil where nothing is amiss.
+    /// Logs and the expected report; nil if nothing is wrong.
     static let logs: [(records: [String], says: String?)] = [
         ([record("0")], "number is not from 1"),
         ([record("0", #","previous":"\#(previous)""#)], "number is not from 1"),
@@ -47,7 +47,7 @@ struct HostileLogTests {
     ]
 
     private func text(_ records: [String]) -> String {
-        // Those that name a link before them are chained to it.
+        // Records that name a link before them are chained to it.
         let isLater = records[0].contains(Self.previous) && !records[0].contains("\"seq\":1,")
         return (isLater ? chained(records, after: Self.previous) : chained(records)).map { $0 + "\n" }.joined()
     }
@@ -66,7 +66,7 @@ struct HostileLogTests {
         _ = try LogFiles(named: [folder["log"]])
     }
 
-    /// Every command on the log ends with 0 or 74, with words and without a byte for the terminal.
+    /// Every command exits with 0 or 74, reports the fault in words, and prints no byte that a terminal would act on.
     @Test(arguments: logs.indices)
     func theToolSaysWhatIsWrong(_ index: Int) throws {
         let (records, says) = Self.logs[index]
@@ -88,7 +88,7 @@ struct HostileLogTests {
         }
     }
 
-    /// A number that no log comes to is not gone on from.
+    /// The daemon does not continue after a number that is too large.
     @Test func theDaemonDoesNotGoOnAfterTheLastNumber() throws {
         for number in ["0", "9223372036854775808", Self.largest] {
             try folder.write("log", text([Self.record(number, #","previous":"\#(Self.previous)""#)]))
@@ -100,7 +100,7 @@ struct HostileLogTests {
         #expect(log.stage(Record(.stop)) == 9_223_372_036_854_775_809)
     }
 
-    /// A file whose first record is damaged is not left out.
+    /// A file is not left out because its first record is damaged.
     @Test func aDamagedFirstRecordHidesNoFile() throws {
         let lines = chained([Self.record("1"), Self.record("2"), Self.record("3", #","previous":"?""#)])
         try folder.write("log.1", lines[0].replacing("\"seq\":1", with: "\"seq\":0") + "\n" + lines[1] + "\n")
@@ -115,7 +115,7 @@ struct HostileLogTests {
         }
     }
 
-    /// What a record of any length does to a column, it does to its own row alone.
+    /// A very long text widens only its own row.
     @Test func aLongTextWidensNoOtherRow() throws {
         let long = String(repeating: "k", count: 20_000)
         let records = [Self.record("1").replacing("\"key\":\"k\"", with: "\"key\":\"\(long)\""), Self.record("2")]

@@ -1,4 +1,4 @@
-// A record that does not name all groups of its caller: a replay says where that leaves the answer open.
+// Records that do not name all groups of their caller. A replay says if the answer depends on the other groups.
 
 import AuditReading
 import Foundation
@@ -34,7 +34,7 @@ struct OtherGroupsTests {
         return try #require(PolicyFiles([folder["p.policy"]], owners: .now).load(warns: false).loaded).policy
     }
 
-    /// How many requests change, and of how many it cannot be told.
+    /// The number of requests that change, and of requests for which the log cannot tell.
     private func replay(_ records: [String], _ line: String, digest: String? = nil) throws -> [Int] {
         let (requests, policy) = (try requests(records), try policy(line))
         return [
@@ -50,19 +50,19 @@ struct OtherGroupsTests {
         #expect(try replay(some, "permit 6 key k") == [1, 0])
         #expect(try replay(some, "permit :8 key k") == [0, 1])
         #expect(try replay(some, "permit :8 unit a.service key k") == [0, 1])
-        // Whatever its groups are, its unit is another one.
+        // Its unit does not match, whatever its groups are.
         #expect(try replay(some, "permit :8 unit b.service key k") == [1, 0])
-        // Where all groups are named, as in older logs, it can be told.
+        // If all groups are named, as in older logs, the answer is known.
         #expect(try replay([Self.record(1, groups: "[7]")], "permit :8 key k") == [1, 0])
         #expect(try replay([Self.record(1, groups: #"[7],"other-groups":0"#)], "permit :8 key k") == [1, 0])
-        // A denial may turn into a grant as well.
+        // A denial can become a grant as well.
         let denied = [Self.record(1, "denied", groups: #"[],"other-groups":2"#)]
         #expect(try replay(denied, "permit :8 key k") == [0, 1])
         #expect(try replay(denied, "permit 5 key k") == [1, 0])
         #expect(try replay(denied, "permit 6 key k") == [0, 0])
     }
 
-    /// The policy that was in force named every group that it asks for.
+    /// The policy of that time names every group that it asks for, so the log is enough for it.
     @Test func thePolicyOfThatTimeAsksForNoOtherGroup() throws {
         let records = [1, 2].map { Self.record($0, "denied", groups: #"[],"other-groups":2"#) }
         #expect(try replay(records, "permit :8 key k", digest: "old") == [0, 0])

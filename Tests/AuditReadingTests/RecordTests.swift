@@ -1,5 +1,4 @@
-// A record is read as it was written, whatever its texts hold; the same is found in it that a JSON parser of
-// somebody else's finds.
+// A record is read as it was written, whatever its texts contain. A JSON parser by somebody else finds the same in it.
 
 import Audit
 import AuditReading
@@ -56,7 +55,7 @@ struct LoggedRecordTests {
         }
     }
 
-    /// Fields of later brokers are passed over, at any place.
+    /// Fields of later brokers are skipped, wherever they are.
     @Test func fieldsThatAreNotKnown() throws {
         let line = #"{"seq":7,"later":{"a":[-1,"x",{}]},"key":"k","later":[],"uid":5}"#
         let record = try #require(LoggedRecord(Array(line.utf8)))
@@ -64,14 +63,15 @@ struct LoggedRecordTests {
         #expect(record.number(.uid) == 5)
     }
 
-    /// A field at another place than the broker's is not hidden by that.
+    /// A field is found even if it is not at the broker's usual place.
     @Test func fieldsInAnyOrder() throws {
         let record = try #require(LoggedRecord(Array(#"{"uid":5,"key":"k","chain":"c","seq":1,"decision":"d"}"#.utf8)))
         #expect(record.says(.decision, Array("d".utf8)))
         #expect((record.number(.seq), record.number(.uid), record.text(.key)) == (1, 5, "k"))
     }
 
-    /// What another reader could understand differently is no record: jq takes the last of two fields.
+    /// A line that another reader could understand differently is not a record. For example, jq takes the last of two
+    /// equal fields.
     @Test(arguments: [
         #"{"seq":1,"key":"a","key":"b"}"#, #"{"key":"a","seq":1,"key":"b"}"#, #"{"seq":1,"seq":2}"#,
         #"{"seq":1,"k\u0065y":"b"}"#, #"{"seq":"1"}"#, #"{"seq":01}"#, #"{"seq":1.0}"#, #"{"seq":1e3}"#,
@@ -101,7 +101,7 @@ struct LoggedRecordTests {
     ])
     func whatIsNoRecord(_ text: String) { #expect(LoggedRecord(Array(text.utf8)) == nil) }
 
-    /// RFC 8259, section 7; and half a character is none.
+    /// RFC 8259, section 7. Half of a surrogate pair is not a character.
     @Test(arguments: [
         "\\\u{1B}[2J", "\\\u{7}", "\\\u{0}", "\\\u{7F}", "\\q", "\\U0041", "\\x41", "\\u", "\\u12", "\\u00zz",
         "\\u+041",
@@ -120,11 +120,12 @@ struct LoggedRecordTests {
         let line = #"{"reason":"\u0064enied","key":"\"\\\/\b\f\n\r\t\u0041\uD83D\udD11\u0000"}"#
         let record = try #require(LoggedRecord(Array(line.utf8)))
         #expect(record.text(.key) == "\"\\/\u{8}\u{c}\n\r\tA🔑\0")
-        // One that needs no escape hides nothing from a filter.
+        // An unnecessary escape hides nothing from a filter.
         #expect(record.says(.reason, Array("denied".utf8)))
     }
 
-    /// Every short line of the characters that mean something: none crashes, and none is long enough.
+    /// Every short line of characters with a meaning in JSON. None of them crashes, and none is long enough for a
+    /// record.
     @Test func shortLines() {
         let alphabet = Array("{}\"a:1,[]\\".utf8)
         var accepted = 0
@@ -162,7 +163,7 @@ struct MomentTests {
         #expect(moment("2024-02-29T00:00:00Z")?.begin.rfc3339 == "2024-02-29T00:00:00.000000Z")
     }
 
-    /// In whatever zone the tests run.
+    /// This holds in the time zone that the tests run in, whatever it is.
     @Test func daysAreLocal() throws {
         let today = try #require(moment("today"))
         let date = try #require(now.local.prefix(10).description as String?)
@@ -173,7 +174,7 @@ struct MomentTests {
         #expect(moment("00:00")?.begin == today.begin)
         #expect(moment("\(date) 00:00:01")?.begin.seconds == today.begin.seconds + 1)
         #expect(moment("\(date) 13:30")?.end.local.hasPrefix("\(date)T13:30:00") == true)
-        // What is shown can be given back.
+        // A time that was printed can be given back as an argument.
         #expect(moment(now.local)?.begin.seconds == now.seconds)
     }
 
@@ -186,7 +187,7 @@ struct MomentTests {
     ])
     func whatIsNoTime(_ text: String) { #expect(moment(text) == nil) }
 
-    /// Each second of an hour in each of many years, there and back.
+    /// Times from many years, formatted and parsed again.
     @Test func everyTimeReadsAsItWasWritten() {
         for seconds in stride(from: 0, to: 4_102_444_800, by: 86_399 * 13 + 7) {
             let time = WallTime(seconds: seconds, nanoseconds: seconds % 1000 * 1_000_000)

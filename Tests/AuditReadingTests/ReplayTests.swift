@@ -1,4 +1,4 @@
-// What the broker decided and logged, the tools find again: the broker, `explain` and `replay` never disagree.
+// The tools find again what the broker decided and logged: the broker, `explain` and `replay` never disagree.
 
 import Audit
 import AuditReading
@@ -17,7 +17,7 @@ struct ReplayTests {
     private let folder = TemporaryFolder("replay")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
-    // Few of each, so that random policies and callers often meet.
+    // There are few ids, so that random policies and callers often match.
     private static let uids: [UInt32] = [1, 2, 3, 65_534]
     private static let gids: [UInt32] = [10, 11, 12, 65_534]
     private static let units = ["a.service", "b@1.service", "b@2.service"]
@@ -52,7 +52,7 @@ struct ReplayTests {
         return try #require(loading.loaded, "\(loading.diagnostics)")
     }
 
-    /// A peer as the kernel would tell of it.
+    /// A peer with known answers in place of the kernel's.
     private struct KnownPeer: PeerSource {
         let credentials: PeerCredentials
         let groups: [UInt32]
@@ -117,10 +117,10 @@ struct ReplayTests {
             }
             let requests = try requests(log)
             #expect(requests.all.reduce(0) { $0 + $1.outcome.granted } == granted)
-            // Under the policy that decided it, nothing changes.
+            // Under the policy that decided the requests, nothing changes.
             #expect(requests.changes(under: old.policy, unmapped: unmapped).isEmpty)
-            // Under another one, just that changes which it decides otherwise; but where that hangs on a group that the
-            // old one does not name, the log cannot tell.
+            // Under another policy, exactly those requests change that it decides differently. If that depends on a
+            // group that the old policy does not name, the log cannot tell.
             let untold = requests.untold(under: new.policy, unmapped: unmapped).map(\.question)
             func isUntold(_ question: Requests.Question) -> Bool {
                 untold.contains {
@@ -131,16 +131,16 @@ struct ReplayTests {
             let changes = requests.changes(under: new.policy, unmapped: unmapped)
             var expected = 0
             for (question, outcome) in requests.all where !isUntold(question) {
-                // What was folded is of no key.
+                // Folded records name no key.
                 guard let name = question.key.flatMap({ KeyName($0) }) else { continue }
                 let caller = try #require(question.caller(unmapped: unmapped))
                 let isPermitted = new.policy.explanation(of: name, for: caller).isPermitted
                 expected += isPermitted ? outcome.denied : outcome.granted
             }
             #expect(changes.reduce(0) { $0 + $1.requests } == expected)
-            // Where the policies mean the same, nothing can change.
+            // If the two policies mean the same, nothing can change.
             if differences(from: old.policy, to: new.policy).isEmpty { #expect(changes.isEmpty) }
-            // Nothing that was used is said to be unused, and everything else is.
+            // Nothing that was used is reported as unused, and everything else is.
             let unused = requests.unused(of: old.policy, unmapped: unmapped)
             for (key, rules) in old.policy.rules {
                 for rule in rules {
@@ -154,7 +154,7 @@ struct ReplayTests {
         }
     }
 
-    /// Names of keys that there are not are told apart only so far.
+    /// Only a limited number of names of nonexistent keys is counted separately.
     @Test func inventedKeysDoNotGrowWithoutEnd() throws {
         var requests = Requests()
         for number in 0..<12_000 {

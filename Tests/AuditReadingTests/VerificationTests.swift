@@ -1,4 +1,4 @@
-// Every kind of damage to a log is found, and said to be what it is; a verifier in another language agrees.
+// Every kind of damage to a log is found and named correctly. An independent verifier in another language agrees.
 
 import Audit
 import AuditReading
@@ -11,7 +11,7 @@ import Digest
 struct VerificationTests {
     private let folder = TemporaryFolder("verify")
 
-    /// A log of so many records, as its lines.
+    /// The lines of a log with this number of records.
     private func log(_ count: Int, _ name: String = "a") throws -> [String] {
         do {
             let log = try AuditLog(folder[name], syncs: false)
@@ -25,7 +25,7 @@ struct VerificationTests {
         return try folder.text(name).split(separator: "\n").map(String.init)
     }
 
-    /// The chain value that a line ends with.
+    /// The link at the end of a line.
     private func chain(_ line: String) -> String { String(line.dropLast(2).suffix(64)) }
 
     private func digest(_ text: String) -> String {
@@ -43,7 +43,7 @@ struct VerificationTests {
         } catch { return error }
     }
 
-    /// What the independent verifier says; nil where there is no Python to run it.
+    /// The result of the independent verifier. Nil if Python is not installed.
     private func theirs(_ names: [String]) throws -> (status: Int32, output: String, errors: String)? {
         guard let python = installed("python3") else {
             print("skipped: python3 is not installed")
@@ -89,18 +89,18 @@ struct VerificationTests {
         var swapped = lines
         swapped.swapAt(3, 4)
         #expect(try verify(lines: swapped)?.kind == .missing)
-        // Changed with its own chain value made anew: the next one tells.
+        // If the record gets a new link of its own, the next record shows it.
         var forged = lines
         let link = chain(lines[7])
         let record = lines[8].prefix(while: { _ in true }).replacing("record 8", with: "record 7").dropLast(64 + 12)
         forged[8] = "\(record),\"chain\":\"\(digest(link + record))\"}"
         #expect(try verify(lines: forged)?.description.contains("record 10 was changed, or the one before it") == true)
-        // Cut at its end: only a head that was kept tells.
+        // If the end is cut off, only a head that was noted before shows it.
         try folder.write("c", lines.prefix(19).map { $0 + "\n" }.joined())
         #expect(verify(["c"]) == nil)
         #expect(verify(["c"], expect: chain(lines[19]))?.kind == .headUnknown)
         #expect(verify(["a"], expect: chain(lines[7])) == nil)
-        // In the middle of a line.
+        // Cut in the middle of a line.
         try folder.write("d", String(lines.map { $0 + "\n" }.joined().dropLast(20)))
         #expect(verify(["d"])?.kind == .cut)
         try folder.write("e", String(repeating: "x", count: 1 << 20))
@@ -108,7 +108,7 @@ struct VerificationTests {
         #expect(verify(["none"])?.kind == .unreadable)
     }
 
-    /// No single byte of a log can be another one.
+    /// No byte of a log can be changed without being noticed.
     @Test func everyChangedByteIsFound() throws {
         let bytes = Array(try log(3).map { $0 + "\n" }.joined().utf8)
         for position in bytes.indices {
@@ -121,7 +121,7 @@ struct VerificationTests {
         }
     }
 
-    /// A log of three files, of three, three and one records.
+    /// A log in three files with three, three and one records.
     private func rotated() throws {
         let log = try AuditLog(folder["r"], syncs: false)
         for name in ["r.2", "r.1"] {
@@ -141,7 +141,7 @@ struct VerificationTests {
         #expect(log.paths == ["r.2", "r.1", "r"].map { folder[$0] })
         #expect(log.unreadable == [folder["r.0.xz"]])
         #expect(verify(["r.2", "r.1", "r"]) == nil)
-        // From the middle on it can be verified too, and says so.
+        // Verification can begin in the middle, and the result says so.
         #expect(verify(["r.1", "r"]) == nil)
         #expect(verify(["r.2", "r"])?.kind == .missing)
         #expect(verify(["r", "r.1"])?.kind == .missing)
@@ -149,12 +149,12 @@ struct VerificationTests {
         while try reader.next() != nil {}
         #expect(reader.verifier.beginsAfterAnother == true)
         #expect(reader.verifier.firstNumber == 7)
-        // As a shell lists them.
+        // The files in the order in which a shell lists them.
         let named = try LogFiles(named: ["r", "r.1", "r.2"].map { folder[$0] })
         #expect(named.paths == log.paths)
     }
 
-    /// Compressed as logrotate does it; what is cut off or damaged is not taken for the end.
+    /// Files compressed as logrotate does it. A truncated or damaged file is not taken for a complete one.
     @Test func compressedFiles() throws {
         try rotated()
         try folder.shell("gzip r.2")
@@ -166,7 +166,7 @@ struct VerificationTests {
         let whole = try Data(contentsOf: URL(fileURLWithPath: folder["r.2.gz"]))
         for cut in stride(from: 20, to: whole.count - 1, by: 7) {
             try folder.write("cut.gz", whole.prefix(cut))
-            // Between the two members nothing is amiss, but for what is missing after it.
+            // If it is cut exactly between the two members, it looks complete, but records are missing after it.
             if verify(["cut.gz"]) == nil { #expect(verify(["cut.gz", "r"])?.kind == .missing) }
         }
         var damaged = whole
@@ -175,7 +175,7 @@ struct VerificationTests {
         #expect(verify(["damaged.gz", "r"]) != nil)
     }
 
-    /// Whatever stands in a file, reading it on past the fault ends, and says what was wrong.
+    /// Whatever bytes a file contains, reading on after the fault ends, and reports what was wrong.
     @Test func anyBytesAreReadToTheEnd() throws {
         let lines = try log(6)
         var random = SystemRandomNumberGenerator()

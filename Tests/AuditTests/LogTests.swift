@@ -10,7 +10,7 @@ struct LogTests {
     private let folder = TemporaryFolder("log")
     private var path: String { folder["audit.jsonl"] }
 
-    /// The chain as keybroker's contract describes it, with nothing of the product's but its hash.
+    /// Verifies the chain as keybroker-audit(5) describes it. Of the product's code it uses only the hash.
     private func verify(_ lines: [Substring], before: String = String(repeating: "0", count: 64)) throws -> (
         Int, String
     ) {
@@ -28,8 +28,8 @@ struct LogTests {
         return (number, chain)
     }
 
-    /// Opens the log. Where it was just closed, a program that another test starts at this very moment may
-    /// still hold a copy of its descriptor, until it runs.
+    /// Opens the log. If it was just closed, a process that another test is starting may hold a copy of its descriptor
+    /// for a moment, so this tries again.
     private func opened() throws -> AuditLog {
         let deadline = Date(timeIntervalSinceNow: 5)
         while true {
@@ -51,7 +51,7 @@ struct LogTests {
     @Test func theHashIsSHA256() {
         var hash = SHA256()
         hash.update(Array("abc".utf8))
-        // FIPS 180-4's own example.
+        // The example of FIPS 180-4.
         let expected = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad"
         #expect(String(decoding: hash.finish(), as: UTF8.self) == expected)
     }
@@ -74,7 +74,7 @@ struct LogTests {
         try write(3, to: opened())
         let whole = try folder.text("audit.jsonl")
         let last = try #require(lines().last)
-        // Wherever the write was cut: within the last line, or just its line feed missing.
+        // The write can end anywhere in the last line, or just before its line feed.
         for cut in [1, 2, 40, last.count - 1, last.count] {
             try folder.write("audit.jsonl", String(whole.dropLast(cut)))
             let log = try opened()
@@ -130,7 +130,7 @@ struct LogTests {
         let (_, first) = try verify(lines("audit.jsonl.2"))
         let (_, second) = try verify(lines("audit.jsonl.1"), before: first)
         #expect(try verify(lines(), before: second).0 == 6)
-        // And over a restart, where the only record is one that says what was before it.
+        // It also continues after a restart if the only record is the one with `previous`.
         #expect(try opened().stage(Record(.start)) == 7)
     }
 
@@ -150,7 +150,7 @@ struct LogTests {
         try write(1, to: log)
     }
 
-    /// Whoever may read a log may lock it (flock(2)), on a descriptor that is only open for reading.
+    /// Whoever may read a log may lock it (flock(2)), even on a descriptor that is open only for reading.
     @Test func aReadersLockStopsNobody() throws {
         func lock(_ name: String) throws -> FileHandle {
             let reader = try #require(FileHandle(forReadingAtPath: folder[name]))
@@ -170,13 +170,13 @@ struct LogTests {
         withExtendedLifetime((reader, next)) {}
     }
 
-    /// What somebody else adds or cuts off ends the writing, until the file is set aside as evidence.
+    /// If somebody else adds or removes bytes, nothing more is written until the file is moved away as evidence.
     @Test func nothingIsWrittenAfterWhatSomebodyElseWrote() throws {
         let log = try opened()
         try write(2, to: log)
         let whole = try folder.text("audit.jsonl")
         for changed in [whole + "note\n", String(whole.dropLast(9))] {
-            // On the same inode, as a shell's `>>` and truncate(1) do it.
+            // These change the same inode, as `>>` in a shell and truncate(1) do.
             let handle = try #require(FileHandle(forUpdatingAtPath: path))
             try handle.truncate(atOffset: 0)
             try handle.write(contentsOf: Data(changed.utf8))

@@ -1,4 +1,4 @@
-// The library, against the real daemon and against brokers that lie.
+// The library with the real daemon, and with brokers that lie.
 
 import Foundation
 import KeyBrokerClient
@@ -34,7 +34,7 @@ import Testing
         #expect(key.name == "k")
         #expect(key.hasCertificate == true)
         #expect(text(try key.readKey()) == "THE KEY")
-        // Reading moves no offset: it reads the same again.
+        // Reading moves no file offset, so a second read returns the same.
         #expect(text(try key.readKey()) == "THE KEY")
         let certificate = try key.readCertificate()
         switch certificate {
@@ -111,7 +111,7 @@ import Testing
         for _ in 0..<10 where busy == nil { busy = failure { () throws(KeyBrokerError) in _ = try broker.key("k") } }
         guard case .busy(_, let delay) = busy else { throw Waited(description: "\(String(describing: busy))") }
         #expect(delay > .zero && delay <= .seconds(1))
-        // With patience it is waited for.
+        // If it may wait, it succeeds once the broker is there.
         #expect(text(try broker.key("k", waitingUpTo: .seconds(10)).readKey()) == "THE KEY")
         let name = failure { () throws(KeyBrokerError) in _ = try broker.key("a/b\u{1B}[2J") }
         #expect(name?.exitStatus == 64)
@@ -144,7 +144,7 @@ import Testing
         _ socket: String, uid: UInt32 = 0, _ reply: String, _ descriptors: Int, seconds: Double = 0
     ) throws -> Program {
         let script = testsFolder.appendingPathComponent("ClientTests/Brokers/fake.py").path
-        // A copy, as the account that it becomes need not see the project.
+        // A copy, because the account that it changes to may not be allowed to read the project.
         let copy = try folder.write("fake.py", String(contentsOfFile: script, encoding: .utf8))
         let broker = try Program(
             installed("python3") ?? "python3",
@@ -170,14 +170,14 @@ import Testing
         #expect(said.split(separator: "|").contains { what.contains($0) }, "\(what)")
         broker.signal(SIGKILL)
         try broker.waitForExit()
-        // Whatever came with it is closed.
+        // All descriptors that came with the replies were closed.
         let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/self/fd").compactMap {
             try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/fd/\($0)")
         }
         #expect(!open.contains(folder["fake.py"]))
     }
 
-    /// `@` is a number that grows.
+    /// `@` stands for a number that grows.
     @Test(arguments: [
         ("1La||1Lb||1Lb||1L", "not in their order"), ("1Lb\na", "not in their order"), ("1La||1Lweb...", "order"),
         ("1LMANY...", "more than 1000000 names"),
@@ -193,7 +193,7 @@ import Testing
         try broker.waitForExit()
     }
 
-    /// Each packet comes in time, and the last one never.
+    /// Each packet arrives in time, but the last one never comes.
     @Test func aSlowListEndsAsASilentBrokerDoes() throws {
         let broker = try fake(folder["s"], "1Lk@...", 0, seconds: 1)
         let began = ContinuousClock.now

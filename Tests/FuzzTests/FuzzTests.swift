@@ -1,7 +1,7 @@
-// Every parser of bytes from outside, fed with what a fuzzer would: good inputs, changed at random. The seeds are
-// fixed, so that a failure can be had again; KEYBROKER_FUZZ_ROUNDS makes it as long as one likes.
+// Fuzz tests for every parser of bytes from outside. The inputs are good ones that are changed at random. The seeds are
+// fixed, so that a failure can be repeated. KEYBROKER_FUZZ_ROUNDS sets the number of rounds.
 //
-// What is checked of each is what must hold whatever the bytes are; that none crashes is the least of it.
+// Besides not crashing, each parser is checked for what must be true of any bytes.
 
 import Foundation
 import Testing
@@ -13,7 +13,7 @@ import Wire
 @testable import keybroker_tls_demo
 import PolicyReview
 
-/// SplitMix64.
+/// The SplitMix64 generator.
 struct Seeded: RandomNumberGenerator {
     var state: UInt64
 
@@ -28,7 +28,7 @@ struct Seeded: RandomNumberGenerator {
 
 let rounds = ProcessInfo.processInfo.environment["KEYBROKER_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 4_000
 
-/// Calls `body` with good inputs, each changed in some places.
+/// Calls `body` with good inputs. Each is changed in a few places.
 private func fuzz(_ good: [String], _ body: ([UInt8]) throws -> Void) rethrows {
     for round in 0..<rounds {
         var random = Seeded(state: UInt64(round))
@@ -53,7 +53,7 @@ struct FuzzTests {
     @Test func requests() {
         fuzz(["1Gweb-tls", "1L", "1V\n", "1Ga.b_c-9\n"]) { bytes in
             guard let request = try? Request(bytes) else { return }
-            // What was understood is what was sent, but for one newline.
+            // The decoded request encodes to the same bytes, apart from one newline.
             #expect(bytes == request.packet || bytes == request.packet + [0x0A])
         }
     }
@@ -82,7 +82,7 @@ struct FuzzTests {
                 #expect(diagnostic.location.line >= 1 && diagnostic.column >= 1)
                 #expect(diagnostic.lines.allSatisfy { $0.utf8.allSatisfy { $0 == 9 || (0x20...0x7E).contains($0) } })
             }
-            // Nobody gains a key without a word that says permit.
+            // Nobody may get a key if the policy does not contain the word permit.
             if !String(decoding: bytes, as: UTF8.self).contains("permit") {
                 #expect(reading.policy?.rules.isEmpty ?? true)
             }
@@ -100,7 +100,7 @@ struct FuzzTests {
     @Test func unitPatterns() {
         fuzz(["nginx.service", "stunnel@*.service", "a*b**c.scope", "*"]) { bytes in
             guard let pattern = UnitPattern(bytes) else { return }
-            // What is no star stands for itself; stars stand for nothing, too.
+            // Each character except a star matches itself. A star can also match nothing.
             #expect(pattern.matches(pattern.description.replacing("*", with: "")))
             #expect(pattern.matches(pattern.description.replacing("*", with: "any-thing")))
         }
@@ -129,7 +129,7 @@ struct FuzzTests {
             let end = End(tail: bytes, of: bytes.count)
             #expect(end.size + end.unfinished.count == bytes.count)
             guard case .record(let number, _) = end.content else { return }
-            // Only one of the records that were written is ever taken for the last.
+            // Only one of the records that were written can be taken for the last.
             #expect((1...3).contains(number))
         }
     }

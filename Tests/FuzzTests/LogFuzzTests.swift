@@ -1,8 +1,8 @@
-// Whole logs, as somebody may leave them who can write to them: good ones, of several files, changed at random,
-// many with their chain made anew, so that more than the chain must hold. The number of a round is its seed.
+// Whole logs in several files, changed at random, as an attacker who can write to them could. For many, the chain is
+// computed again, so that other checks are reached too. The number of a round is its seed.
 //
-// What must hold: nothing traps or runs without end, nothing that is printed is anything but printable ASCII,
-// and what is counted adds up. After a trap the log of that round lies in the folder of the test.
+// Nothing may crash or run without end, only printable ASCII may be printed, and the sums must be right. After a crash,
+// the log of that round is in the folder of the test.
 
 import AuditReading
 import Foundation
@@ -19,7 +19,7 @@ struct LogFuzzTests {
     private let folder = TemporaryFolder("logfuzz")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
-    /// A log as lines without their chains.
+    /// A log as files of lines without their chains.
     private typealias Files = [[[UInt8]]]
 
     // MARK: Good logs
@@ -62,14 +62,14 @@ struct LogFuzzTests {
                 record { ($0.verb, $0.decision, $0.uid, $0.suppressed) = (.list, .granted, 5, 3) },
                 record({ ($0.decision, $0.uid, $0.pid) = (.applied, 0, 1) }, .reload),
             ]
-            // As a daemon writes it that names only the groups of its policy.
+            // A record as a daemon writes it that names only the groups in its policy.
             let named = String(decoding: asked(.denied, "k", uid: 8), as: UTF8.self)
             return lines + [Array(named.replacing(#","pid""#, with: #","other-groups":2,"pid""#).utf8)]
         }
         return [file(), file(), file()]
     }
 
-    /// The lines with their chains; `previous` where a file follows another.
+    /// The lines with their chains, and with `previous` if a file follows another.
     private func chained(_ files: Files) -> Files {
         var link = Link.beginning
         return files.enumerated().map { index, lines in
@@ -84,7 +84,7 @@ struct LogFuzzTests {
         }
     }
 
-    // MARK: Bad ones
+    // MARK: Bad logs
 
     private static let numbers = [
         "0", "1", "00", "4294967295", "4294967296", "9223372036854775807", "9223372036854775808",
@@ -103,7 +103,7 @@ struct LogFuzzTests {
         case 1: line.insert(contentsOf: Self.pieces.randomElement(using: &random)?.utf8 ?? "".utf8, at: position)
         case 2: line.removeSubrange(position..<min(position + 9, line.count))
         default:
-            // A number becomes another one.
+            // Replaces a number by another one.
             let digits = line.indices.filter { (0x30...0x39).contains(line[$0]) }
             guard let first = digits.randomElement(using: &random) else { return }
             let end = line[first...].firstIndex { !(0x30...0x39).contains($0) } ?? line.endIndex
@@ -124,7 +124,7 @@ struct LogFuzzTests {
         }
     }
 
-    /// The log of a round, in three files; true where it is as good as it was.
+    /// Writes the log of a round in three files. Returns true if it is still valid.
     private func write(round: Int) throws -> Bool {
         var random = Seeded(state: UInt64(round))
         var files = good()
@@ -137,7 +137,7 @@ struct LogFuzzTests {
         return changes == 0
     }
 
-    // MARK: What must hold
+    // MARK: What must be true
 
     private func isPrintable(_ bytes: some Sequence<UInt8>) -> Bool {
         bytes.allSatisfy { (0x20...0x7E).contains($0) || $0 == 0x0A }
@@ -184,7 +184,7 @@ struct LogFuzzTests {
         }
     }
 
-    /// One that does not go on says the same.
+    /// A reader that stops at the fault reports the same.
     private func stopsAtTheFault(_ files: [String], _ fault: Unverified?, seed: Int) {
         var found: Unverified?
         do throws(Unverified) {

@@ -16,7 +16,7 @@ struct JournalTests {
         #expect(String(decoding: entry, as: UTF8.self) == "MESSAGE=\(shown)\nSEQ=7\n")
     }
 
-    /// Every short text of what could mean something to the protocol is a value of one line.
+    /// Every short text of characters that could matter to the protocol remains one value on one line.
     @Test func noShortTextForgesAField() {
         let alphabet: [Unicode.Scalar] = ["\n", "\r", "=", "K", "\u{0}", "\u{8}", "\u{85}"]
         var texts = [""]
@@ -30,7 +30,7 @@ struct JournalTests {
         }
     }
 
-    /// One descriptor for as long as it lives: nobody there, somebody, a full queue, another one.
+    /// The same descriptor works without a listener, with one, with a full queue, and with a new listener.
     @Test(.enabled(if: installed("python3") != nil, "python3 is not installed")) func itOutlivesWhoListens() throws {
         let journal = try Journal(at: folder["socket"])
         let entry: [Journal.Field] = [.init("MESSAGE", "text")]
@@ -62,7 +62,7 @@ struct JournalTests {
         try listener.waitForExit()
     }
 
-    /// The tests' standard error is no journal, whatever a variable says.
+    /// Standard error of the tests is not the journal, whatever the variable says.
     @Test func onlyWhereStandardErrorIsTheJournal() throws {
         #expect(StandardStream.errorIsTheJournal == false)
         #expect(try Journal.ofStandardError() == nil)

@@ -1,4 +1,4 @@
-// A path with a NUL byte in it is another path to C than to Swift: no call takes it.
+// C would read a path with a NUL byte as a shorter path than Swift does. So no call accepts one.
 
 import Testing
 

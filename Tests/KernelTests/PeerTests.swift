@@ -7,14 +7,14 @@ struct UnitNameTests {
         ("0::/system.slice/nginx.service\n", "nginx.service"),
         ("0::/system.slice/system-stunnel.slice/stunnel@a.service\n", "stunnel@a.service"),
         ("1:name=systemd:/x.service\n0::/system.slice/a.service/sub/b.service\n", "a.service"),
-        // What a user's own manager made is the user's manager.
+        // A unit of a user's own service manager counts as the unit of that manager.
         ("0::/user.slice/user-33.slice/user@33.service/app.slice/nginx.service\n", "user@33.service"),
         ("0::/user.slice/user-0.slice/session-1.scope\n", "session-1.scope"),
-        // A container's own units are the container.
+        // A unit inside of a container counts as the container.
         ("0::/system.slice/docker-abc.scope/system.slice/nginx.service\n", "docker-abc.scope"),
         ("0::/_nginx.service\n", "nginx.service"),
         ("0::/\n", nil), ("0::/../nginx.service\n", nil), ("0::/nginx\n", nil), ("0::/.service\n", nil),
-        // Cut off in the middle of a name.
+        // The file was cut off in the middle of a name.
         ("0::/system.slice/nginx.service", nil), ("1:x:/\n0::/system.slice/nginx.service", nil),
         ("9:name=systemd:/system.slice/nginx.service\n", nil), ("", nil), ("0::/system.slice\n", nil),
     ])

@@ -1,4 +1,4 @@
-// Moments and durations, at the ends of what a number can hold.
+// Moments and durations at the limits of their numbers.
 
 import Kernel
 import Testing

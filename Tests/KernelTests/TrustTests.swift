@@ -4,7 +4,7 @@ import Testing
 
 @testable import Kernel
 
-/// As root: whose files are believed, and how far a way is followed.
+/// Which files are trusted, and how far a path is followed. Needs root to give files to other accounts.
 @Suite(.enabled(if: isRoot, "needs root: it gives files to other accounts"))
 struct TrustTests {
     private let folder = TemporaryFolder("trust")
@@ -58,12 +58,12 @@ struct TrustTests {
         #expect(distrust("sticky/a") == nil)
         try folder.write("sticky/b", "x", owner: 1)
         #expect(distrust("sticky/b")?.kind == .untrusted)
-        // Somebody else's link in it leads to a good file, and is not followed.
+        // A link of another account leads to a good file. It is not followed.
         try folder.link("sticky/l", to: folder["sticky/a"])
         #expect(distrust("sticky/l") == nil)
         try folder.shell("chown -h 1:1 sticky/l")
         #expect(distrust("sticky/l")?.kind == .untrusted)
-        // Sticky, but not root's.
+        // The directory is sticky but does not belong to root.
         try folder.setAttributes("sticky", mode: 0o1777, owner: 1)
         #expect(distrust("sticky/a")?.kind == .untrusted)
     }
@@ -75,7 +75,7 @@ struct TrustTests {
         try folder.link("live/example.org/privkey.pem", to: "../../archive/example.org/privkey1.pem")
         let place = try root.place(of: folder["live/example.org/privkey.pem"])
         #expect(place.path == folder["archive/example.org/privkey1.pem"])
-        // A link that leads through a directory of somebody else's.
+        // A link whose path goes through a directory of another account.
         try folder.directory("theirs", mode: 0o755, owner: 1)
         try folder.link("theirs/back", to: folder["archive/example.org/privkey1.pem"])
         try folder.link("through", to: "theirs/back")
@@ -95,8 +95,8 @@ struct TrustTests {
         #expect(throws: TrustError.self) { _ = try root.place(of: "/") }
     }
 
-    /// Whoever owns an entry of a directory causes as many events as it likes. Only ways through that directory are
-    /// walked each time then, also if events were lost.
+    /// The owner of an entry of a directory can cause any number of events. After that, only paths through this
+    /// directory are checked each time, even if events were lost.
     @Test func aFloodOfEventsEndsOnlyTheWatchOfItsDirectory() throws {
         for name in ["quiet", "loud"] {
             try folder.directory(name)
@@ -111,13 +111,13 @@ struct TrustTests {
         _ = watch.hasChanged()
         let limit = try String(contentsOfFile: "/proc/sys/fs/inotify/max_queued_events", encoding: .utf8)
         let queued = Int(limit.dropLast())
-        // Two in turn, as the kernel joins events that are alike.
+        // Two entries in turn, because the kernel merges equal events.
         for index in 0...(try #require(queued) + 1000) {
             // Safety: a Swift string is passed as a NUL-terminated C string for the length of the call.
             unsafe _ = chmod(folder[entries[index % 2]], 0o600)
         }
         #expect(watch.hasChanged())
-        // No more than a bounded part of the queue was read.
+        // One call reads only a limited part of the queue.
         #expect(watch.hasChanged())
         while watch.hasChanged() {}
         #expect(try isWatched("quiet/a"))
@@ -126,7 +126,7 @@ struct TrustTests {
         #expect(watch.hasChanged())
     }
 
-    /// A directory that others could write to when it was watched has no watch of its entries.
+    /// If others can write to a directory when its watch is added, its entries are not watched.
     @Test func aLinkIsWatchedOnlyIfItsDirectorysEntriesAre() throws {
         try folder.directory("d", mode: 0o775)
         try folder.write("a", "x")
@@ -151,7 +151,7 @@ struct TrustTests {
             #expect(watch.hasChanged())
         }
         #expect(!watch.hasChanged())
-        // What others do beside the way is no change of it.
+        // Changes that others make beside the path do not count.
         #expect(try root.place(of: folder["way"], watchedBy: watch).isWatched)
         try folder.shell(
             "touch w/beside; chmod 600 w/beside; mv w/beside w/there; mkdir w/dir; rmdir w/dir; rm w/there")

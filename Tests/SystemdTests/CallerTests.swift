@@ -1,6 +1,6 @@
-// Callers in a real systemd: which unit a process is of, and keys that are the service manager's credentials.
+// Callers in a real systemd: the unit that a process belongs to, and keys that are credentials of the service manager.
 //
-// Must never wait for a time to pass where there is an event to wait for.
+// Must never wait for a fixed time if there is an event to wait for.
 
 import Foundation
 import TestSupport
@@ -9,8 +9,8 @@ import Testing
 extension ServiceTests {
     // MARK: Units of callers
 
-    /// The real nginx of Debian's package, with the real unit: its key comes from the broker, and root outside of it
-    /// gets none.
+    /// The real nginx of Debian with its real unit. It gets its key from the broker. Root gets none outside of that
+    /// unit.
     @Test(.enabled(if: installed("nginx") != nil, "nginx is not installed")) func nginx() throws {
         try machine.must(
             """
@@ -49,12 +49,12 @@ extension ServiceTests {
         let granted = try machine.records().last { $0["decision"] as? String == "granted" }
         #expect(granted?["unit"] as? String == "nginx.service")
         #expect(granted?["uid"] as? Int == 0)
-        // The same uid, outside; and in another unit.
+        // The same uid, outside of the unit and in another unit.
         #expect(try machine.mustFail("keybroker get nginx-tls").status == 77)
         #expect(try machine.records().last?["unit"] as? String == "with-systemd-command.scope")
         #expect(
             try machine.mustFail("systemd-run --quiet --wait --unit=not-nginx keybroker get nginx-tls").status == 77)
-        // At once: the unit would wait for clients first.
+        // Stopped at once. Stopping the unit would wait for clients first.
         try machine.must("nginx -s stop; rm -r /run/systemd/system/nginx.service.d")
     }
 
@@ -76,7 +76,7 @@ extension ServiceTests {
         #expect(try machine.must("cat /run/worker.out") == "THE KEY")
         let record = try machine.records().last
         #expect(record?["unit"] as? String == "worker@one.service")
-        // A number that systemd lends: it is in no file, and was not in the policy.
+        // A uid that systemd allocates for a time. It is in no file, and was not in the policy.
         #expect((61184...65519).contains(record?["uid"] as? Int ?? 0))
         let other = "systemd-run --quiet --wait -p DynamicUser=yes -p SupplementaryGroups=keyusers"
         #expect(try machine.mustFail("\(other) --unit=worker-one keybroker get web").status == 77)
@@ -85,7 +85,8 @@ extension ServiceTests {
 
     // MARK: Keys that are credentials
 
-    /// Of the broker's own unit; one of them is encrypted on disk, and clear only in the service manager's memory.
+    /// Credentials of the broker's own unit. One is encrypted on disk, and decrypted only in the service manager's
+    /// memory.
     @Test func keysAsCredentials() throws {
         try machine.write(
             "/run/systemd/system/keybrokerd.service.d/keys.conf",
@@ -108,7 +109,7 @@ extension ServiceTests {
             """)
         #expect(try machine.must(Machine.asUser("www-data", "keybroker get lent")) == "THE KEY")
         #expect(try machine.must(Machine.asUser("www-data", "keybroker get vault")) == "THE SECRET")
-        // Nobody else can read them, where they are.
+        // Nobody else can read them in that directory.
         let vault = "/run/credentials/keybrokerd.service/vault.pem"
         #expect(try machine.records().last.flatMap { $0["file"] as? [String: Any] }?["path"] as? String == vault)
         _ = try machine.mustFail(Machine.asUser("www-data", "cat \(vault)"))

@@ -1,5 +1,5 @@
-// What the real journal knows of the daemon: lines with fields, which nobody else can forge, and for which nobody
-// waits.
+// What the real journal records of the daemon: lines with fields. Nobody else can forge them, and nobody waits for the
+// journal.
 //
 // Must never leave journald stopped.
 
@@ -9,7 +9,7 @@ import Testing
 
 @Suite(.serialized, Machine.condition) struct JournalTests {
     private let machine: Machine
-    /// When the test began. (systemd 252 forgets the first entry after a cursor where there are matches, too.)
+    /// When the test began. (A cursor would not do: with matches, systemd 252 forgets the first entry after it.)
     private let began: String
 
     private static let shared = Result {
@@ -32,7 +32,7 @@ import Testing
         try machine.must(Machine.asUser("www-data", "python3 /tests/ask.py \(times) '\(packet)'"))
     }
 
-    /// The entries since the test began that a user of journalctl finds by this.
+    /// The entries since the test began that journalctl finds with these matches.
     private func entries(_ matches: String) throws -> [[String: String]] {
         try machine.must("journalctl --sync; journalctl -q -o json --since \(began) \(matches)")
             .split(separator: "\n").map {
@@ -65,7 +65,7 @@ import Testing
         #expect(denied.first?["PRIORITY"] == "4")
         #expect(try entries("SEQ=\(number + 1)").count == 1)
 
-        // What is asked by monitors all day is in the audit log alone.
+        // Queries that monitoring makes all day are only in the audit log.
         try machine.must("keybroker status >/dev/null")
         #expect(try machine.records().last?["verb"] as? String == "status")
         #expect(try entries("-t keybrokerd").count == 2)
@@ -77,7 +77,7 @@ import Testing
         #expect(applied["MESSAGE"]?.hasPrefix("the policy was read anew: 1 key, policy ") == true)
         #expect(applied["PEER_UID"] == "0")
         try machine.policy("permit nosuchuser key web")
-        // The unit's reload would not even ask.
+        // `systemctl reload` would find the fault itself, and not ask the daemon.
         try machine.must("kill -HUP \(try machine.property("MainPID"))")
         try machine.wait(
             until: "journalctl -q --since \(began) -u keybrokerd DECISION=rejected | grep -q 'stays in force'")
@@ -87,7 +87,7 @@ import Testing
         #expect(try entries("-t keybrokerd -p err").count == 4)
     }
 
-    /// The unit of a process that has ended is known too, and how grave it was.
+    /// The unit is recorded even for a process that has ended, and so is the priority.
     @Test func theLastWordsAreTheServices() throws {
         try machine.policy("permit nosuchuser key web")
         _ = try machine.mustFail("systemctl restart keybrokerd.service")
@@ -101,7 +101,7 @@ import Testing
 
     // MARK: Hostile callers
 
-    /// By its name, by the key that it asks for, and by the control group that it is in.
+    /// An attacker tries it with its name, with the key that it asks for, and with its control group.
     @Test func nobodyForgesAField() throws {
         for packet in [
             "1Gx\\nKEY=forged", "1Gx\\nKEY=forged\\n", "KEY=forged\\n1Gweb", "1Gweb\\0\\nKEY=forged",
@@ -109,7 +109,7 @@ import Testing
         ] {
             #expect(try ask(packet) == "('E', 1)")
         }
-        // The kernel takes any name but for a line feed.
+        // The kernel accepts any name without a line feed.
         let group = "/sys/fs/cgroup/$'MESSAGE=forged\\e[2J\\rKEY=forged.service'"
         try machine.must(
             """
@@ -134,7 +134,7 @@ import Testing
             ])
     }
 
-    // MARK: A journal that goes
+    // MARK: A journal that stops
 
     @Test func aJournalThatWasRestartedIsTold() throws {
         let pid = try machine.property("MainPID")
@@ -147,13 +147,13 @@ import Testing
         }
         try machine.must("systemctl restart systemd-journald.service")
         #expect(try ask("1Gweb") == "('K', 1)")
-        // None is lost, whoever it was that read them.
+        // No entry is lost, whichever journald read it.
         #expect(try entries("KEY=web").count == 7)
         #expect(try machine.property("MainPID") == pid)
     }
 
-    /// A journal that reads nothing holds up nobody, and hears all of it later: what finds no room among the entries
-    /// finds it on the stream, where systemd makes room for megabytes.
+    /// A journal that reads nothing blocks nobody, and receives everything later. An entry that does not fit into the
+    /// socket's queue is written to standard error, where systemd has room for megabytes.
     @Test func aJournalThatStandsStillHoldsUpNobody() throws {
         let asked = 1000
         try machine.must("systemctl kill --signal=STOP systemd-journald.service")
@@ -163,7 +163,7 @@ import Testing
         }
         #expect(try ask("1Gweb") == "('K', 1)")
         let entries = "journalctl -q -o cat --since \(began) -u keybrokerd"
-        // A line of the stream may be read after what was sent later.
+        // A line on standard error may be read after an entry that was sent later.
         try machine.wait(until: "[[ $(\(entries) | grep -c '^granted web\\|: granted web') = \(asked + 1) ]]")
         let withFields = try machine.must("\(entries) DECISION=granted | wc -l")
         #expect((2...asked).contains(try #require(Int(withFields))))

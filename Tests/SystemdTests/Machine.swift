@@ -1,6 +1,7 @@
-// A machine of a suite's own: a real systemd in a throw-away container (with-systemd), the package installed in it.
+// A machine for one suite: a real systemd in a temporary container (with-systemd), with the package installed.
 //
-// Must never reach outside of the container, nor outlive the tests: its shell ends with their end of the pipe.
+// Must never change anything outside of the container. Must never outlive the tests: its shell ends when their end of
+// the pipe is closed.
 
 import Foundation
 import TestSupport
@@ -10,10 +11,10 @@ final class Machine: Sendable {
     private let shell: Program
     private let lock = NSLock()
 
-    /// Why the suites of this target need root, and what they need besides.
+    /// Why the suites of this target need root, and what else they need.
     static let condition: ConditionTrait = .enabled(if: isRoot, "needs root: it boots a systemd in a container")
 
-    /// The package as `make deb` built it, from the sources as they are now.
+    /// The package that `make deb` built from the current sources.
     static func package() throws -> String {
         let folder = projectFolder.appendingPathComponent(".build-release/release").path
         let found = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
@@ -35,10 +36,10 @@ final class Machine: Sendable {
         try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
     }
 
-    /// Boots it. There is a folder /package with the package in it, and /tests with this target's peers.
+    /// Boots the machine. It has a folder /package with the package, and a folder /tests with this target's peers.
     init() throws {
         let tests = testsFolder.appendingPathComponent("SystemdTests")
-        // Each line is a script; the answer is a line too: status, output and errors.
+        // Each line of input is a script. The answer is one line with the status, the output and the errors.
         let agent = """
             while IFS= read -r line; do
                 status=0
@@ -54,12 +55,12 @@ final class Machine: Sendable {
                 "--bind", "\(package.deletingLastPathComponent().path):/package",
                 "--bind", "\(tests.appendingPathComponent("Peers").path):/tests", "--", "bash", "-c", agent,
             ])
-        // What keeps packages from starting services where images are built.
+        // Systems for building images have this file, which keeps packages from starting services.
         try must("rm -f /usr/sbin/policy-rc.d")
     }
 
-    /// Waits for its end, so that nothing of it stays. A machine that lives as long as the tests ends by itself when
-    /// they do.
+    /// Waits for the end of the machine, so that nothing of it is left. One that lives as long as the tests ends with
+    /// them.
     deinit { _ = try? shell.waitForExit() }
 
     /// Runs a script, as root.
@@ -88,7 +89,7 @@ final class Machine: Sendable {
         return (status, errors)
     }
 
-    /// Waits until a script succeeds.
+    /// Waits until a script succeeds, at most `seconds`.
     func wait(until script: String, seconds: Int = 20) throws {
         try must("for ((i = 0; i < \(seconds * 50); i++)); do { \(script); } && exit 0; sleep 0.02; done; exit 1")
     }
@@ -98,14 +99,14 @@ final class Machine: Sendable {
         try must("mkdir -p $(dirname \(path)); base64 -d <<<'\(encoded)' >\(path); chmod \(mode) \(path)")
     }
 
-    // MARK: The broker in it
+    // MARK: The broker in the machine
 
-    /// Installs the package. What other packages want to do about it (man-db's index) can wait.
+    /// Installs the package. The triggers of other packages, such as man-db's index, are left for later.
     func install() throws {
         try must("dpkg --force-unsafe-io --no-triggers -i /package/*.deb")
     }
 
-    /// Installs it, with the key `web` and a policy.
+    /// Installs the package with the key `web` and this policy.
     func install(policy: String) throws {
         try install()
         try write("/etc/ssl/private/web.pem", "THE KEY\n", mode: "600")
@@ -116,7 +117,7 @@ final class Machine: Sendable {
         try write("/etc/keybroker/keybroker.policy", "key web /etc/ssl/private/web.pem\n\(lines)\n")
     }
 
-    /// A command line that runs `command` as `user`, who may connect but is in no other group.
+    /// A command line that runs `command` as `user`. The user may connect to the broker, and is in no other group.
     static func asUser(_ user: String, _ command: String) -> String {
         "setpriv --reuid \(user) --regid $(id -g \(user)) --groups keyusers -- \(command)"
     }

@@ -1,6 +1,6 @@
-// The package's life on a machine: installed, used, upgraded over a running daemon, removed, purged.
+// The life of the package on a machine: installed, used, upgraded while the daemon runs, removed, purged.
 //
-// Must never leave a trace on the machine that the tests run on: all of it happens in the container.
+// Must never leave a trace on the machine that runs the tests. Everything happens in the container.
 
 import Foundation
 import TestSupport
@@ -15,7 +15,7 @@ import Testing
         #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)\(lintian.errors)")
     }
 
-    /// Nothing but the C and C++ libraries and libcrypto: the Swift runtime is inside.
+    /// It depends only on the C and C++ libraries and libcrypto. The Swift runtime is linked in.
     @Test func itNeedsWhatItSays() throws {
         let needs = try Program.run("/usr/bin/dpkg-deb", ["-f", try Machine.package(), "Depends"]).output
         let libraries = needs.split(separator: ", ").compactMap { $0.split(separator: " ").first }
@@ -36,10 +36,12 @@ import Testing
         }
         try machine.must("bash -n /usr/share/bash-completion/completions/keybroker")
 
-        // An upgrade while it is asked without pause: another daemon, the same socket, and nobody turned away.
+        // An upgrade under constant requests: the daemon is a new one, the socket is the same, and no caller is
+        // refused.
         try upgrade(machine)
 
-        // Over a policy that it would not start with again, it goes on as it is.
+        // An upgrade does not restart a daemon whose policy is faulty, because it could not start with that policy
+        // again.
         let (pid, policy) = (try machine.property("MainPID"), try machine.must("cat /etc/keybroker/keybroker.policy"))
         try machine.policy("permit nosuchuser key web")
         let again = try machine.run("dpkg --force-unsafe-io --no-triggers -i /run/later.deb")
@@ -49,7 +51,7 @@ import Testing
         #expect(try machine.must(get) == "THE KEY")
         try machine.write("/etc/keybroker/keybroker.policy", policy + "\n")
 
-        // Removed: no service, no socket; policy and log stay.
+        // Removed: service and socket are gone, policy and log stay.
         try machine.must("dpkg --no-triggers -r keybroker")
         #expect(try machine.run("systemctl is-active keybrokerd.socket keybrokerd.service").status != 0)
         try machine.must("[[ ! -e /run/keybroker && ! -e /usr/sbin/keybrokerd ]]")
@@ -57,7 +59,7 @@ import Testing
         try machine.must(
             "[[ -z $(find /usr /run/systemd -name '*keybroker*' -not -path '/usr/lib/systemd/system/*') ]]")
 
-        // Purged: no policy of the package's, and still the log.
+        // Purged: the package's policy is gone, the log stays.
         let purge = try machine.run("dpkg --no-triggers -P keybroker")
         #expect(purge.status == 0)
         #expect(purge.errors.contains("the audit log in /var/log/keybroker is kept"))
@@ -65,7 +67,7 @@ import Testing
         try machine.must("[[ -s /var/log/keybroker/audit.jsonl ]]")
         #expect(try machine.must("find /etc/systemd /var/lib/systemd -name '*keybroker*'").isEmpty)
 
-        // And back: it is enabled anew, and the log goes on.
+        // Installed again: it is enabled again, and the log continues.
         try machine.install(policy: "permit www-data key web")
         let count = "wc -l </var/log/keybroker/audit.jsonl"
         let before = try #require(Int(machine.must(count)))
@@ -77,7 +79,7 @@ import Testing
     }
 
     private func upgrade(_ machine: Machine) throws {
-        // The same package, of a later version.
+        // The same package with a later version number.
         try machine.must(
             """
             dpkg-deb -R /package/*.deb /run/later
@@ -95,7 +97,7 @@ import Testing
         try machine.must("systemctl stop stream.service")
         let result = try machine.must("tail -n 1 /run/stream.out")
         #expect(result.contains(" errors 0 "), "\(result)")
-        // The policy that the admin wrote is the admin's.
+        // The policy that the admin wrote is unchanged.
         #expect(try machine.must("cat /etc/keybroker/keybroker.policy").contains("permit www-data"))
     }
 
@@ -119,7 +121,7 @@ import Testing
         #expect(!unit.contains("/usr/sbin/keybrokerd"))
         let version = try Program.run(folder["root/opt/broker/sbin/keybrokerd"], ["--version"])
         #expect(version.output.hasPrefix("keybrokerd "))
-        // A policy that is there is never written over, and never taken away.
+        // An existing policy is never overwritten and never removed.
         try folder.write("root/etc/keybroker/keybroker.policy", "# mine\n")
         try make("install")
         #expect(try folder.text("root/etc/keybroker/keybroker.policy") == "# mine\n")

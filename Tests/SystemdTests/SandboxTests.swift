@@ -1,7 +1,7 @@
-// The walls that the unit builds: what systemd makes of the units as text, and what a broker that was taken over can
-// still do from inside of them.
+// The sandbox of the unit: what systemd says about the units as text, and what an attacker who has taken over the
+// broker can still do inside of it.
 //
-// Must never count an attempt as stopped that would have failed without the walls, too.
+// Must never count an attempt as stopped if it would also have failed without the sandbox.
 
 import Foundation
 import TestSupport
@@ -18,7 +18,7 @@ import Testing
 
     init() throws { machine = try Self.shared.get() }
 
-    // MARK: As text
+    // MARK: The units as text
 
     @Test func systemdHasNothingToSayOfTheUnits() throws {
         let units = "/usr/lib/systemd"
@@ -32,7 +32,7 @@ import Testing
         #expect(try machine.must("systemd-sysusers keybroker.conf 2>&1").isEmpty)
     }
 
-    /// The score, and every line of it that is not perfect: README has the same.
+    /// The score and every point of it that is not perfect. README has the same list.
     @Test func theExposureIsAtMostPointEight() throws {
         let unit = projectFolder.appendingPathComponent("systemd/keybrokerd.service").path
         let analyze = try Program.run(
@@ -62,9 +62,9 @@ import Testing
         }
     }
 
-    // MARK: From inside
+    // MARK: Inside of the sandbox
 
-    /// The walls of the unit let the program build its own within them.
+    /// The sandbox of the unit lets the program set up its own sandbox as well.
     @Test func theProgramsOwnWallsStandToo() throws {
         try machine.must("systemctl start keybrokerd.service")
         let status = try machine.must("keybroker status")
@@ -74,21 +74,21 @@ import Testing
         #expect(!status.contains("missing"), "\(status)")
         let process = try machine.must("cat /proc/\(try machine.property("MainPID"))/status")
         #expect(process.contains("CapAmb:\t0000000000000000\n"))
-        // The unit's filter forbids to give a capability up; its child has none all the same.
+        // The unit's seccomp filter forbids giving up a capability. The child process has none all the same.
         let pid = try machine.property("MainPID")
         let child = try machine.must("cat /proc/$(cat /proc/\(pid)/task/\(pid)/children | cut -d' ' -f1)/status")
         for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
             #expect(child.contains("\(line)\n"), "\(child)")
         }
-        // The unit's filter and the program's own.
+        // One filter is the unit's and one is the program's.
         #expect(process.contains(#/Seccomp_filters:\t([2-9]|\d\d)\n/#), "\(process)")
     }
 
-    /// Mounts: two places can be written to that outlive it or not, and nothing there can be executed.
+    /// Mounts: only a few places are writable, and nothing in them can be executed.
     @Test func nothingThatItCanWriteToCanBeExecuted() throws {
         try machine.must("systemctl start keybrokerd.service")
         let table = try machine.must("cat /proc/\(try machine.property("MainPID"))/mountinfo")
-        // What is mounted later hides what was there.
+        // A later mount hides an earlier one at the same place.
         var options: [String: Set<Substring>] = [:]
         for line in table.split(separator: "\n") {
             let fields = line.split(separator: " ")
@@ -104,11 +104,11 @@ import Testing
         }
     }
 
-    /// What the probe reports as the service, and as root without any wall.
+    /// Compares what the probe can do in the service with what root can do without any sandbox.
     @Test func aBrokerThatWasTakenOver() throws {
         try machine.must("touch /tmp/probe /home/probe ~root/.probe; systemctl stop keybrokerd.service")
         let outside = report(try machine.must("python3 /tests/probe.py --no-exec"))
-        // As the service itself, but for the program; Python has to be executable for that.
+        // The same as the service except for the program. It must be able to execute Python.
         try machine.write(
             "/run/systemd/system/keybrokerd.service.d/probe.conf",
             """
@@ -134,13 +134,14 @@ import Testing
             if allowed.contains(attempt) {
                 #expect(result == "done", "\(attempt)")
             } else {
-                // By a wall: not because there is nothing there, or because the call was made in the wrong way.
+                // The sandbox must be the reason: not a missing file, and not a wrong call.
                 let hidden = ["see /home", "see /root", "see the machine's /tmp", "read the kernel's log"]
                 let walls = hidden.contains(attempt) ? ["ENOENT"] : ["EPERM", "EACCES", "EROFS", "EAFNOSUPPORT"]
                 #expect(walls.contains(result), "\(attempt): \(result)")
             }
         }
-        // Without the walls they are done, but for what a container or this call of it does not let root do either.
+        // Without the sandbox they succeed, except for what the container, or the way of the call, forbids even to
+        // root.
         let notForRoot = [
             "replace itself": "ETXTBSY", "set a kernel parameter": "EROFS", "read another's memory": "EIO",
             "leave the mount namespace": "EFAULT", "load a BPF program": "E2BIG", "load a module": "ENOSYS",
@@ -156,7 +157,7 @@ import Testing
         #expect(outside.count > 35 && Set(outside.keys).isSubset(of: inside.keys))
     }
 
-    /// What came of each attempt.
+    /// The result of each attempt.
     private func report(_ lines: String) -> [String: String] {
         Dictionary(
             lines.split(separator: "\n").map { line in

@@ -1,7 +1,7 @@
-// The shipped units under a real systemd: who is started when, what a reload and a restart do to callers, and which
-// units' processes are whose.
+// The shipped units under a real systemd: what is started when, what a reload and a restart mean for callers, and which
+// processes belong to which unit.
 //
-// Must never wait for a time to pass where there is an event to wait for.
+// Must never wait for a fixed time if there is an event to wait for.
 
 import Foundation
 import TestSupport
@@ -18,7 +18,7 @@ import Testing
 
     init() throws {
         machine = try Self.shared.get()
-        // From where an installation leaves it, however the last test ended.
+        // The state after an installation, however the last test ended.
         try machine.policy("permit www-data key web\nlimit www-data connections 64 requests 100000")
         try machine.must("systemctl stop keybrokerd.service; systemctl start keybrokerd.socket")
     }
@@ -42,12 +42,12 @@ import Testing
                 drwxr-x--- keybroker keybroker
                 -rw-r----- keybroker keybroker
                 """)
-        // Who is not in the group cannot even ask.
+        // An account that is not in the group cannot even connect.
         let stranger = try machine.mustFail("setpriv --reuid games --regid games --clear-groups keybroker get web")
         #expect(stranger.status == 77)
     }
 
-    /// As its own account, with one capability, and nothing to gain.
+    /// It runs as its own account with one capability, and cannot gain privileges.
     @Test func itIsWhatTheUnitSays() throws {
         try machine.must("systemctl start keybrokerd.service")
         let pid = try machine.property("MainPID")
@@ -60,7 +60,7 @@ import Testing
         #expect(status.contains("Threads:\t1\n"))
         let limits = try machine.must("cat /proc/\(pid)/limits")
         #expect(limits.contains(#/Max core file size +0 +0 /#))
-        // What a container may not have in full, as systemd would set it.
+        // systemd's settings. The container may not be permitted to apply them in full.
         #expect(try machine.property("LimitNOFILE") == "262144")
         #expect(try machine.property("OOMScoreAdjust") == "-900")
     }
@@ -73,7 +73,7 @@ import Testing
         #expect(try #require(Int(memory)) <= 10 * 1024)
     }
 
-    /// `systemctl start` returns when it serves, and fails where it cannot.
+    /// `systemctl start` returns as soon as the broker serves, and fails if it cannot.
     @Test func itIsReadyWhenSystemdSaysSo() throws {
         try machine.must("systemctl start keybrokerd.service")
         #expect(try machine.property("SubState") == "running")
@@ -81,7 +81,7 @@ import Testing
         #expect(records.last?["event"] as? String == "start")
     }
 
-    /// A caller waits in the socket until there is a policy that can be served.
+    /// A caller waits in the socket's backlog until there is a policy without errors.
     @Test func callersOutwaitAFaultyPolicy() throws {
         try machine.policy("permit nosuchuser key web")
         try machine.must("systemd-run --quiet --unit=patient -p StandardOutput=truncate:/run/patient.out \\\n\(get)")
@@ -100,7 +100,7 @@ import Testing
         let pid = try machine.property("MainPID")
         try machine.policy("permit games key web")
         try machine.must("systemctl reload keybrokerd.service")
-        // In force when the command returns.
+        // The new policy is in force when the command returns.
         #expect(try machine.mustFail(get).status == 77)
         #expect(try machine.must(Machine.asUser("games", "keybroker get web")) == "THE KEY")
 
@@ -108,7 +108,7 @@ import Testing
         _ = try machine.mustFail("systemctl reload keybrokerd.service")
         let journal = try machine.must("journalctl --sync; journalctl -q -u keybrokerd.service")
         #expect(journal.contains("keybroker.policy:2:8: error: no such user: 'nosuchuser'"))
-        // The old one stays in force, the same process serves, and the unit is well.
+        // The old policy stays in force, the same process serves, and the unit has not failed.
         #expect(try machine.must(Machine.asUser("games", "keybroker get web")) == "THE KEY")
         #expect(try machine.property("MainPID") == pid)
         #expect(try machine.property("ActiveState") == "active")
@@ -151,7 +151,7 @@ import Testing
         try machine.must("systemctl daemon-reload; systemctl start keybrokerd.service")
         let pid = try machine.property("MainPID")
         try machine.must("kill -STOP \(pid)")
-        // Who asks meanwhile is answered by the next one.
+        // A request that comes meanwhile is answered by the next process.
         #expect(try machine.must("\(get) --wait 20") == "THE KEY")
         #expect(try machine.property("MainPID") != pid)
         #expect(try machine.must("journalctl -q -u keybrokerd.service").contains("Watchdog timeout"))
@@ -173,19 +173,19 @@ import Testing
                 try machine.must("stat -c '%A %U %G' /var/log/keybroker/audit.jsonl")
                     == "-rw-r----- keybroker keybroker")
         }
-        // The newest rotated one can be read; an older one is compressed.
+        // The newest rotated file is plain text, the older ones are compressed.
         let names = try machine.must("ls /var/log/keybroker").split(separator: "\n")
         #expect(names == ["audit.jsonl", "audit.jsonl.1", "audit.jsonl.2.gz", "audit.jsonl.3.gz"])
-        // It goes on over a restart right after a rotation too.
+        // It also continues after a restart directly after a rotation.
         try machine.must("\(rotate); systemctl restart keybrokerd.service")
         #expect(try machine.must(get) == "THE KEY")
         try machine.must("cd /var/log/keybroker; gunzip audit.jsonl.*.gz; keybroker audit verify")
-        // Where it does not run, nobody is told, and nothing fails.
+        // If the daemon does not run, the rotation reports nothing and does not fail.
         try machine.must("systemctl stop keybrokerd.service")
         #expect(try machine.must("\(rotate) 2>&1").isEmpty)
     }
 
-    // MARK: A user's own
+    // MARK: A broker of a user
 
     @Test func aUsersOwnBroker() throws {
         try machine.must(

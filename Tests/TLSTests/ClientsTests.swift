@@ -1,4 +1,4 @@
-// What clients do to the demo server: many requests at once, none at all, too slow, too much, at a bad time.
+// The demo server with difficult clients: many at once, silent ones, slow ones, too large requests, bad moments.
 
 import Foundation
 import TestSupport
@@ -32,7 +32,7 @@ import Testing
 
     @Test func aBodyIsNeverTheNextRequest() throws {
         let (server, client) = try served()
-        // The body is larger than what is read of it: the response must arrive all the same.
+        // The body is larger than the part that the server reads. The response must arrive all the same.
         for (fields, status) in [
             ("Content-Length: 300000", 413), ("Transfer-Encoding: chunked", 501), ("Content-Length: x", 400),
             ("Content-Length: 3\\r\\nTransfer-Encoding: chunked", 501),
@@ -58,12 +58,12 @@ import Testing
         #expect(try other.status("a") == 200)
         let handshake = try #require(try client.finish()["seconds"] as? Double)
         #expect((0.5...5).contains(handshake), "\(handshake)")
-        // A head that never ends.
+        // A request head that never ends.
         try client("tls head \(server.ip4)")
         try client("send head GET / HTTP/1.1\\r\\nX: ")
         let head = try #require(try client("drip head x")["seconds"] as? Double)
         #expect((0.5...5).contains(head), "\(head)")
-        // A connection that is kept, and not used, is told.
+        // An idle connection is told that it is closed.
         try client("tls idle \(server.ip4)")
         try client("send idle \(get())")
         #expect(try client.status("idle") == 200)
@@ -80,9 +80,9 @@ import Testing
             try other("send \(number) \(get())")
             #expect(try other.status("\(number)") == 200)
         }
-        // Its input is not taken while its output is not, so nothing piles up here.
+        // The server does not read from a client that does not read, so nothing piles up in the server.
         #expect(try client.finish()["stuck"] as? Bool == true)
-        // Time is up for the response that it does not take.
+        // The client does not read its response, and the time for that is over.
         try other("tls late \(server.ip4)")
         #expect(try other("end late")["goodbye"] as? Bool == true)
         let end = try client("end greedy")
@@ -103,7 +103,7 @@ import Testing
         try client("tls a \(server.ip4)")
         try client("tls b \(server.addresses[2])")
         try next.begin("tls c \(server.ip4)")
-        // Those who are in are served, on whatever address.
+        // Clients that are connected are served, from any address.
         for name in ["a", "b", "a", "b"] {
             try client("send \(name) \(get())")
             #expect(try client.status(name) == 200)
@@ -124,7 +124,7 @@ import Testing
             $0.contains("new clients have to wait") ? true : nil
         }
         let before = try server.processorSeconds()
-        // Those that hold the descriptors are timed out, and all the others get their turn.
+        // The connections that use up the descriptors are timed out, and then all others are served.
         try client("tls late \(server.ip4)")
         try client("send late \(get())")
         #expect(try client.status("late") == 200)
@@ -137,12 +137,12 @@ import Testing
         try client("send idle \(get())")
         #expect(try client.status("idle") == 200)
         try client("send begun GET / HTTP/1.1\\r\\n")
-        // The loop is asked over another connection, so that it has read that before the signal comes.
+        // A request on another connection makes sure that the loop has read the first one before the signal comes.
         try client("tls c \(server.ip4)")
         try client("send c \(get("/", "Connection: close\\r\\n"))")
         #expect(try client.status("c") == 200)
         server.program.signal(SIGTERM)
-        // The idle one hears of it: from here on the stop has begun.
+        // The idle client is told. From here on, the stop has begun.
         #expect(try client("end idle")["goodbye"] as? Bool == true)
         #expect((try client("tcp late \(server.ip4)")["error"] as? String)?.contains("refused") == true)
         #expect(!FileManager.default.fileExists(atPath: folder["www/s"]))
@@ -184,12 +184,12 @@ import Testing
         server.program.signal(SIGHUP)
         try server.program.wait(for: "renewal") { $0.contains("renewed: key web, decision") ? true : nil }
         #expect(try fingerprint("old") == first)
-        // Whoever trusts the old certificate alone is refused by the new one, and the other way round.
+        // A client that trusts only the old certificate refuses the new one, and the reverse.
         #expect(
             (try client("tls new \(server.ip4)")["error"] as? String)?.contains("CERTIFICATE_VERIFY_FAILED") == true)
         let trusting = try Clients(trusting: folder["trusted"])
         #expect(try trusting("tls new \(server.ip4)")["version"] as? String == "TLSv1.3")
-        // A denial keeps the key that there is, and says so.
+        // If the new key is denied, the server keeps its key, and says so.
         try folder.write("policy", "key web \(folder["key"])\n")
         _ = try server.daemon.reload()
         server.program.signal(SIGHUP)
@@ -217,7 +217,7 @@ import Testing
             #expect(try client.status("a") == status, "\(request.prefix(40))")
             #expect(try client("end a")["goodbye"] as? Bool == true)
         }
-        // HTTP/1.0 ends after one; a HEAD has no body.
+        // An HTTP/1.0 connection ends after one request. The response to HEAD has no body.
         try client("tls old \(server.ip4)")
         try client("send old GET /status.json HTTP/1.0\\r\\n\\r\\n")
         #expect(try client.status("old") == 200)

@@ -1,17 +1,17 @@
-// The demo server as a real process, with a key from the real broker, and clients that are processes too.
+// The demo server as a real process with a key from the real broker. The clients are processes too.
 
 import Foundation
 import TestSupport
 
-/// A keybroker-tls-demo of a test's own, with its broker, in a sandbox.
+/// A keybroker-tls-demo for one test, with its own broker, in a sandbox.
 final class DemoServer {
     let daemon: Daemon
     let program: Program
-    /// As they were printed: `https://127.0.0.1:PORT/`, `https://[::1]:PORT/`, `unix:PATH`.
+    /// The addresses that it printed: `https://127.0.0.1:PORT/`, `https://[::1]:PORT/`, `unix:PATH`.
     let addresses: [String]
 
-    /// The server of an account that may not read the key, where the tests run as root. `wrapper`: a program
-    /// that runs it, with its arguments.
+    /// Starts the server. If the tests run as root, its account may not read the key file.
+    /// - Parameter wrapper: a program that runs the server, with its arguments.
     init(_ folder: TemporaryFolder, options: [String] = [], wrapper: [String] = []) throws {
         try folder.shell(
             "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost "
@@ -39,7 +39,7 @@ final class DemoServer {
     /// `127.0.0.1:PORT`
     var ip4: String { String(addresses[0].dropFirst("https://".count).dropLast()) }
 
-    /// The processor time that it has used, in seconds.
+    /// The CPU time that the server has used, in seconds.
     func processorSeconds() throws -> Double {
         let stat = String(
             decoding: try Data(contentsOf: URL(fileURLWithPath: "/proc/\(program.pid)/stat")), as: UTF8.self)
@@ -48,12 +48,12 @@ final class DemoServer {
     }
 }
 
-/// TLS clients that are led step by step: see Peers/client.py.
+/// TLS clients that are controlled step by step. See Peers/client.py.
 final class Clients {
     let program: Program
     private var taken = 0
 
-    /// `certificate`: a file with what is to be trusted.
+    /// - Parameter certificate: a file with the certificates to trust.
     init(trusting certificate: String) throws {
         let script = testsFolder.appendingPathComponent("TLSTests/Peers/client.py").path
         program = try Program(installed("python3") ?? "python3", [script, certificate])
@@ -61,14 +61,14 @@ final class Clients {
 
     deinit { program.signal(SIGKILL) }
 
-    /// One step; its result as the script prints it.
+    /// Runs one step, and returns the result that the script prints.
     @discardableResult
     func callAsFunction(_ step: String) throws -> [String: Any] {
         try begin(step)
         return try finish()
     }
 
-    /// Begins a step whose result `finish` brings.
+    /// Starts a step. `finish` returns its result.
     func begin(_ step: String) throws { try program.send(step) }
 
     func finish() throws -> [String: Any] {
@@ -79,11 +79,11 @@ final class Clients {
         return result
     }
 
-    /// The status of the next response, 0 where there is none.
+    /// The status of the next response; 0 if there is none.
     func status(_ name: String) throws -> Int { try self("receive \(name)")["status"] as? Int ?? 0 }
 }
 
-/// A request for the facts, with Python's escapes.
+/// A request for the status, with escapes for Python.
 func get(_ path: String = "/status.json", _ fields: String = "") -> String {
     "GET \(path) HTTP/1.1\\r\\nHost: localhost\\r\\n\(fields)\\r\\n"
 }

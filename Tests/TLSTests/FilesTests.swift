@@ -1,4 +1,4 @@
-// Files that the demo server lives with: keys and certificates of every kind, and its own socket's.
+// The files of the demo server: keys and certificates of every kind, and the file of its socket.
 
 import ArgumentParser
 import Foundation
@@ -53,12 +53,12 @@ struct FilesTests {
                 return isSaid
             }
         }
-        // What stands before the key is passed over, and an old error is not taken for a new one.
+        // Text before the key is skipped, and an old error of OpenSSL is not taken for a new one.
         try folder.shell("cat certificate plain > both")
         try withKey("both") { #expect($0.kind == "RSA, 2048 bits") }
     }
 
-    /// root → middle → leaf.
+    /// Makes a chain: root → middle → leaf.
     private func makeChain() throws {
         try folder.shell(
             """
@@ -88,7 +88,7 @@ struct FilesTests {
             for name in ["leaf.crt", "chain", "withkey"] {
                 _ = try context(key, name)
             }
-            // A chain that was cut is not served as far as it goes.
+            // If a chain is broken, its first part is not used either.
             #expect { _ = try context(key, "broken") } throws: {
                 "\($0)".hasPrefix("a certificate in it is broken")
             }
@@ -132,17 +132,17 @@ struct FilesTests {
         #expect(object?["a"] == "\"&'<>\\\n\u{1}ü")
     }
 
-    // MARK: The socket's file
+    // MARK: The file of the socket
 
     @Test func aStaleSocketIsReplacedAndNothingElse() throws {
         let address = try Address("unix:\(folder["s"])")
         do {
             let first = try StreamListener(address)
-            // It lives: the second may not have it.
+            // The first listener is alive, so a second one is refused.
             #expect { _ = try StreamListener(address) } throws: { "\($0)".contains("another program does already") }
             _ = first.address
         }
-        // Its end leaves the file behind, as a crash would.
+        // The listener ends and leaves the file behind, as after a crash.
         #expect(FileManager.default.fileExists(atPath: folder["s"]))
         let second = try StreamListener(address)
         try second.removeSocket()
@@ -177,7 +177,7 @@ struct FilesTests {
             Issue.record("\(four.address)")
             return
         }
-        // IPv6 takes no connections of IPv4's: both can have the same port.
+        // An IPv6 listener takes no IPv4 connections, so both can use the same port.
         let six = try StreamListener(.ip6("::1", port: port))
         #expect(six.address == .ip6("::1", port: port))
         #expect { _ = try StreamListener(.ip4("127.0.0.1", port: port)) } throws: { "\($0)".contains("(EADDRINUSE)") }
@@ -242,7 +242,7 @@ struct FilesTests {
                 continue
             }
         }
-        // Line feeds alone end lines too (RFC 9112, section 2.2).
+        // A line feed alone also ends a line (RFC 9112, section 2.2).
         #expect(HTTPRequest.parse(Array("GET / HTTP/1.1\nHost: a\n\n".utf8)[...]) != .faulty(400))
     }
 }

@@ -1,4 +1,4 @@
-// The demo server's pure parts: addresses, requests, keys.
+// The parts of the demo server that are pure functions: addresses, requests, keys.
 
 import Foundation
 import Kernel
@@ -39,7 +39,7 @@ struct HTTPTests {
         let get = "GET / HTTP/1.1\r\nHost: a\r\n\r\n"
         #expect(
             parse(get) == .complete(HTTPRequest(method: "GET", path: "/", keepsAlive: true), length: get.utf8.count))
-        // What follows is the next request's.
+        // What follows belongs to the next request.
         #expect(parse(get + get) == parse(get))
         #expect(parse("\r\n" + get) != .incomplete)
         #expect(keepsAlive("GET /x HTTP/1.0\r\n\r\n") == false)
@@ -112,7 +112,7 @@ struct KeyTests {
                 _ = try context(key, "\(name).crt")
             }
         }
-        // A key for another certificate, and what is none.
+        // A key that does not match the certificate, and a file that is not a key.
         try withKey("ec.key") { key in
             #expect { _ = try context(key, "rsa.crt") } throws: { error in
                 "\(error)".hasPrefix("the key does not belong to the certificate")

@@ -1,4 +1,4 @@
-// The demo server as people use it: curl and openssl against the real program, with a key from the real broker.
+// The demo server as people use it: curl and openssl with the real program, and a key from the real broker.
 
 import Foundation
 import TestSupport
@@ -64,7 +64,7 @@ import Testing
         #expect(status == 0)
         #expect(output.split(separator: "\n").count == 50)
         #expect(errors.components(separatedBy: "Re-using existing connection").count >= 50)
-        // All at once, in order.
+        // All requests are sent at once. The responses come in order.
         let request = "GET /status.json HTTP/1.1\\r\\nHost: localhost\\r\\n"
         let pipelined = try Program.run(
             "/bin/sh",
@@ -129,7 +129,7 @@ import Testing
         try server.program.wait(for: "renewal") { $0.contains("renewed: key web, decision") ? true : nil }
         let second = try fingerprint()
         #expect(first != nil && second != nil && first != second)
-        // What cannot be used leaves the key that there is.
+        // If the new key cannot be used, the server keeps the old one.
         try folder.write("key", "garbage", mode: 0o600)
         server.program.signal(SIGHUP)
         try server.program.wait(for: "refusal", in: .error) { $0.contains("keeps the old key") ? true : nil }
@@ -190,7 +190,7 @@ import Testing
         let broker = ["--broker-socket", server.daemon.socket, "--listen", "127.0.0.1:0"]
         #expect(try refused(["--key", "web", "--broker-socket", folder["none"], "--listen", "127.0.0.1:0"]).0 == 69)
         #expect(try refused(["--key", "other"] + broker).0 == 77)
-        // For whoever runs the tests there is no line yet.
+        // No line of the policy names the account that runs the tests yet.
         try folder.write(
             "policy",
             "key web \(folder["key"]) certificate \(folder["crt"])\nkey alone \(folder["key"])\n"

@@ -28,8 +28,8 @@ struct PacketTests {
         #expect(request("1V1") == .failure(.unexpectedRest))
     }
 
-    /// Every packet of one and of two bytes, and every third byte behind a valid front: none crashes, and
-    /// only those that the contract names are requests.
+    /// Every packet of one or two bytes, and every third byte after a valid beginning. None crashes, and only those
+    /// that the protocol names are requests.
     @Test func everyShortPacket() {
         var accepted: [[UInt8]] = []
         for first in UInt8.min...UInt8.max {
@@ -106,7 +106,7 @@ struct PacketTests {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }
     }
 
-    /// A time from outside that no clock can hold ended the program.
+    /// Regression: a time in a reply that no clock can hold once crashed the program.
     @Test(arguments: ["3600001", "9223372036854775807", "9223372036854775808", "18446744073709551615"])
     func nobodyIsToldToWaitLongerThanAnHour(_ time: String) throws {
         #expect(try Reply(Array("1B5 \(time)".utf8)) == .busy(decision: 5, milliseconds: 3_600_000))

@@ -1,9 +1,9 @@
-// The calls of Linux that Swift cannot import from Glibc: ancillary data, peer credentials, sockets'
-// addresses, epoll, signalfd, inotify, variadic calls and capabilities.
+// Linux system calls that Swift cannot import from Glibc: ancillary data, peer credentials, socket addresses, epoll,
+// signalfd, inotify, variadic functions and capabilities.
 //
-// Each function is one step and says which. Nothing in here decides, allocates or keeps state.
-// Every function that can fail returns the negative errno instead of setting it, so that no other
-// call can come between a failure and its reason; zero or more is success.
+// Each function does one step, and its comment names the system call. Must never decide anything, allocate memory or
+// keep state. A function that can fail returns the negative errno and does not set errno, so that no other call can
+// change it first. Zero or more is success.
 
 #ifndef CKERNEL_H
 #define CKERNEL_H
@@ -17,37 +17,37 @@
 
 // ---- errors ---------------------------------------------------------------------------------
 
-// "EACCES" and "Permission denied"; NULL where the C library knows no such number. Both are static
-// strings of the C library (strerrorname_np(3)), so they need no buffer and no locale.
+// The name and the text of an errno: "EACCES" and "Permission denied". NULL if the C library does not know the number.
+// Both are static strings (strerrorname_np(3)), so they need no buffer and do not depend on the locale.
 const char *ck_error_name(int error);
 const char *ck_error_text(int error);
 
 // ---- Unix sockets ---------------------------------------------------------------------------
 
-// The longest path that fits a socket's address, without its final NUL.
+// The longest path that fits into a socket address, in bytes without the final NUL.
 enum { ck_longest_socket_path = 107 };
 
 // socket(AF_UNIX, SOCK_SEQPACKET), close-on-exec and non-blocking.
 int ck_seqpacket_socket(void);
-// bind(2), connect(2) to a path that is NUL-terminated; ENAMETOOLONG where it does not fit.
+// bind(2) and connect(2) to a NUL-terminated path. ENAMETOOLONG if it does not fit into the address.
 int ck_bind(int socket, const char *path);
 int ck_connect(int socket, const char *path);
-// accept4(2), close-on-exec and non-blocking, without the peer's address (a client seldom has one).
+// accept4(2), close-on-exec and non-blocking. The peer's address is not read, because a client seldom has one.
 int ck_accept(int socket);
-// 1 where the descriptor is a listening SOCK_SEQPACKET socket of AF_UNIX, 0 where it is anything else.
+// 1 if the descriptor is a listening SOCK_SEQPACKET socket of AF_UNIX, else 0.
 int ck_is_seqpacket_listener(int descriptor);
-// SO_PASSRIGHTS = 0: a peer's SCM_RIGHTS fails at the peer. Sockets accepted later inherit it.
-// ENOPROTOOPT before Linux 6.16, where ck_receive with no room for descriptors drops them instead.
+// SO_PASSRIGHTS = 0: if a peer sends descriptors (SCM_RIGHTS), its call fails. Sockets that are accepted later inherit
+// this. ENOPROTOOPT before Linux 6.16. There, ck_receive without room for descriptors drops them.
 int ck_refuse_descriptors(int socket);
-// SIOCOUTQ: bytes that the peer has not read yet (with the kernel's own overhead); 0 if it read all.
+// SIOCOUTQ: bytes that the peer has not read yet, with the kernel's overhead. 0 if it has read everything.
 int ck_unread_by_peer(int socket);
 
-// sendmsg(2) of one packet, with 0 to 2 descriptors as SCM_RIGHTS. MSG_NOSIGNAL, never blocks.
+// sendmsg(2) of one packet with 0 to 2 descriptors as SCM_RIGHTS. Uses MSG_NOSIGNAL and never blocks.
 int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count);
 
 // socket(AF_UNIX, SOCK_DGRAM), close-on-exec.
 int ck_datagram_socket(void);
-// sendto(2) of one datagram to the socket at a path. MSG_NOSIGNAL, never blocks.
+// sendto(2) of one datagram to the socket at a path. Uses MSG_NOSIGNAL and never blocks.
 int ck_send_to(int socket, const char *path, const void *bytes, size_t count);
 
 struct ck_credentials {
@@ -56,38 +56,39 @@ struct ck_credentials {
 };
 
 struct ck_received {
-    size_t length;            // of the packet as it was sent, even where the buffer was shorter
-    size_t descriptor_count;  // how many came, at the most the room that was given
-    int excess_descriptors;   // how many more came: they are closed already
+    size_t length;            // of the packet as it was sent, even if the buffer was shorter
+    size_t descriptor_count;  // descriptors that were received; at most descriptor_room
+    int excess_descriptors;   // further descriptors, which are closed already
     int bytes_cut;            // MSG_TRUNC: the packet was longer than the buffer
-    int descriptors_cut;      // MSG_CTRUNC: the kernel withheld at least one descriptor
-    int32_t sender;           // SCM_CREDENTIALS: the pid of the sender as seen from here; 0 where unknown
+    int descriptors_cut;      // MSG_CTRUNC: the kernel dropped at least one descriptor
+    int32_t sender;           // SCM_CREDENTIALS: the sender's pid as seen from here; 0 if unknown
 };
-// recvmsg(2) of one packet; descriptors come close-on-exec. With descriptor_room 0 there is no
-// control buffer, so the kernel drops what descriptors the peer sent. At most 4 can be asked for.
+// recvmsg(2) of one packet. Descriptors are close-on-exec, and at most 4 can be received. If descriptor_room is 0,
+// there is no control buffer, and the kernel drops the descriptors that the peer sent.
 int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t descriptor_room,
                struct ck_received *received);
 
-// SO_PASSCRED: from now on each packet says which process sent it.
+// SO_PASSCRED: from now on, each packet says which process sent it.
 int ck_want_senders(int socket);
 
 // ---- who the peer is ------------------------------------------------------------------------
 
-// SO_PEERCRED: as it was at connect(2) or, asked at the client's end, at listen(2).
+// SO_PEERCRED: the ids at the time of connect(2). At the client's end: at the time of listen(2).
 int ck_peer_credentials(int socket, struct ck_credentials *credentials);
-// SO_PEERGROUPS: the number of groups, or -ERANGE with *count set to the room that is needed.
+// SO_PEERGROUPS: returns the number of groups. If there is too little room, returns -ERANGE and sets *count to the
+// number that is needed.
 int ck_peer_groups(int socket, uint32_t *groups, uint32_t *count);
-// SO_PEERPIDFD (Linux 6.5): a new descriptor. Before that ENOPROTOOPT; of a reaped peer EINVAL or ESRCH.
+// SO_PEERPIDFD (Linux 6.5): a new descriptor. ENOPROTOOPT on older kernels; EINVAL or ESRCH if the peer was reaped.
 int ck_peer_pidfd(int socket);
 // pidfd_open(2), pidfd_send_signal(2).
 int ck_open_process(int32_t pid);
 int ck_signal_process(int pidfd, int signal);
-// poll(2) of a pidfd: 1 where that process still runs, 0 where it has ended.
+// poll(2) of a pidfd: 1 if the process still runs, 0 if it has ended.
 int ck_is_running(int pidfd);
 
 // ---- what is ready --------------------------------------------------------------------------
 
-// struct epoll_event without its union, of which only u64 is ever used.
+// struct epoll_event without its union: only u64 is used.
 #ifdef __x86_64__
 #define ck_as_the_kernel __attribute__((packed))
 #else
@@ -101,7 +102,7 @@ enum { ck_readable = 0x1, ck_writable = 0x4, ck_broken = 0x8, ck_hung_up = 0x10,
 
 // epoll_create1(2), close-on-exec.
 int ck_epoll(void);
-// epoll_ctl(2): EPOLL_CTL_ADD, or EPOLL_CTL_MOD where `is_known`.
+// epoll_ctl(2): EPOLL_CTL_MOD if `is_known`, else EPOLL_CTL_ADD.
 int ck_epoll_set(int epoll, int is_known, int descriptor, uint32_t events, uint64_t token);
 // epoll_ctl(2): EPOLL_CTL_DEL.
 int ck_epoll_remove(int epoll, int descriptor);
@@ -110,7 +111,7 @@ int ck_epoll_wait(int epoll, struct ck_event *events, int room, int milliseconds
 
 // ---- files ----------------------------------------------------------------------------------
 
-// openat(2) with O_PATH|O_NOFOLLOW|O_CLOEXEC: a handle of the thing itself, a symbolic link included.
+// openat(2) with O_PATH|O_NOFOLLOW|O_CLOEXEC: a handle of the file itself, even if it is a symbolic link.
 int ck_open_handle(int directory, const char *name);
 // open(2) with O_PATH|O_CLOEXEC: a handle of what the path leads to.
 int ck_open_target(const char *path);
@@ -120,43 +121,43 @@ int ck_open_for_reading(int directory, const char *name);
 int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(const char *path);
-// A description of one's own of what a descriptor is open on, if that is a terminal or a pipe: O_WRONLY, non-blocking,
-// close-on-exec. -EINVAL if it is anything else.
+// Opens what a descriptor is open on again, as a new file description: O_WRONLY, non-blocking, close-on-exec. -EINVAL
+// if it is neither a terminal nor a pipe.
 int ck_open_stream_again(int descriptor);
 
 // Opens /dev/null for each of the descriptors 0 to 2 that is closed.
 int ck_open_closed_streams(void);
 
-// Writes if that can be done at once: EAGAIN if it cannot. `descriptor` may be shared with other programs, so its
-// flags stay as they are: sendmsg(MSG_DONTWAIT) on a socket, write(2) on a regular file, which never waits for a
-// reader, pwritev2(RWF_NOWAIT) on anything else, or poll(2) and write(2) where the kernel cannot do that (before
-// Linux 6.4, and on terminals). `count` is at most PIPE_BUF: a pipe takes that whole or not at all.
+// Writes if that is possible at once; EAGAIN if it is not. Other programs may share `descriptor`, so its flags are not
+// changed. Uses sendmsg(MSG_DONTWAIT) on a socket; write(2) on a regular file, which never waits for a reader; and
+// pwritev2(RWF_NOWAIT) on anything else. If the kernel cannot do that (before Linux 6.4, and on terminals), it uses
+// poll(2) and write(2). `count` must be at most PIPE_BUF: a pipe takes that many bytes whole or not at all.
 int ck_write_at_once(int descriptor, const void *bytes, size_t count);
 
-// ---- walls around the process ---------------------------------------------------------------
+// ---- sandbox --------------------------------------------------------------------------------
 
-// landlock_create_ruleset(2): the version of Landlock that the kernel has, from 1; ENOSYS or EOPNOTSUPP
-// where it has none.
+// landlock_create_ruleset(2): the kernel's version of Landlock, from 1. ENOSYS or EOPNOTSUPP if it has none.
 int ck_landlock_version(void);
-// A new rule set, in which all that a kernel of that version knows is denied: with `reads_anything` all but
-// reading. Connecting to abstract sockets can be kept.
+// A new rule set that denies all that this version of Landlock can deny. With `reads_anything`, reading stays
+// permitted. With `keeps_abstract_sockets`, so does connecting to abstract Unix sockets.
 int ck_landlock_ruleset(int version, int reads_anything, int keeps_abstract_sockets);
 enum { ck_may_read = 1, ck_may_list = 2, ck_may_write = 4, ck_may_remove = 8 };
-// landlock_add_rule(2): what may be done below the directory, of which `handle` is one, or to the file itself.
+// landlock_add_rule(2): what is permitted on the file that `handle` is open on, or below that directory.
 int ck_landlock_allow(int ruleset, int version, int handle, int may);
-// landlock_restrict_self(2): for good.
+// landlock_restrict_self(2). It cannot be undone.
 int ck_landlock_restrict(int ruleset);
-// A seccomp filter for good: the calls that a broker needs once it serves, EPERM for all others.
+// Installs a seccomp filter that permits only the calls that the daemon needs while it serves. All others fail with
+// EPERM. It cannot be undone.
 int ck_seccomp_restrict(void);
-// Keeps no capabilities but those of the bit set, and none that a program could inherit.
+// Gives up all capabilities that are not in the bit set, and all that an executed program could inherit.
 int ck_keep_capabilities(uint64_t capabilities);
-// fork(2): the child's pid in the parent, 0 in the child, which ends when its parent does. `socket` is
-// its end of a pair of SOCK_SEQPACKET in each: descriptor 3 in the child, where nothing else is open but
-// /dev/null as 0 to 2.
+// fork(2): returns the child's pid in the parent and 0 in the child, which is killed when its parent ends. `socket`
+// becomes the caller's end of a SOCK_SEQPACKET pair. In the child that is descriptor 3; the only other open descriptors
+// are 0 to 2, which are /dev/null.
 int ck_child(int *socket);
-// execve(2) of this very program, with one argument and no environment. It returns only where that failed.
+// execve(2) of the running program, with one argument and an empty environment. It returns only if that fails.
 int ck_execute_again(const char *argument);
-// prctl(PR_SET_NAME): what ps(1) calls the process, at most 15 bytes.
+// prctl(PR_SET_NAME): the process's name in ps(1), at most 15 bytes.
 int ck_name_process(const char *name);
 
 // ---- the process ----------------------------------------------------------------------------
@@ -165,22 +166,22 @@ enum { ck_cap_dac_read_search = 2 };
 
 // The effective capabilities as a bit set (capget(2)).
 int ck_effective_capabilities(uint64_t *set);
-// From root to uid and gid, without supplementary groups, with `capabilities` (a bit set) as all that
-// is permitted, effective and in the bounding set; nothing is inheritable or ambient.
+// Changes from root to uid and gid, without supplementary groups. `capabilities` (a bit set) become the permitted,
+// effective and bounding sets. The inheritable and ambient sets become empty.
 int ck_become(uint32_t uid, uint32_t gid, uint64_t capabilities);
-// no_new_privs, not dumpable, RLIMIT_CORE 0 (prctl(2), setrlimit(2)).
+// Sets no_new_privs, not dumpable, and RLIMIT_CORE 0 (prctl(2), setrlimit(2)).
 int ck_harden(void);
-// RLIMIT_NOFILE: raises the soft limit to the hard one and returns it (at most INT_MAX).
+// RLIMIT_NOFILE: raises the soft limit to the hard limit and returns it (at most INT_MAX).
 int ck_raise_descriptor_limit(void);
-// fcntl(F_SETFD, FD_CLOEXEC) and O_NONBLOCK, for a descriptor that was inherited.
+// Sets FD_CLOEXEC and O_NONBLOCK with fcntl(2) on an inherited descriptor.
 int ck_adopt(int descriptor);
 // eventfd(2), close-on-exec and non-blocking.
 int ck_eventfd(void);
-// A datagram to the service manager's socket, `@` in front meaning an abstract address (sd_notify(3)).
+// Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
 int ck_notify(const char *address, const void *bytes, size_t count);
 // secure_getenv(3).
 const char *ck_environment(const char *name);
-// madvise(2): the pages stay out of core dumps and are zero in a child.
+// madvise(2): keeps the pages out of core dumps, and makes them zero in a child process.
 int ck_keep_private(void *bytes, size_t count);
 
 #endif

@@ -1,7 +1,7 @@
-// A file that only grows at its end, for the audit log.
+// A file that only grows at its end. The audit log is one.
 //
-// Must never be opened through a symbolic link or on anything but a regular file, and never be locked: whoever may
-// read a file may lock it. Who is the only writer is settled by a LockFile, which nobody else can open.
+// Must never be opened through a symbolic link, or on anything but a regular file. Must never be locked: whoever may
+// read a file may lock it. A LockFile, which nobody else can open, decides who the only writer is.
 
 internal import CKernel
 internal import Glibc
@@ -9,7 +9,7 @@ internal import Glibc
 /// A regular file, open for appending (`O_APPEND`).
 package struct AppendFile: ~Copyable, Sendable {
     private let descriptor: Descriptor
-    /// Device and inode: which file this is, whatever its path leads to by now.
+    /// Device and inode identify the file, even after another file took its path.
     package let device: UInt64
     package let inode: UInt64
 
@@ -24,14 +24,15 @@ package struct AppendFile: ~Copyable, Sendable {
         inode = status.inode
     }
 
-    /// What it is like now. Calls `fstat(2)`.
+    /// The file's current status. Calls `fstat(2)`.
     package borrowing func status() throws(Failure) -> FileStatus { try descriptor.status() }
 
-    /// In bytes.
+    /// The size in bytes.
     package borrowing func size() throws(Failure) -> Int { try status().size }
 
-    /// One `write(2)`; what a full disk cut off is written by a further one, or fails.
-    /// - Parameter written: grows by what was written, also if the rest of it failed.
+    /// Appends the bytes with one `write(2)`. If the disk is full and only a part was written, a further call writes
+    /// the rest or fails.
+    /// - Parameter written: grows by the number of bytes that were written, even if the rest failed.
     package borrowing func append(_ bytes: [UInt8], counting written: inout Int) throws(Failure) {
         try descriptor.writeAll(bytes.span, counting: &written)
     }
@@ -42,13 +43,13 @@ package struct AppendFile: ~Copyable, Sendable {
         _ = try retrying("fdatasync") { fdatasync(number) }
     }
 
-    /// Takes away what was written past `size` bytes. Calls `ftruncate(2)`.
+    /// Cuts off everything after the first `size` bytes. Calls `ftruncate(2)`.
     package borrowing func cut(to size: Int) throws(Failure) {
         let number = descriptor.number
         _ = try retrying("ftruncate") { ftruncate(number, off_t(size)) }
     }
 
-    /// The last bytes of the file, at most `limit`.
+    /// The last bytes of the file, at most `limit` of them.
     package borrowing func tail(limit: Int) throws(Failure) -> [UInt8] {
         try descriptor.tail(limit: limit, of: try size())
     }

@@ -1,52 +1,53 @@
-// A file descriptor that has one owner, and is closed when that owner goes.
+// A file descriptor with one owner. It is closed when that owner goes away.
 //
-// Must never be copied, closed twice or leave this target as a bare number, save through `release()`,
-// after which it is the taker's to close.
+// Must never be copied or closed twice. Must never leave this target as a bare number, except through `release()`:
+// after that the receiver has to close it.
 
 internal import CKernel
 internal import Glibc
 
 /// An open file descriptor with one owner.
 ///
-/// The end of its life calls `close(2)`. Errors of `close` are not reported: on Linux the descriptor
-/// is gone either way, and none of ours has written data that only `close` would flush.
+/// `deinit` calls `close(2)` and ignores its errors: on Linux the descriptor is closed even if the call fails, and no
+/// descriptor of this program has data that only `close` would flush.
 package struct Descriptor: ~Copyable, Sendable {
     let number: Int32
 
-    /// Takes over a descriptor that nobody else will close.
+    /// Takes over a descriptor. Nobody else may close it.
     package init(taking number: Int32) { self.number = number }
 
     deinit { _ = close(number) }
 
-    /// Gives the descriptor away: the caller closes it.
+    /// Gives the descriptor away. The caller has to close it.
     package consuming func release() -> Int32 {
         let number = number
         discard self
         return number
     }
 
-    /// Lets `body` see the number, for as long as it runs.
+    /// Passes the number to `body`. It is valid only while `body` runs.
     package borrowing func withNumber<R: ~Copyable, E: Error>(
         _ body: (Int32) throws(E) -> R
     ) throws(E) -> R {
         try body(number)
     }
 
-    /// The result of a C function on a new descriptor, owned. `call` names the system call behind it.
+    /// Takes ownership of the descriptor that a C function returned, or throws the failure that it returned instead.
+    /// - Parameter call: the system call behind the function.
     package static func opened(
         _ result: Int32, by call: String, on subject: String? = nil
     ) throws(Failure) -> Descriptor {
         Descriptor(taking: try succeed(result, call, on: subject))
     }
 
-    /// A new, close-on-exec descriptor of the same open file. Calls `fcntl(F_DUPFD_CLOEXEC)`.
+    /// A new close-on-exec descriptor of the same open file description. Calls `fcntl(F_DUPFD_CLOEXEC)`.
     package borrowing func duplicate() throws(Failure) -> Descriptor {
         let number = number
         return Descriptor(taking: try retrying("fcntl") { fcntl(number, F_DUPFD_CLOEXEC, 3) })
     }
 
-    /// Reads at `offset` without moving the file's own offset, which every copy of a passed descriptor
-    /// shares. Calls `pread(2)`. Zero is the end of the file.
+    /// Reads at `offset` and returns the number of bytes; 0 means the end of the file. Calls `pread(2)`, which does not
+    /// move the file offset: all copies of a descriptor that was passed on share that offset.
     package borrowing func read(
         into buffer: inout MutableRawSpan, at offset: Int
     ) throws(Failure) -> Int {
@@ -57,7 +58,7 @@ package struct Descriptor: ~Copyable, Sendable {
         }
     }
 
-    /// The same, into an array's elements.
+    /// Reads into an array, in the same way.
     package borrowing func read(into buffer: inout [UInt8], at offset: Int) throws(Failure) -> Int {
         var elements = buffer.mutableSpan
         // Safety: any byte is a valid UInt8.
@@ -71,7 +72,8 @@ package struct Descriptor: ~Copyable, Sendable {
         try writeAll(bytes, counting: &written)
     }
 
-    /// - Parameter written: grows by what was written, also if the rest of it failed.
+    /// Writes all of `bytes`.
+    /// - Parameter written: grows by the number of bytes that were written, even if the rest failed.
     borrowing func writeAll(_ bytes: Span<UInt8>, counting written: inout Int) throws(Failure) {
         let number = number
         var done = 0
@@ -89,18 +91,18 @@ package struct Descriptor: ~Copyable, Sendable {
     /// Writes all of an array.
     package borrowing func writeAll(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes.span) }
 
-    /// The next connection to a listening socket, non-blocking and close-on-exec; nil where none waits.
-    /// Calls `accept4(2)`.
+    /// The next connection to a listening socket, non-blocking and close-on-exec. Nil if no connection waits. Calls
+    /// `accept4(2)`.
     package borrowing func acceptConnection() throws(Failure) -> Descriptor? {
         let result = ck_accept(number)
         switch -result {
-        // What accept(2) reports of a connection that failed meanwhile is not the listener's trouble.
+        // accept(2) reports these errors for a connection that failed meanwhile. The listener itself is fine.
         case EAGAIN, EINTR, ECONNABORTED, EPROTO, ENETDOWN, EHOSTDOWN, EHOSTUNREACH, ENETUNREACH: return nil
         default: return try Descriptor.opened(result, by: "accept4")
         }
     }
 
-    /// What `fstat(2)` says of it.
+    /// The file's status. Calls `fstat(2)`.
     package borrowing func status() throws(Failure) -> FileStatus {
         var raw = stat()
         let number = number

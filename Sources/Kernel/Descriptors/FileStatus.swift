@@ -1,10 +1,10 @@
-// What a file is like.
+// The status of a file: its kind, owner, mode, size and so on.
 //
-// Must never be kept for a decision that comes later.
+// Must never be kept for a later decision, because the file can change.
 
 internal import Glibc
 
-/// What the program wants to know of a file, as `fstat(2)` tells.
+/// The part of what `fstat(2)` returns that this program needs.
 package struct FileStatus: Equatable, Sendable {
     package enum Kind: Equatable, Sendable { case regular, directory, symbolicLink, socket, other(String) }
 
@@ -13,11 +13,11 @@ package struct FileStatus: Equatable, Sendable {
     package let inode: UInt64
     package let owner: UInt32
     package let group: UInt32
-    /// The permission bits alone, sticky bit included: `0o1777`.
+    /// The permission bits only, with the sticky bit: `0o1777`.
     package let mode: UInt32
-    /// In bytes.
+    /// The size in bytes.
     package let size: Int
-    /// How many names it has; none if it was removed.
+    /// The number of hard links. It is 0 if the file was removed.
     package let links: UInt64
     package let modified: WallTime
 
@@ -43,10 +43,10 @@ package struct FileStatus: Equatable, Sendable {
         modified = WallTime(seconds: Int(raw.st_mtim.tv_sec), nanoseconds: Int(raw.st_mtim.tv_nsec))
     }
 
-    /// Whether the group or everybody may write to it.
+    /// Whether the group or everybody may write to the file.
     package var isWritableByOthers: Bool { mode & 0o022 != 0 }
     package var isSticky: Bool { mode & 0o1000 != 0 }
-    /// The mode as `ls` users know it: "0640".
+    /// The mode as `ls` users write it: "0640".
     package var octalMode: String {
         let digits = String(mode, radix: 8)
         return String(repeating: "0", count: max(0, 4 - digits.count)) + digits

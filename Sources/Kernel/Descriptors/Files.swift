@@ -1,17 +1,17 @@
-// Small errands on paths: reading a whole small file, making a directory, the life of a socket's file.
+// Small functions on paths: they read a whole small file, make a directory, or remove a socket file.
 //
-// Must never be used for keys or certificates: those are TrustedFile's.
+// Must never be used for keys or certificates. TrustedFile is for those.
 
 internal import CKernel
 internal import Glibc
 
-/// All bytes of a file that is expected to be short; more than `limit` is a failure (`EFBIG`).
+/// All bytes of a small file. If it has more than `limit` bytes, it fails with `EFBIG`.
 package func readSmallFile(_ path: String, limit: Int) throws(Failure) -> [UInt8] {
     let file = try Descriptor.forReading(path)
     return try file.readAll(limit: limit, path)
 }
 
-/// The last bytes of a regular file, at most `limit`, and how many it has in all; nil of anything else.
+/// The last bytes of a regular file, at most `limit`, and its whole size in bytes. Nil if it is not a regular file.
 package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UInt8], total: Int)? {
     let file = try Descriptor.forReading(path)
     let status = try file.status()
@@ -20,7 +20,7 @@ package func fileTail(_ path: String, limit: Int) throws(Failure) -> (bytes: [UI
 }
 
 extension Descriptor {
-    /// The last bytes before `size`, at most `limit`.
+    /// The last bytes before the position `size`, at most `limit` of them.
     borrowing func tail(limit: Int, of size: Int) throws(Failure) -> [UInt8] {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: min(limit, 64 * 1024))
@@ -34,7 +34,7 @@ extension Descriptor {
         return bytes
     }
 
-    /// All bytes from the start to the end; more than `limit` is a failure (`EFBIG`).
+    /// All bytes of the file. If it has more than `limit` bytes, it fails with `EFBIG`.
     package borrowing func readAll(limit: Int, _ path: String) throws(Failure) -> [UInt8] {
         var bytes: [UInt8] = []
         var chunk = [UInt8](repeating: 0, count: 64 * 1024)
@@ -47,10 +47,10 @@ extension Descriptor {
     }
 }
 
-/// The names in a directory, without `.` and `..`, sorted by their bytes. Calls `readdir(3)`.
+/// The names in a directory without `.` and `..`, sorted by bytes. Calls `readdir(3)`.
 package func directoryEntries(_ path: String) throws(Failure) -> [String] {
     guard !path.hasNUL else { throw Failure("opendir", code: EINVAL, on: path) }
-    // Safety: the stream is used and closed in here, by one thread; d_name is NUL-terminated.
+    // Safety: the stream is used and closed only in this function, by one thread; d_name is NUL-terminated.
     guard let stream = unsafe opendir(path) else { throw Failure("opendir", code: errno, on: path) }
     defer { unsafe closedir(stream) }
     var names: [String] = []
@@ -65,22 +65,21 @@ package func directoryEntries(_ path: String) throws(Failure) -> [String] {
     return names.sorted { $0.utf8.lexicographicallyPrecedes($1.utf8) }
 }
 
-/// The path as seen from the root: where it is relative, with the working directory before it. Calls
-/// `getcwd(3)`.
+/// The path itself if it is absolute. Otherwise the path below the working directory. Calls `getcwd(3)`.
 package func absolutePath(_ path: String) throws(Failure) -> String {
     if path.utf8.first == UInt8(ascii: "/") { return path }
     var buffer = [CChar](repeating: 0, count: Int(PATH_MAX))
     let room = buffer.count
-    // Safety: getcwd writes at most `room` bytes, a NUL among them, to the array's own storage.
+    // Safety: getcwd writes at most `room` bytes, the final NUL included, to the array's own storage.
     guard unsafe getcwd(&buffer, room) != nil else { throw Failure("getcwd", code: errno) }
     let directory = buffer.prefix { $0 != 0 }.map { UInt8(bitPattern: $0) }
     return String(decoding: directory, as: UTF8.self) + "/" + path
 }
 
-/// The directory that an absolute path is in.
+/// The directory that contains the file at an absolute path.
 package func folder(of path: String) -> String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
 
-/// Puts the names in the directory above `path` on disk, as after making a file there. Calls `fsync(2)`.
+/// Flushes the directory that contains `path` to disk, so that a file made there survives a crash. Calls `fsync(2)`.
 package func syncDirectory(above path: String) throws(Failure) {
     let parent = folder(of: try absolutePath(path))
     let directory = try Descriptor.opened(PathCall.openDirectory(parent), by: "open", on: parent)
@@ -88,12 +87,12 @@ package func syncDirectory(above path: String) throws(Failure) {
     _ = try retrying("fsync", on: parent) { fsync(number) }
 }
 
-/// What is at `path` itself, a symbolic link not followed; nil where nothing is. Calls `lstat(2)`.
+/// The status of `path` itself; a symbolic link is not followed. Nil if nothing is there. Calls `lstat(2)`.
 package func statusWithoutFollowing(_ path: String) throws(Failure) -> FileStatus? {
     try statusIfThere(path, AT_SYMLINK_NOFOLLOW, by: "lstat")
 }
 
-/// What `path` leads to; nil where nothing is. Calls `stat(2)`.
+/// The status of what `path` leads to. Nil if nothing is there. Calls `stat(2)`.
 package func statusFollowing(_ path: String) throws(Failure) -> FileStatus? {
     try statusIfThere(path, 0, by: "stat")
 }
@@ -105,7 +104,8 @@ private func statusIfThere(_ path: String, _ flags: Int32, by call: String) thro
     }
 }
 
-/// Calls `mkdir(2)` and, as that is subject to the umask, `chmod(2)`. False where it exists already.
+/// Makes a directory. Returns false if something of that name exists. Calls `mkdir(2)`, and `chmod(2)` because the
+/// umask changes the mode of `mkdir`.
 package func makeDirectory(_ path: String, mode: UInt32) throws(Failure) -> Bool {
     do throws(Failure) { _ = try succeed(PathCall.makeDirectory(mode: mode)(path), "mkdir", on: path) } catch {
         if error.code == EEXIST { return false }
@@ -125,7 +125,7 @@ package func setMode(_ path: String, _ mode: UInt32) throws(Failure) {
     _ = try succeed(PathCall.setMode(mode)(path), "chmod", on: path)
 }
 
-/// Calls `lchown(2)`; nil leaves an id as it is.
+/// Calls `lchown(2)`. Nil leaves that id unchanged.
 package func setOwner(_ path: String, uid: UInt32?, gid: UInt32?) throws(Failure) {
     _ = try succeed(PathCall.setOwner(uid: uid ?? .max, gid: gid ?? .max)(path), "lchown", on: path)
 }

@@ -1,21 +1,22 @@
-// Claims that end with the process at the latest.
+// File locks that keep two processes from doing the same work.
 //
-// Must never be taken on a file that may be renamed away while the claim is to hold.
+// Must never be taken on a file that may be renamed while the lock is needed.
 
 internal import CKernel
 internal import Glibc
 
-/// An exclusive claim that ends with the process at the latest: `flock(2)` on a file of its own.
+/// An exclusive `flock(2)` lock on a file that exists only for this. It ends with the process at the latest.
 package struct LockFile: ~Copyable {
     private let descriptor: Descriptor
 
-    /// Nil where another process holds it.
+    /// Takes the lock. Nil if another process holds it.
     package static func claimed(_ path: String) throws(Failure) -> LockFile? {
         let file = try Descriptor.opened(PathCall.openForAppending(mode: 0o600)(path), by: "open", on: path)
         return try file.lock() ? LockFile(descriptor: file) : nil
     }
 
-    /// The same on a file `name` in the directory of `path`; on the directory itself if no file can be made there.
+    /// Takes the lock on the file `name` in the directory of `path`. If no file can be made there, it locks the
+    /// directory itself. Nil if another process holds the lock.
     package static func claimed(beside path: String, named name: String) throws(Failure) -> LockFile? {
         let directory = folder(of: path)
         do throws(Failure) { return try claimed("\(directory)/\(name)") } catch {
@@ -29,7 +30,7 @@ package struct LockFile: ~Copyable {
 }
 
 extension Descriptor {
-    /// False where another open file of the same file holds the lock. Calls `flock(LOCK_EX|LOCK_NB)`.
+    /// Returns false if the lock is held through another open file description. Calls `flock(LOCK_EX|LOCK_NB)`.
     borrowing func lock() throws(Failure) -> Bool {
         let number = number
         do throws(Failure) { _ = try retrying("flock") { flock(number, LOCK_EX | LOCK_NB) } } catch {

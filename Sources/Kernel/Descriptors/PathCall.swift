@@ -1,24 +1,24 @@
-// The one way in which a path reaches the kernel: as the NUL-terminated text that C wants.
+// The only place that passes a path to the kernel: as NUL-terminated text, as C needs it.
 //
-// Must never shorten a path: with a NUL byte in it, it would be another path to the kernel than to us.
+// Must never pass on a path that contains a NUL byte: the kernel would see a shorter path than this program checked.
 
 internal import CKernel
 internal import Glibc
 
-/// A system call on a path. `directory` is what a relative path begins at.
+/// A system call on a path. A relative path starts at the directory `in`.
 enum PathCall {
-    /// A handle (`O_PATH`) of the thing itself, links not followed; of what the path leads to.
+    /// An `O_PATH` handle: of the file itself, without following a link, or of what the path leads to.
     case openHandle(in: Int32), openTarget
-    /// Nothing of it blocks, and no link is followed.
+    /// Opening never blocks, and does not follow a link.
     case openForReading(in: Int32), openForAppending(mode: UInt32)
-    /// As any program does, links followed.
+    /// Opens the file as most programs do: links are followed.
     case openPlainly
     case openDirectory
     case bind(Int32), connect(Int32)
     case watch(by: Int32, for: UInt32)
     case makeDirectory(mode: UInt32), setMode(UInt32), setOwner(uid: UInt32, gid: UInt32), remove
 
-    /// Calls. Returns the negative errno if that fails; `EINVAL` if the path has a NUL byte.
+    /// Makes the call. Returns the negative errno if it fails, `-EINVAL` if the path contains a NUL byte.
     func callAsFunction(_ path: String) -> Int32 {
         guard !path.hasNUL else { return -EINVAL }
         // Safety: a Swift string without NUL is passed as a NUL-terminated C string for the length of the call.
@@ -39,7 +39,7 @@ enum PathCall {
         }
     }
 
-    /// As the functions of CKernel return it. Calls again if a signal came between.
+    /// Calls again if a signal interrupted the call. Returns what the functions of CKernel return.
     private func outcome(_ call: @autoclosure () -> Int32) -> Int32 {
         while true {
             let result = call()
@@ -50,7 +50,7 @@ enum PathCall {
     }
 }
 
-/// What is at a path. Calls `fstatat(2)`, or that of the same kind which `call` names.
+/// The status of the file at a path. Calls `fstatat(2)`; `call` is the name for it in a failure.
 func status(
     _ path: String, in directory: Int32 = AT_FDCWD, _ flags: Int32, by call: String, on subject: String?
 ) throws(Failure) -> FileStatus {
@@ -66,17 +66,17 @@ extension String {
 }
 
 extension Descriptor {
-    /// A file, open for reading; a link at its end is not followed, and nothing of it blocks. Calls `open(2)`.
+    /// Opens a file for reading. It does not follow a link at the end of the path, and never blocks. Calls `open(2)`.
     package static func forReading(_ path: String) throws(Failure) -> Descriptor {
         try opened(PathCall.openForReading(in: AT_FDCWD)(path), by: "open", on: path)
     }
 
-    /// The same, as any program opens a file: links are followed. Calls `open(2)`.
+    /// Opens a file for reading, and follows links as most programs do. Calls `open(2)`.
     package static func forReading(followingLinksOf path: String) throws(Failure) -> Descriptor {
         try opened(PathCall.openPlainly(path), by: "open", on: path)
     }
 
-    /// Has this inotify instance tell of what happens in a directory. Calls `inotify_add_watch(2)`.
+    /// Watches a directory for events with this inotify instance. Calls `inotify_add_watch(2)`.
     package borrowing func watch(_ folder: String, for events: UInt32) throws(Failure) {
         _ = try succeed(PathCall.watch(by: number, for: events)(folder), "inotify_add_watch", on: folder)
     }

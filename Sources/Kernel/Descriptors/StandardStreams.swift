@@ -1,6 +1,6 @@
-// The program's own streams, without a library between.
+// Standard output and standard error, without buffering.
 //
-// Must never be written to by a library target: only the programs print.
+// Must never be written to by a library target. Only the programs print.
 
 internal import CKernel
 internal import Glibc
@@ -10,13 +10,13 @@ package enum StandardStream: Int32, Sendable {
     case output = 1
     case error = 2
 
-    /// Writes the text and a line feed with one `write(2)`, so that lines of several programs do not mix.
-    /// What cannot be written is lost: there is nowhere left to say so.
+    /// Writes the text and a line feed with one `write(2)`, so that lines of several programs do not mix. An error is
+    /// ignored, because there is no other place to report it.
     package func writeLine(_ line: String) { try? writeAll(Array((line + "\n").utf8)) }
 
     /// Writes all bytes. Calls `write(2)`.
     package func writeAll(_ bytes: Span<UInt8>) throws(Failure) {
-        // The stream is not ours to close.
+        // Nothing in here may close the stream.
         let descriptor = Descriptor(taking: rawValue)
         do throws(Failure) { try descriptor.writeAll(bytes) } catch {
             _ = descriptor.release()
@@ -25,14 +25,15 @@ package enum StandardStream: Int32, Sendable {
         _ = descriptor.release()
     }
 
-    /// Writes all of an array.
+    /// Writes all bytes of an array.
     package func writeAll(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes.span) }
 
-    /// Whether standard error is a stream to systemd's journal: `JOURNAL_STREAM` has the numbers of what it is, and is
-    /// inherited by those who have another one. Calls `fstat(2)`, once.
+    /// Whether standard error goes to systemd's journal. `JOURNAL_STREAM` contains the device and inode of that stream.
+    /// A child process inherits the variable even if its standard error is another one, so they are compared. Calls
+    /// `fstat(2)`, once.
     package static let errorIsTheJournal: Bool = {
         guard let journal = environment("JOURNAL_STREAM") else { return false }
-        // The stream is not ours to close.
+        // Nothing in here may close the stream.
         let descriptor = Descriptor(taking: error.rawValue)
         let status = try? descriptor.status()
         _ = descriptor.release()
@@ -42,8 +43,9 @@ package enum StandardStream: Int32, Sendable {
 
     package var isTerminal: Bool { isatty(rawValue) == 1 }
 
-    /// Opens `/dev/null` for each of the descriptors 0 to 2 that is closed, so that nothing else becomes a stream of the
-    /// program's. To be called first of all. If it fails the process ends, as nothing can be said then.
+    /// Opens `/dev/null` for each of the descriptors 0 to 2 that is closed. Otherwise a file that is opened later would
+    /// become a standard stream. Must be called before anything else. If it fails, it ends the process, because there
+    /// is no way to report the error.
     package static func openClosedOnes() {
         if ck_open_closed_streams() < 0 { exit(EX_OSERR) }
     }
@@ -51,25 +53,25 @@ package enum StandardStream: Int32, Sendable {
 
 /// Standard error, for lines that must never wait for a reader.
 ///
-/// A write to a terminal or a pipe waits if it has room for less than the line. Whether it waits belongs to the open
-/// file description, which is shared with other programs. So this has one of its own, if it can be had.
+/// A write to a terminal or a pipe blocks if there is not enough room for the line. Whether it blocks is a flag of the
+/// open file description, which other programs share. So this class opens a description of its own if it can.
 package final class PromptErrorStream {
-    /// Open until the process ends.
+    /// Stays open until the process ends.
     private let number: Int32
-    /// Somebody took a part of the last line.
+    /// Whether only a part of the last line was written.
     private var isLineCut = false
 
-    /// The longest line that a pipe takes whole or not at all (`PIPE_BUF`), its line feed included.
+    /// The longest line in bytes, its line feed included, that a pipe takes whole or not at all (`PIPE_BUF`).
     private static let longestLine = 4096
 
-    /// To be called before the account is changed, which may not open what standard error is. Calls `open(2)` on
-    /// `/proc/self/fd/2`.
+    /// Must be called before the process changes its account, because the new account may not be allowed to open
+    /// standard error. Calls `open(2)` on `/proc/self/fd/2`.
     package init() {
         let own = ck_open_stream_again(StandardStream.error.rawValue)
         number = own >= 0 ? own : StandardStream.error.rawValue
     }
 
-    /// Writes the text and a line feed if that can be done at once; false if it cannot. A line that is too long
+    /// Writes the text and a line feed if that is possible at once. Returns false if it is not. A line that is too long
     /// is cut.
     package func offerLine(_ line: String) -> Bool {
         let feed = [UInt8(ascii: "\n")]

@@ -1,23 +1,23 @@
 // A system call that failed: which one, why, and on what.
 //
-// The one funnel for errno. A Failure is a fault of the system or of the set-up; conditions that a
-// caller is expected to meet (denied, missing, busy) are types of their own and never come as one.
+// Every errno becomes a Failure here and nowhere else. A Failure is a fault of the system or of its configuration. Must
+// never stand for a condition that a caller has to expect (denied, missing, busy): those have types of their own.
 
 internal import CKernel
 internal import Glibc
 
-/// A system call that did not succeed.
+/// A system call that failed.
 package struct Failure: Error, Equatable, Sendable {
-    /// The call, as its manual page is named: `open`, `fdatasync`.
+    /// The name of the call as in its manual page: `open`, `fdatasync`.
     package let call: String
-    /// The `errno` it left.
+    /// The `errno` of the failed call.
     package let code: Int32
-    /// What it was called on, where that helps: a path, an account's name.
+    /// What the call was about, if that helps: a path, or an account's name.
     package let subject: String?
-    /// What to say in place of the C library's words, if they would tell an admin too little.
+    /// A text that replaces the C library's, if that would tell an admin too little.
     private let explanation: String?
 
-    /// - Parameter explanation: is said in place of the C library's words.
+    /// - Parameter explanation: replaces the text of the C library.
     package init(_ call: String, code: Int32, on subject: String? = nil, because explanation: String? = nil) {
         self.call = call
         self.code = code
@@ -25,17 +25,17 @@ package struct Failure: Error, Equatable, Sendable {
         self.explanation = explanation
     }
 
-    /// The same failure, said to be on `subject`.
+    /// The same failure with another subject.
     package func on(_ subject: String) -> Failure { Failure(call, code: code, on: subject, because: explanation) }
 
-    /// The reason as the C library words it: "Permission denied".
+    /// The reason in the C library's words: "Permission denied".
     package var reason: String {
         if let explanation { return explanation }
         // Safety: the text is a static string of the C library, or nil.
         return unsafe ck_error_text(code).map { unsafe String(cString: $0) } ?? "error \(code)"
     }
 
-    /// The number's name: "EACCES".
+    /// The name of the errno: "EACCES".
     package var name: String {
         // Safety: as above.
         unsafe ck_error_name(code).map { unsafe String(cString: $0) } ?? "errno \(code)"
@@ -51,7 +51,7 @@ extension Failure: CustomStringConvertible {
 }
 
 extension Failure {
-    /// The numbers that this program tells apart, named as the kernel names them.
+    /// The errnos that this program distinguishes, with names for readers.
     package static let notFound = ENOENT
     package static let permissionDenied = EACCES
     package static let notPermitted = EPERM
@@ -60,22 +60,23 @@ extension Failure {
     package static let connectionReset = ECONNRESET
     package static let brokenPipe = EPIPE
     package static let noMemory = ENOMEM
-    /// What was read is damaged or ends too early.
+    /// The data is damaged or ends too early.
     package static let badData = EBADMSG
 
-    /// Whether the system ran out of something that comes back: the affected client is told to wait.
+    /// Whether the system is short of a resource that becomes free again. The client is then told to try again later.
     package var isShortage: Bool {
         [EMFILE, ENFILE, ENOBUFS, ENOMEM, ETOOMANYREFS].contains(code)
     }
 }
 
-/// The result of a C function that returns its negative errno, or the failure it stands for.
+/// Returns the result of a C function that returns a negative errno on failure, or throws that failure.
 package func succeed(_ result: Int32, _ call: String, on subject: String? = nil) throws(Failure) -> Int32 {
     guard result >= 0 else { throw Failure(call, code: -result, on: subject) }
     return result
 }
 
-/// The result of a function of the C library that sets errno, called again where a signal interrupted it.
+/// Returns the result of a C library function that sets errno, or throws that failure. Calls it again if a signal
+/// interrupted it.
 package func retrying<T: SignedInteger>(
     _ call: String, on subject: String? = nil, _ body: () -> T
 ) throws(Failure) -> T {
@@ -88,6 +89,6 @@ package func retrying<T: SignedInteger>(
 }
 
 extension Result {
-    /// What the call brings, or how it fails.
+    /// The result of the call, or its failure.
     package init(of call: @autoclosure () throws(Failure) -> Success) { self.init(catching: call) }
 }

@@ -1,10 +1,10 @@
-// The two clocks: the time of day for the audit log, the time since boot for limits and time-outs.
+// The two clocks: the time of day is for the audit log, the monotonic clock is for limits and timeouts.
 //
-// Must never use one for the other: the time of day jumps.
+// Must never use one in place of the other, because the time of day can jump.
 
 internal import Glibc
 
-/// A moment of the time of day, in UTC.
+/// A point in time, in UTC.
 package struct WallTime: Equatable, Sendable {
     package let seconds: Int
     package let nanoseconds: Int
@@ -14,7 +14,7 @@ package struct WallTime: Equatable, Sendable {
         self.nanoseconds = nanoseconds
     }
 
-    /// `clock_gettime(CLOCK_REALTIME)`.
+    /// Calls `clock_gettime(CLOCK_REALTIME)`.
     package static var now: WallTime {
         var time = timespec()
         // Safety: clock_gettime fills the one struct it is given; with this clock it cannot fail.
@@ -22,9 +22,9 @@ package struct WallTime: Equatable, Sendable {
         return WallTime(seconds: time.tv_sec, nanoseconds: time.tv_nsec)
     }
 
-    /// RFC 3339 in UTC with microseconds: `2026-11-23T13:28:00.123456Z`. For years 0 to 9999.
+    /// The time in RFC 3339, in UTC with microseconds: `2026-11-23T13:28:00.123456Z`. Valid for the years 0 to 9999.
     package var rfc3339: String {
-        // Days from 0000-03-01, so that the leap day ends a year: the civil calendar without tables.
+        // Counts days from 0000-03-01: the leap day is then the last of its year, and the calendar needs no tables.
         let days = seconds.flooredQuotient(by: 86_400)
         let inDay = seconds - days * 86_400
         let shifted = days + 719_468
@@ -66,17 +66,17 @@ extension Int {
     }
 }
 
-/// A moment of the clock that only goes forward, as the time since boot.
+/// A point on the monotonic clock, which never goes back.
 package struct Instant: Comparable, Hashable, Sendable {
     private let sinceBoot: Duration
 
     package init(sinceBoot duration: Duration) { sinceBoot = duration }
 
     package static let boot = Instant(sinceBoot: .zero)
-    /// After some 300 years, of which nobody waits for the end.
+    /// Later than any moment that is waited for: about 292 years after boot.
     package static let never = Instant(sinceBoot: .nanoseconds(Int64.max))
 
-    /// `clock_gettime(CLOCK_MONOTONIC)`.
+    /// Calls `clock_gettime(CLOCK_MONOTONIC)`.
     package static var now: Instant {
         var time = timespec()
         // Safety: clock_gettime fills the one struct it is given; with this clock it cannot fail.
@@ -84,17 +84,17 @@ package struct Instant: Comparable, Hashable, Sendable {
         return Instant(sinceBoot: .seconds(time.tv_sec) + .nanoseconds(time.tv_nsec))
     }
 
-    /// The moment that much later, or `never` if that is later than it: durations come from outside, too.
+    /// This moment plus `duration`, at most `never`. Durations can come from outside, so the sum must not overflow.
     package func after(_ duration: Duration) -> Instant {
         let (sum, overflows) = sinceBoot.attoseconds.addingReportingOverflow(duration.attoseconds)
         if overflows { return duration > .zero ? .never : .boot }
         return min(Instant(sinceBoot: Duration(attoseconds: sum)), .never)
     }
 
-    /// How long it is until `later`; zero if that is past.
+    /// The time from this moment to `later`; zero if `later` is in the past.
     package func until(_ later: Instant) -> Duration { max(later.sinceBoot - sinceBoot, .zero) }
 
-    /// As the kernel's `CLOCK_MONOTONIC` counts them.
+    /// Microseconds of the kernel's `CLOCK_MONOTONIC`.
     var microseconds: Int64 {
         let (seconds, attoseconds) = sinceBoot.components
         return seconds * 1_000_000 + attoseconds / 1_000_000_000_000
@@ -104,15 +104,15 @@ package struct Instant: Comparable, Hashable, Sendable {
 }
 
 extension Duration {
-    /// In whole milliseconds, rounded up, so that whoever waits them has waited long enough.
+    /// Whole milliseconds, rounded up, so that a wait is never too short.
     package var wholeMilliseconds: Int {
-        // What a stranger may have sent, and nobody lives to see.
+        // A peer can send such a number. It is longer than any wait.
         guard self < .seconds(1 << 40) else { return .max }
         let (seconds, attoseconds) = components
         let (milliseconds, rest) = attoseconds.quotientAndRemainder(dividingBy: 1_000_000_000_000_000)
         return Int(seconds * 1000 + milliseconds) + (rest > 0 ? 1 : 0)
     }
 
-    /// In whole seconds, rounded down.
+    /// Whole seconds, rounded down.
     package var wholeSeconds: Int { Int(components.seconds) }
 }

@@ -1,7 +1,7 @@
-// Which of many descriptors are ready: epoll, level-triggered.
+// Tells which of many file descriptors are ready, with level-triggered epoll.
 //
-// The user data is the caller's own token, never the descriptor: a number that was closed and given
-// out again must not be taken for the one before it.
+// Must never use the descriptor as the user data, only the caller's own token: the kernel reuses descriptor numbers, so
+// an event could be taken for one of another connection.
 
 internal import CKernel
 internal import Glibc
@@ -11,46 +11,47 @@ package final class Poller {
     /// What to wait for on one descriptor.
     package enum Interest {
         case reading, writing
-        /// Only that the peer has gone, which is always reported.
+        /// Only whether the peer has hung up. The kernel always reports that.
         case hangUp
     }
 
-    /// What is ready.
+    /// A descriptor that is ready, and for what.
     package struct Event {
         package let token: UInt64
         package let isReadable: Bool
         package let isWritable: Bool
-        /// The peer will send no more; what it sent before may still wait.
+        /// The peer will send nothing more. What it sent before may still be unread.
         package let peerIsDone: Bool
-        /// The connection is gone, or broken.
+        /// The connection is closed or broken.
         package let isHungUp: Bool
     }
 
     private let descriptor: Descriptor
     private var ready: [ck_event]
 
-    /// `capacity`: how many descriptors will be watched at the most, so that one `wait` reports all that
-    /// are ready and none can be starved. Calls `epoll_create1(2)`.
+    /// Calls `epoll_create1(2)`.
+    /// - Parameter capacity: the largest number of descriptors that will be watched. One `wait` can then report all
+    ///   that are ready, so none is starved.
     package init(capacity: Int) throws(Failure) {
         descriptor = try Descriptor.opened(ck_epoll(), by: "epoll_create1")
         ready = [ck_event](repeating: ck_event(), count: capacity)
     }
 
-    /// Starts to watch; the end of the watched descriptor's life ends that. Calls `epoll_ctl(2)`.
+    /// Starts to watch a descriptor. Closing the descriptor ends the watch. Calls `epoll_ctl(2)`.
     package func watch(
         _ watched: borrowing Descriptor, for interest: Interest, as token: UInt64
     ) throws(Failure) {
         try set(watched, isKnown: false, interest, token)
     }
 
-    /// Changes what is waited for. Calls `epoll_ctl(2)`.
+    /// Changes which events are reported for a descriptor. Calls `epoll_ctl(2)`.
     package func change(
         _ watched: borrowing Descriptor, to interest: Interest, as token: UInt64
     ) throws(Failure) {
         try set(watched, isKnown: true, interest, token)
     }
 
-    /// Stops to watch. Calls `epoll_ctl(2)`.
+    /// Stops watching a descriptor. Calls `epoll_ctl(2)`.
     package func forget(_ watched: borrowing Descriptor) throws(Failure) {
         _ = try succeed(ck_epoll_remove(descriptor.number, watched.number), "epoll_ctl")
     }
@@ -68,8 +69,9 @@ package final class Poller {
             ck_epoll_set(descriptor.number, isKnown ? 1 : 0, watched.number, UInt32(events), token), "epoll_ctl")
     }
 
-    /// Waits until something is ready, at most that long (nil: for ever), and returns all of it.
-    /// A signal handler ends the wait with nothing. Calls `epoll_wait(2)`.
+    /// Waits until something is ready and returns all that is. Returns an empty list if the time is over or a signal
+    /// handler ran. Calls `epoll_wait(2)`.
+    /// - Parameter duration: the longest wait; nil means no limit.
     package func wait(atMost duration: Duration?) throws(Failure) -> [Event] {
         let timeout = duration.map { Int32(clamping: $0.wholeMilliseconds) } ?? -1
         let number = descriptor.number

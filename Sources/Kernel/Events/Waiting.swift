@@ -1,19 +1,20 @@
-// Waiting for one descriptor, with a deadline and a way to be called off: for clients, who have one thing
-// to wait for. The daemon has its Poller.
+// Waits for one file descriptor, with a deadline and a way to cancel. It is for clients, which wait for one thing only.
+//
+// Must never be used in the daemon's event loop, which waits for many descriptors with its Poller.
 
 internal import CKernel
 internal import Glibc
 
-/// Something that ends a wait in another thread (`eventfd(2)`).
+/// Ends a wait in another thread (`eventfd(2)`).
 package final class WakeUp: Sendable {
     fileprivate let descriptor: Descriptor
 
     package init() throws(Failure) { descriptor = try Descriptor.opened(ck_eventfd(), by: "eventfd") }
 
-    /// Ends every wait on it, now and from now on.
+    /// Ends every wait that uses this object, now and in the future.
     package func signal() {
         let one: [UInt8] = [1, 0, 0, 0, 0, 0, 0, 0]
-        // Cannot fail but for a counter that is full, which says the same.
+        // The only possible error is that the counter is full. Then the descriptor is readable already.
         try? descriptor.writeAll(one)
     }
 }
@@ -21,14 +22,14 @@ package final class WakeUp: Sendable {
 /// How a wait ended.
 package enum WaitOutcome: Equatable, Sendable { case ready, timedOut, calledOff }
 
-/// Waits until the descriptor can be read, `deadline` has come or `wakeUp` was signalled. Calls `poll(2)`.
+/// Waits until the descriptor is readable, `deadline` has passed or `wakeUp` was signalled. Calls `poll(2)`.
 package func waitUntilReadable(
     _ descriptor: borrowing Descriptor, until deadline: Instant, orCalledOffBy wakeUp: WakeUp? = nil
 ) throws(Failure) -> WaitOutcome {
     try wait([pollfd(fd: descriptor.number, events: Int16(POLLIN), revents: 0)], deadline, wakeUp)
 }
 
-/// Waits until `deadline` has come or `wakeUp` was signalled. Calls `poll(2)`.
+/// Waits until `deadline` has passed or `wakeUp` was signalled. Calls `poll(2)`.
 package func pause(until deadline: Instant, orCalledOffBy wakeUp: WakeUp? = nil) throws(Failure) -> WaitOutcome {
     try wait([], deadline, wakeUp)
 }

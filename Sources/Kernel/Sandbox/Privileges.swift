@@ -1,18 +1,19 @@
-// Giving up what the daemon does not need: from root to its own account with one capability.
+// Gives up privileges: the daemon goes from root to its own account with one capability.
 //
-// Must never leave a way back: ids are set three-fold, the bounding set is emptied, no_new_privs is set.
+// Must never leave a way back to root. The real, effective and saved ids are all set, the capability bounding set is
+// emptied, and no_new_privs is set.
 
 internal import CKernel
 internal import Glibc
 
-/// What the process may do, and how it gives that up.
+/// The privileges of the process, and how it gives them up.
 package enum Privileges {
     package static var processID: Int32 { getpid() }
     package static var uid: UInt32 { getuid() }
     package static var effectiveUID: UInt32 { geteuid() }
     package static var isRoot: Bool { geteuid() == 0 }
 
-    /// Whether the process can read files whatever their mode (`CAP_DAC_READ_SEARCH`, effective).
+    /// Whether the process can read any file whatever its mode (effective `CAP_DAC_READ_SEARCH`).
     package static func canReadAnyFile() throws(Failure) -> Bool {
         var set: UInt64 = 0
         // Safety: the call fills the one number it is given.
@@ -20,7 +21,7 @@ package enum Privileges {
         return set >> UInt64(ck_cap_dac_read_search) & 1 == 1
     }
 
-    /// Gives up every capability, for good. False where one is left. Calls `capset(2)`.
+    /// Gives up every capability for ever. Returns false if one is left. Calls `capset(2)`.
     package static func giveUpCapabilities() -> Bool {
         _ = ck_keep_capabilities(0)
         var set: UInt64 = 0
@@ -28,19 +29,19 @@ package enum Privileges {
         return unsafe ck_effective_capabilities(&set) >= 0 && set == 0
     }
 
-    /// From root to another account, without supplementary groups and with `CAP_DAC_READ_SEARCH` alone.
-    /// Calls `setresuid(2)`, `setresgid(2)`, `setgroups(2)`, `prctl(2)` and `capset(2)`.
+    /// Changes from root to another account, without supplementary groups and with `CAP_DAC_READ_SEARCH` as the only
+    /// capability. Calls `setresuid(2)`, `setresgid(2)`, `setgroups(2)`, `prctl(2)` and `capset(2)`.
     package static func become(uid: UInt32, gid: UInt32) throws(Failure) {
         _ = try succeed(
             ck_become(uid, gid, 1 << UInt64(ck_cap_dac_read_search)), "become uid \(uid), gid \(gid)")
     }
 
-    /// No new privileges, not dumpable, no core file (`prctl(2)`, `setrlimit(2)`).
+    /// Sets no_new_privs, and forbids tracing by other processes and core dumps (`prctl(2)`, `setrlimit(2)`).
     package static func harden() throws(Failure) {
         _ = try succeed(ck_harden(), "prctl")
     }
 
-    /// Raises the number of descriptors the process may have to the hard limit, and says what it is.
+    /// Raises the limit of open file descriptors to the hard limit, and returns it.
     package static func raiseDescriptorLimit() throws(Failure) -> Int {
         Int(try succeed(ck_raise_descriptor_limit(), "setrlimit RLIMIT_NOFILE"))
     }

@@ -1,24 +1,25 @@
-// The walls that the daemon puts around itself once it has all it needs: so that whoever took it over could not
-// do more than it does itself, wherever it runs and whoever started it.
+// The sandbox that the daemon puts around itself after its start: capabilities, Landlock and seccomp. An attacker who
+// takes over the daemon can then do no more than the daemon does, however it was started.
 //
-// Must never be counted on to be there: what the kernel cannot do is told, and the daemon serves all the same.
+// Must never be relied on to be there. If the kernel lacks a mechanism, that is reported, and the daemon serves without
+// it.
 
 internal import CKernel
 internal import Glibc
 
-/// What of the walls stands, and around what.
+/// Which mechanisms of the sandbox are in force, and which directories they leave open.
 package struct Sandbox: Sendable {
-    /// One of the mechanisms.
+    /// One mechanism of the sandbox.
     package struct Wall: Equatable, Sendable {
-        /// `landlock`, `seccomp`, …
+        /// The name: `landlock`, `seccomp`, …
         package let name: String
-        /// How it stands; nil where it does not.
+        /// What is in force; nil if the mechanism is not.
         package let state: String?
-        /// Why it does not stand.
+        /// Why the mechanism is not in force; nil if it is.
         package let reason: String?
     }
 
-    /// What may be done below a directory.
+    /// What is permitted below a directory.
     package struct Rights: OptionSet, Sendable {
         package let rawValue: Int32
         package init(rawValue: Int32) { self.rawValue = rawValue }
@@ -27,20 +28,20 @@ package struct Sandbox: Sendable {
         package static let read = Rights(rawValue: Int32(ck_may_read))
         /// Directories may be listed.
         package static let list = Rights(rawValue: Int32(ck_may_list))
-        /// Files may be made, written and cut.
+        /// Files may be created, written and truncated.
         package static let write = Rights(rawValue: Int32(ck_may_write))
         /// Files may be removed.
         package static let remove = Rights(rawValue: Int32(ck_may_remove))
     }
 
     package private(set) var walls: [Wall] = []
-    /// The directories below which files can be read; nil where nothing keeps the daemon to them. What counts is
-    /// the directory itself: another one that took its name is outside.
+    /// The directories below which files can be read; nil if there is no restriction. A directory is identified by
+    /// device and inode: another one with the same path is not readable.
     private var readable: Set<FileIdentity>?
 
     package init() {}
 
-    /// Whether files in the directory at `folder`, symbolic links followed, can be read.
+    /// Whether files in the directory at `folder` can be read. Symbolic links are followed.
     package func covers(_ folder: String) -> Bool {
         guard let readable else { return true }
         var parts = folder.split(separator: "/")
@@ -66,10 +67,10 @@ package struct Sandbox: Sendable {
         do throws(Failure) { note(name, try body()) } catch { note(name, missing: error.description) }
     }
 
-    // MARK: The walls
+    // MARK: The mechanisms
 
-    /// Nothing is had by what is executed, and no capability is kept but the one that opens keys, where it is
-    /// there. Calls `prctl(2)` and `capset(2)`.
+    /// Gives up every capability except `CAP_DAC_READ_SEARCH`, which opens key files. It is kept only if the process
+    /// has it. An executed program would get no capability. Calls `prctl(2)` and `capset(2)`.
     package mutating func keepOneCapability() {
         put("capabilities", try Self.keepOneCapability())
     }
@@ -79,9 +80,10 @@ package struct Sandbox: Sendable {
         return try Privileges.canReadAnyFile() ? "dac_read_search" : "none"
     }
 
-    /// Files outside of `folders` can no longer be opened, made, changed or removed, and nothing can be executed
-    /// (landlock(7)). What cannot be opened is passed over, and is outside. Calls `landlock_restrict_self(2)`.
-    /// - Parameter keepsAbstractSockets: whether somebody outside is to be reached by an abstract Unix socket.
+    /// Restricts files with landlock(7): outside of `folders` none can be opened, created, changed or removed, and
+    /// nothing can be executed. A folder that cannot be opened is skipped, and is outside. Calls
+    /// `landlock_restrict_self(2)`.
+    /// - Parameter keepsAbstractSockets: whether the process may still connect to abstract Unix sockets of others.
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
         var covered: Set<FileIdentity> = []
         put("landlock", try Self.restrictFiles(folders, keepsAbstractSockets, &covered))
@@ -105,7 +107,7 @@ package struct Sandbox: Sendable {
         return "version \(version)"
     }
 
-    /// Only the system calls that a broker needs once it serves (seccomp(2)).
+    /// Permits only the system calls that the daemon needs while it serves (seccomp(2)).
     package mutating func restrictCalls() {
         put("seccomp", try Self.restrictCalls())
     }
@@ -115,7 +117,7 @@ package struct Sandbox: Sendable {
         return "on"
     }
 
-    /// For a helper that only reads: nothing is written or executed.
+    /// For a helper process that only reads: forbids it to write or execute files.
     package static func restrictToReading() {
         let version = ck_landlock_version()
         guard version > 0 else { return }
@@ -123,7 +125,7 @@ package struct Sandbox: Sendable {
             let ruleset = try Descriptor.opened(ck_landlock_ruleset(version, 1, 1), by: "landlock_create_ruleset")
             _ = ck_landlock_restrict(ruleset.number)
         } catch {
-            // It goes on without: it has no rights that would be missed.
+            // The helper goes on without Landlock, because it has few rights anyway.
         }
     }
 }

@@ -1,28 +1,28 @@
-// The journal of systemd, told in its native protocol: a datagram is an entry, of FIELD=value lines
+// Writes to systemd's journal in its native protocol: a datagram is an entry, and consists of FIELD=value lines
 // (https://systemd.io/JOURNAL_NATIVE_PROTOCOL).
 //
-// Must never block, let a value end its line and so add a field or an entry, nor be told anything by a
-// program whose standard error is not the journal.
+// Must never block. Must never let a value contain a line feed, which would add a field or an entry. Must never be used
+// by a program whose standard error is not the journal.
 
 internal import CKernel
 internal import Glibc
 
-/// How much a line matters, as syslog(3) numbers it.
+/// The priority of a line, with the numbers of syslog(3).
 package enum Priority: Int, Sendable {
     case failure = 3
     case warning = 4
     case information = 6
 }
 
-/// journald's socket.
+/// The socket of journald.
 ///
-/// The descriptor is made once and not connected: each entry goes to whoever listens at the address by then, so that a
-/// journald that was restarted is told again. Needs no more than `sendto(2)` after that.
+/// The socket is made once and never connected: each datagram is sent to the address. So entries also reach a journald
+/// that was restarted. After the start, this needs only `sendto(2)`.
 package final class Journal: Sendable {
     private let socket: Descriptor
     private let address: String
 
-    /// A field of an entry. The name is the program's own; the value may come from outside.
+    /// A field of an entry. The name comes from the program, the value may come from outside.
     package struct Field: Sendable {
         let name: StaticString
         let value: String
@@ -33,20 +33,21 @@ package final class Journal: Sendable {
         }
     }
 
-    /// The journal, where standard error is a stream to it (`JOURNAL_STREAM`, see systemd.exec(5)); nil where it is
-    /// not. Calls `fstat(2)` and `socket(2)`.
+    /// The journal if standard error is a stream to it (`JOURNAL_STREAM`, see systemd.exec(5)), else nil. Calls
+    /// `fstat(2)` and `socket(2)`.
     package static func ofStandardError() throws(Failure) -> Journal? {
         guard StandardStream.errorIsTheJournal else { return nil }
         return try Journal(at: "/run/systemd/journal/socket")
     }
 
-    /// Another address than journald's is for tests alone.
+    /// - Parameter address: the path of journald's socket. Only tests use another one.
     init(at address: String) throws(Failure) {
         socket = try Descriptor.opened(ck_datagram_socket(), by: "socket")
         self.address = address
     }
 
-    /// Adds an entry. False where that cannot be done now: nobody listens, or there is no room. Calls `sendto(2)`.
+    /// Adds an entry. Returns false if that is not possible now: nobody listens, or the queue is full. Calls
+    /// `sendto(2)`.
     package func add(_ fields: [Field]) -> Bool {
         let entry = Self.entry(fields)
         let number = socket.number
@@ -56,7 +57,8 @@ package final class Journal: Sendable {
         }
     }
 
-    /// The datagram. What is not printable ASCII, nor a tab, becomes a question mark: no value has a second line.
+    /// The datagram. Each character except printable ASCII and tabs becomes a question mark, so that a value is one
+    /// line.
     static func entry(_ fields: [Field]) -> [UInt8] {
         var bytes: [UInt8] = []
         for field in fields {
@@ -68,8 +70,8 @@ package final class Journal: Sendable {
     }
 }
 
-/// The text with a question mark for all but printable ASCII and tabs, which stand in lines of a policy and in the caret
-/// lines under them.
+/// The text with a question mark for each character except printable ASCII and tabs. Tabs are kept because lines of a
+/// policy, and the caret lines below them, contain them.
 package func plain(_ text: String) -> String {
     String(String.UnicodeScalarView(text.unicodeScalars.map { isPlain($0) ? $0 : "?" }))
 }

@@ -1,8 +1,8 @@
-// The ids of accounts that the kernel cannot express here.
+// The ids that the kernel shows for accounts that have no number in this user namespace.
 //
-// Must never be permitted anything: they are everybody's and nobody's.
+// Must never be permitted anything: many different accounts share them.
 
-/// The uid and gid that the kernel shows for accounts it cannot express here: another user namespace's.
+/// The uid and gid that the kernel shows for any account without a number here, as one of another user namespace.
 package struct OverflowIDs: Equatable, Sendable {
     package let uid: UInt32
     package let gid: UInt32
@@ -12,7 +12,8 @@ package struct OverflowIDs: Equatable, Sendable {
         self.gid = gid
     }
 
-    /// As `/proc/sys/kernel/overflowuid` and `overflowgid` say, or 65534, the kernel's default.
+    /// The values of `/proc/sys/kernel/overflowuid` and `overflowgid`. If they cannot be read, 65534, the kernel's
+    /// default.
     package static func ofThisKernel() -> OverflowIDs {
         func number(_ name: String) -> UInt32 {
             guard let bytes = try? readSmallFile("/proc/sys/kernel/\(name)", limit: 32) else { return 65534 }

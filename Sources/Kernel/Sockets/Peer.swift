@@ -1,21 +1,21 @@
 // Who is at the other end of a connection.
 //
-// The credentials come first, in one call: they tell whether the rest is worth asking for. The groups and what
-// /proc says follow when a request needs them; the kernel keeps the groups as they were at connect(2).
+// One call gets the credentials, which decide whether more has to be asked. The groups and the data in /proc are read
+// when a request needs them. The kernel keeps the groups as they were at connect(2).
 //
-// Must never take an identity from anything the peer says, from a printed string, or from a pid that
-// may by now belong to somebody else: everything under /proc is asked for between two certainties,
-// the credentials of the socket and a pidfd of the same process that still runs afterwards.
+// Must never take an identity from what the peer says, or from printed text. Must never trust a pid alone, because the
+// kernel may have given it to another process. So /proc is read between two checks: the pid comes from the socket's
+// credentials, and a pidfd from the same socket shows afterwards that the process still runs.
 
 internal import CKernel
 internal import Glibc
 
-/// Who called `connect(2)` (`SO_PEERCRED`).
+/// The ids of the process that called `connect(2)` (`SO_PEERCRED`).
 package struct PeerCredentials: Equatable, Sendable {
-    /// The effective ids.
+    /// The effective uid and gid.
     package let uid: UInt32
     package let gid: UInt32
-    /// Nil where the process is not visible from here, as from another pid namespace.
+    /// Nil if the process is not visible from here, for example in another pid namespace.
     package let pid: Int32?
 
     package init(uid: UInt32, gid: UInt32, pid: Int32? = nil) {
@@ -25,14 +25,14 @@ package struct PeerCredentials: Equatable, Sendable {
     }
 }
 
-/// The identity of a client as it was at `connect(2)`, as far as it was asked for.
+/// The identity of a client at the time of `connect(2)`, as far as it was read.
 package struct Peer: Equatable, Sendable {
     package let credentials: PeerCredentials
-    /// Nil where they were not asked for.
+    /// Nil if they were not read.
     package var groups: PeerGroups?
-    /// The process's name, at most 15 bytes, which it may set to anything (`/proc/PID/comm`).
+    /// The process's name, at most 15 bytes (`/proc/PID/comm`). The process can set it to anything.
     package var comm: String?
-    /// The system unit that it runs in, where the kernel could tell for certain (`/proc/PID/cgroup`).
+    /// The system unit that the process runs in (`/proc/PID/cgroup`). Nil if that is not certain.
     package var unit: String?
 
     package var uid: UInt32 { credentials.uid }
@@ -52,18 +52,19 @@ package struct Peer: Equatable, Sendable {
     }
 }
 
-/// Asks the kernel for what the credentials leave out.
+/// Reads from the kernel what the credentials do not contain.
 package protocol PeerSource: ~Copyable {
-    /// Those of the peer's supplementary groups that are in `wanted`, which is sorted; nil if it has more than `limit`.
+    /// The peer's supplementary groups that are also in `wanted`, which must be sorted. Nil if it has more than
+    /// `limit`.
     borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups?
-    /// What `/proc` says of the process; nil if it cannot be known that it is this peer's.
+    /// What `/proc` says of the process. Nil if it is not certain that this process is the peer.
     borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)?
 }
 
 extension SeqpacketSocket: PeerSource {}
 
 extension SeqpacketSocket {
-    /// Calls `getsockopt(SO_PEERCRED)`. A failure means that the peer is unknown: it gets nothing.
+    /// Calls `getsockopt(SO_PEERCRED)`. If it fails, the peer is unknown and must get nothing.
     package borrowing func peerCredentials() throws(Failure) -> PeerCredentials {
         var credentials = ck_credentials()
         // Safety: the call fills the one struct it is given.
@@ -72,10 +73,10 @@ extension SeqpacketSocket {
             uid: credentials.uid, gid: credentials.gid, pid: credentials.pid > 0 ? credentials.pid : nil)
     }
 
-    /// Those of the peer's supplementary groups that are in `wanted`, which is sorted; nil if the peer has more
-    /// than `limit`, of which the kernel then copies none. Calls `getsockopt(SO_PEERGROUPS)`.
+    /// The peer's supplementary groups that are also in `wanted`, which must be sorted. Nil if the peer has more than
+    /// `limit`; the kernel then copies none of them. Calls `getsockopt(SO_PEERGROUPS)`.
     package borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups? {
-        // Few accounts have more; the kernel says how many there are if this is too small.
+        // Few accounts have more than 32. If there is too little room, the kernel returns the number.
         var groups = [UInt32](repeating: 0, count: 32)
         let socket = descriptor.number
         while true {
@@ -94,20 +95,20 @@ extension SeqpacketSocket {
         }
     }
 
-    /// What `/proc` says of the peer, or nil where it cannot be known that it is this peer's. Calls
+    /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer. Calls
     /// `getsockopt(SO_PEERPIDFD)` and reads `/proc`.
     package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
         let result = ck_peer_pidfd(descriptor.number)
         guard result >= 0 else {
             let failure = Failure("getsockopt SO_PEERPIDFD", code: -result)
-            // A full table is this daemon's trouble, and would make a caller look as if it had no unit.
+            // This daemon has no free descriptor. Nil would be wrong: it would mean that the caller has no unit.
             if failure.isShortage { throw failure }
             return nil
         }
         let pidfd = Descriptor(taking: result)
         let comm = try Self.contents(of: "/proc/\(pid)/comm")
         let cgroup = try Self.contents(of: "/proc/\(pid)/cgroup")
-        // Only if the process still runs was its pid its own while we read.
+        // If the process still runs, nobody else had its pid while /proc was read.
         guard ck_is_running(pidfd.number) == 1 else { return nil }
         return (
             comm.map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) },
@@ -115,7 +116,7 @@ extension SeqpacketSocket {
         )
     }
 
-    /// A short file of `/proc`, or nil where it is gone or hidden.
+    /// The content of a short file of `/proc`, or nil if it is gone or hidden.
     private static func contents(of path: String) throws(Failure) -> [UInt8]? {
         let result = PathCall.openForReading(in: AT_FDCWD)(path)
         guard result >= 0 else {

@@ -1,12 +1,12 @@
-// The groups of a peer that somebody wants to know of, out of up to 65,536.
+// Picks those groups of a peer that the policy names. A peer can have up to 65,536.
 //
-// Must never cost more than the shorter of the two lists is long, but for one pass.
+// Must never cost more than one sort of the peer's list and a binary search for each element of the shorter list.
 
-/// The supplementary groups of a peer (`SO_PEERGROUPS`): those that somebody wants to know of.
+/// The supplementary groups of a peer (`SO_PEERGROUPS`) that somebody asked for.
 package struct PeerGroups: Equatable, Sendable {
     /// Sorted.
     package let named: [UInt32]
-    /// How many more there are.
+    /// The number of further groups.
     package let others: Int
 
     package init(named: [UInt32], others: Int) {
@@ -16,8 +16,9 @@ package struct PeerGroups: Equatable, Sendable {
 }
 
 extension PeerGroups {
-    /// Looks for each of the shorter list in the longer one. The kernel sorts groups, but by its own numbers: a
-    /// user namespace may show them in another order, which sorting here finds out in one pass.
+    /// Searches the longer list for each element of the shorter one. The kernel sorts groups by its own numbers. In a
+    /// user namespace their order can differ, so they are sorted here again; a list that is sorted already costs one
+    /// pass.
     init(among wanted: [UInt32], of groups: [UInt32]) {
         let sorted = groups.sorted()
         let (few, many) = wanted.count < sorted.count ? (wanted, sorted) : (sorted, wanted)

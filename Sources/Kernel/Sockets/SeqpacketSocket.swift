@@ -1,7 +1,7 @@
-// A SOCK_SEQPACKET Unix socket: listening, accepted or connected. One packet in, one packet out.
+// A SOCK_SEQPACKET Unix socket that listens, was accepted, or is connected. Each call sends or receives one packet.
 //
-// Must never keep a descriptor that a peer sent and nobody asked for, block, or write half a packet:
-// a send of SEQPACKET is whole or not at all, so there is no queue behind it.
+// Must never block. Must never keep a descriptor that a peer sent without being asked. A SEQPACKET send takes the whole
+// packet or fails, so there is no queue of unsent bytes.
 
 internal import CKernel
 internal import Glibc
@@ -12,21 +12,20 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
 
     init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
-    /// Takes over an end of a pair (`socketpair(2)`), which must be non-blocking in effect: it is only received from
-    /// when something is there.
+    /// Takes over one end of a `socketpair(2)`. It need not be non-blocking, because every call here is.
     package init(connected descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
     // MARK: Listening
 
-    /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode are set in
-    /// between. Calls `socket(2)` and `bind(2)`; an existing file gives `EADDRINUSE`.
+    /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode can be set in between.
+    /// Calls `socket(2)` and `bind(2)`. Fails with `EADDRINUSE` if the path exists.
     package static func bound(to path: String) throws(Failure) -> SeqpacketSocket {
         let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
         _ = try succeed(PathCall.bind(socket.number)(path), "bind", on: path)
         return SeqpacketSocket(socket)
     }
 
-    /// Takes over a socket from the service manager, after asking the kernel that it is one that listens.
+    /// Takes over a socket from the service manager, after the kernel confirmed that it is a listener. Else `ENOTSOCK`.
     package static func adopted(_ descriptor: consuming Descriptor) throws(Failure) -> SeqpacketSocket {
         guard ck_is_seqpacket_listener(descriptor.number) == 1 else {
             throw Failure("getsockopt", code: ENOTSOCK, on: "the descriptor from the service manager")
@@ -41,13 +40,13 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         _ = try retrying("listen") { Glibc.listen(number, Int32(clamping: backlog)) }
     }
 
-    /// Makes the kernel refuse descriptors from peers, and from those of sockets accepted from now on
-    /// (`SO_PASSRIGHTS`, Linux 6.16). False where the kernel is older: `receive` then drops them.
+    /// Makes the kernel refuse descriptors that peers send on this socket, and on those accepted from now on
+    /// (`SO_PASSRIGHTS`, Linux 6.16). Returns false if the kernel is older: `receive` then drops them.
     package borrowing func refuseDescriptors() -> Bool {
         ck_refuse_descriptors(descriptor.number) >= 0
     }
 
-    /// The next connection, or nil where none waits. Calls `accept4(2)`.
+    /// The next connection, or nil if none waits. Calls `accept4(2)`.
     package borrowing func accept() throws(Failure) -> SeqpacketSocket? {
         let accepted = try descriptor.acceptConnection()
         switch consume accepted {
@@ -58,8 +57,8 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
 
     // MARK: Connecting
 
-    /// Connects to the socket at `path`. Calls `socket(2)` and `connect(2)`. ``Failure/wouldBlock``
-    /// where the listener's backlog is full: the call does not wait.
+    /// Connects to the socket at `path`. Calls `socket(2)` and `connect(2)`. Does not wait: fails with
+    /// ``Failure/wouldBlock`` if the listener's backlog is full.
     package static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
         let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
         _ = try succeed(PathCall.connect(socket.number)(path), "connect", on: path)
@@ -68,18 +67,18 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
 
     // MARK: Packets
 
-    /// What came in one `recvmsg(2)`.
+    /// The result of one `recvmsg(2)`.
     package enum Received: ~Copyable {
-        /// A packet of `length` bytes as sent. `isCut`: the buffer was shorter. `broughtDescriptors`:
-        /// the peer sent descriptors, which are closed or were never taken.
+        /// A packet of `length` bytes as it was sent. `isCut`: the buffer was shorter. `broughtDescriptors`: the peer
+        /// sent descriptors, and none of them is open here.
         case packet(length: Int, isCut: Bool, broughtDescriptors: Bool)
-        /// A packet without bytes, or the end: the kernel reports both alike.
+        /// An empty packet or the end of the connection. The kernel reports both in the same way.
         case nothing
-        /// Nothing has come yet.
+        /// No packet is there yet.
         case wouldBlock
     }
 
-    /// Receives a packet without taking descriptors from it.
+    /// Receives a packet. Descriptors that come with it are dropped.
     package borrowing func receive(into buffer: inout [UInt8]) throws(Failure) -> Received {
         var received = ck_received()
         let number = descriptor.number
@@ -95,8 +94,8 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
             broughtDescriptors: received.descriptors_cut != 0)
     }
 
-    /// Sends one packet, with no, one or two descriptors. ``Failure/wouldBlock`` where the peer has not
-    /// read what it was sent before. Calls `sendmsg(2)`.
+    /// Sends one packet with up to two descriptors. Calls `sendmsg(2)`. Fails with ``Failure/wouldBlock`` if the peer
+    /// has not read enough of what was sent before.
     package borrowing func send(
         _ packet: [UInt8], with first: borrowing Descriptor? = nil, and second: borrowing Descriptor? = nil
     ) throws(Failure) {
@@ -120,13 +119,13 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         }
     }
 
-    /// Whether the peer has read all that it was sent. Calls `ioctl(SIOCOUTQ)`.
+    /// Whether the peer has read everything that was sent. Calls `ioctl(SIOCOUTQ)`.
     package borrowing func peerHasReadAll() throws(Failure) -> Bool {
         try succeed(ck_unread_by_peer(descriptor.number), "ioctl SIOCOUTQ") == 0
     }
 
-    /// Makes the connection ready to be closed so that the peer can still read the last reply: closing with
-    /// unread packets would reset it. Calls `shutdown(2)` for reading and empties the queue.
+    /// Prepares the connection for closing so that the peer can still read the last reply. If packets were left unread
+    /// here, closing would reset the connection. Calls `shutdown(2)` for reading, and empties the queue.
     package borrowing func takeNoMore() {
         _ = shutdown(descriptor.number, Int32(SHUT_RD))
         var scrap = [UInt8](repeating: 0, count: 1)

@@ -1,35 +1,36 @@
-// Whether anything on the ways to the keys has changed: inotify on the directories that they lead through.
+// Tells whether a path to a key has changed, with inotify on the directories that the paths go through.
 //
-// The trust in a directory is established once per change, not once per request. All watches are set before the
-// sandbox stands, which denies inotify_add_watch(2): a daemon that was taken over could watch what others do
-// anywhere. A way through a directory that was not there by then is walked each time. Must never be the only
-// guard: the file itself is always checked on its descriptor. Must never read on for as long as others cause events.
+// A directory is checked once per change, not once per request. All watches are added before the sandbox is in force.
+// The sandbox denies inotify_add_watch(2), so that an attacker who takes over the daemon cannot watch other
+// directories. A path through a directory that is not watched is checked on each request. Must never be the only check:
+// the file itself is always checked on its descriptor. Must never let others keep the daemon reading by causing many
+// events.
 
 internal import CKernel
 internal import Glibc
 
-/// An inotify instance that tells that something changed, not what.
+/// An inotify instance. It tells that something changed, but not what.
 package final class ChangeWatch {
     package let descriptor: Descriptor
 
     private struct Watched {
         let identity: FileIdentity
-        /// Whether it is told of entries that come and go.
+        /// Whether entries that are created or removed are reported.
         var tellsOfEntries = false
-        /// The symbolic links in it that a way leads over.
+        /// The symbolic links in the directory that are part of a path to a key.
         var links: Set<String> = []
-        /// Events that were about no way, since when.
+        /// The number of events that concern no path to a key, counted from `idleSince`.
         var idle = 0, idleSince = Instant.now
     }
-    /// By what the kernel knows a watched directory by.
+    /// Watched directories by inotify's watch descriptor.
     private var watched: [Int32: Watched] = [:]
     private var numbers: [FileIdentity: Int32] = [:]
     private var isSealed = false
 
-    /// How much is read of the queue in one call, so that nobody can keep the daemon reading.
+    /// How much of the queue one call reads, in bytes and buffers, so that nobody can keep the daemon reading.
     private static let bufferBytes = 4096, mostBuffers = 8
-    /// How many events of a directory in a second may be about no way. Whoever owns an entry of it causes one with each
-    /// chmod(2): if there are more, the directory is no longer watched.
+    /// How many events per second of one directory may concern no path to a key. The owner of an entry causes one event
+    /// with each chmod(2). If there are more, the directory is no longer watched.
     private static let mostIdle = 1000
 
     /// Calls `inotify_init1(2)`.
@@ -40,10 +41,10 @@ package final class ChangeWatch {
             })
     }
 
-    /// From now on no directory is added.
+    /// From now on no directory can be added.
     package func seal() { isSealed = true }
 
-    /// Whether the directory is watched; before ``seal()`` it is added.
+    /// Whether the directory is watched. Before ``seal()`` it is added if it is not.
     func covers(_ directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
         let identity = FileIdentity(status)
         if numbers[identity] != nil { return true }
@@ -53,9 +54,9 @@ package final class ChangeWatch {
         return true
     }
 
-    /// Whether it will be told if the symbolic link of that name in the directory is replaced: only if the entries of
-    /// the directory are watched. They never are if others may write to it: what they make there would wake the daemon
-    /// as often as they like.
+    /// Whether a change of the symbolic link `name` in the directory will be reported. For that, the entries of the
+    /// directory have to be watched. They never are if others may write to the directory: each file that they create
+    /// would wake the daemon.
     func covers(linkNamed name: String, in directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
         guard !status.isWritableByOthers, let number = numbers[FileIdentity(status)], watchesEntries(number, directory)
         else { return false }
@@ -67,21 +68,21 @@ package final class ChangeWatch {
         guard let known = watched[number] else { return false }
         if known.tellsOfEntries { return true }
         let entries = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MASK_ADD
-        // Only if it is the very directory that is watched by that number.
+        // inotify returns the same watch descriptor only if this is the same directory.
         guard watch(directory, for: Int(entries)) == number else { return false }
         watched[number]?.tellsOfEntries = true
         return true
     }
 
-    /// Calls `inotify_add_watch(2)` on `/proc/self/fd/N`, which leads to just that inode.
+    /// Calls `inotify_add_watch(2)` on `/proc/self/fd/N`, which always leads to the inode of this handle.
     private func watch(_ directory: borrowing Descriptor, for events: some BinaryInteger) -> Int32? {
         if isSealed { return nil }
         let number = PathCall.watch(by: descriptor.number, for: UInt32(events))("/proc/self/fd/\(directory.number)")
         return number >= 0 ? number : nil
     }
 
-    /// Whether anything changed since the last call. What is left in the queue counts as a change, and the descriptor
-    /// stays readable for the next call.
+    /// Whether anything changed since the last call. If it stops with events left in the queue, it returns true, and
+    /// the descriptor stays readable for the next call.
     package func hasChanged() -> Bool {
         var changed = false
         var buffer = [UInt8](repeating: 0, count: Self.bufferBytes)
@@ -99,21 +100,21 @@ package final class ChangeWatch {
         return true
     }
 
-    /// An event of an entry is one only for the links that ways lead over. One of a directory itself always is,
-    /// and so is a lost event (`IN_Q_OVERFLOW`).
+    /// Whether the event concerns a path to a key. An event of an entry does only if the entry is a symbolic link on
+    /// such a path. An event of a directory itself always does, and so does the loss of events (`IN_Q_OVERFLOW`).
     private func isAboutAWay(_ event: Event) -> Bool {
         if let name = event.name {
             return event.mask & UInt32(IN_ATTRIB) == 0 && watched[event.watch]?.links.contains(name) == true
         }
-        // The end of a watch may be among what was lost.
+        // The lost events may include the end of a watch.
         if event.mask & UInt32(IN_Q_OVERFLOW) != 0 { forgetEndedWatches() }
-        // The directory is gone, and another one may get its inode number.
+        // The directory is gone. Another one can get its inode number.
         if event.mask & UInt32(IN_IGNORED) != 0 { forget(event.watch) }
         return true
     }
 
-    /// Counts an event that is about no way. If there are too many of its directory, that one is watched no longer, so
-    /// that each way through it is walked each time. Calls `inotify_rm_watch(2)`.
+    /// Counts an event that concerns no path to a key. If a directory has too many of them, its watch is removed, and
+    /// paths through it are checked on each request. Calls `inotify_rm_watch(2)`.
     private func endsTheWatch(_ event: Event, _ now: Instant) -> Bool {
         guard var known = watched[event.watch] else { return false }
         if now >= known.idleSince.after(.seconds(1)) { (known.idle, known.idleSince) = (0, now) }
@@ -129,8 +130,8 @@ package final class ChangeWatch {
         if let gone = watched.removeValue(forKey: number) { numbers[gone.identity] = nil }
     }
 
-    /// Asks the kernel which watches there are, which it numbers anew each time: a number that is not among them has
-    /// ended. Reads `/proc/self/fdinfo/N`.
+    /// Removes the watches that the kernel has ended. inotify gives each watch a new number, so one that the kernel does
+    /// not list has ended. Reads `/proc/self/fdinfo/N`.
     private func forgetEndedWatches() {
         let path = "/proc/self/fdinfo/\(descriptor.number)"
         let text = try? readSmallFile(path, limit: 1 << 20)
@@ -147,7 +148,7 @@ package final class ChangeWatch {
         let mask: UInt32
         let name: String?
 
-        /// wd, mask, cookie, len, of four bytes each, and len bytes of a name that ends with NUL.
+        /// The layout: wd, mask, cookie and len with four bytes each, then a name of len bytes that ends with NUL.
         init?(takenFrom bytes: inout ArraySlice<UInt8>) {
             let headerBytes = 16
             guard bytes.count >= headerBytes else { return nil }
@@ -164,7 +165,7 @@ package final class ChangeWatch {
     }
 }
 
-/// Which file something is, whatever it is called.
+/// Identifies a file whatever its path is.
 struct FileIdentity: Hashable {
     let device: UInt64, inode: UInt64
 

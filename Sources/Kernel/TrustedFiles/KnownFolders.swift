@@ -1,22 +1,22 @@
-// Many files of few directories: each directory is walked to once.
+// Checks many files in few directories, and each directory only once.
 //
-// Must never be kept: nobody tells it of changes.
+// Must never be kept, because it does not notice changes.
 
-/// Checks many files of few directories: each directory is walked to once. Good for a moment, as nobody tells
-/// it of changes.
+/// Checks many files in few directories, and each directory only once. Use it at once and drop it, because it does not
+/// notice changes.
 package final class KnownFolders {
     private let owners: TrustedOwners
     private let watch: ChangeWatch?
     private var walks: [Substring: Result<Walk, TrustError>] = [:]
 
-    /// - Parameter watch: is told of each directory.
+    /// - Parameter watch: also watches each directory on the way.
     package init(_ owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil) {
         self.owners = owners
         self.watch = watch
     }
 
-    /// Where the file at `path` really is, symbolic links followed, after the walk that
-    /// ``TrustedOwners/place(of:watchedBy:)`` makes found it trustworthy.
+    /// The real path of the file at `path`, with symbolic links followed. Makes the same checks as
+    /// ``TrustedOwners/place(of:watchedBy:)``.
     package func realPath(of path: String) throws(TrustError) -> String {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
             return try owners.place(of: path, watchedBy: watch).path
@@ -26,7 +26,7 @@ package final class KnownFolders {
             walks[folder] ?? Result(of: try owners.walk(to: String(folder), watchedBy: watch))
         walks[folder] = known
         let walk = try known.get()
-        // A file of its own; what else it may be takes a walk to tell.
+        // A regular file needs no further walk. Anything else, such as a symbolic link, does.
         guard let status = walk.status(of: name), status.kind == .regular else {
             return try owners.place(of: path, watchedBy: watch).path
         }

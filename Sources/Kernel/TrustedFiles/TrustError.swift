@@ -1,21 +1,21 @@
 // Why a file is not handed out.
 //
-// Must never leave out which path it is about.
+// Must never leave out the path that it is about.
 
 internal import Glibc
 
-/// Why a file is not handed out. The description is a sentence for an admin and names the path.
+/// Why a file is not handed out. The description is a sentence for an admin, and contains the path.
 package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
     package enum Kind: Equatable, Sendable {
-        /// There is no such file.
+        /// The file does not exist.
         case missing
-        /// It could not be looked at, or opened.
+        /// The file could not be opened or examined.
         case unreadable
-        /// Somebody else could have put it there, or it is no regular file.
+        /// An account that is not trusted could have put the file there, or it is not a regular file.
         case untrusted
-        /// The system has no descriptor to spare: the client is told to come again.
+        /// The system is short of a resource such as descriptors or memory. The client is told to try again later.
         case shortage
-        /// It lies where the daemon kept itself from reading when it started.
+        /// The daemon's sandbox, which was set up at its start, does not permit reading there.
         case outside
     }
     package let kind: Kind
@@ -26,12 +26,12 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
         self.description = description
     }
 
-    /// It was opened and trusted, but a call on it failed.
+    /// The file was opened and is trusted, but a system call on it failed.
     package init(unreadable path: String, _ failure: Failure) {
         self.init(.unreadable, failure.on(path).description)
     }
 
-    /// It lies where the process can no longer read.
+    /// The sandbox does not permit reading at this path.
     package init(outside path: String) {
         self.init(
             .outside,
@@ -39,7 +39,7 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
                 + "elsewhere: restart it")
     }
 
-    /// The service manager gave this process no credentials.
+    /// The service manager passed no credentials to this process.
     package init(missingCredential name: String) {
         self.init(.missing, "\(name) does not exist: $CREDENTIALS_DIRECTORY is not set")
     }
@@ -54,7 +54,7 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
     }
 }
 
-/// The result of system calls on `path`, their failure turned into distrust of it.
+/// Returns the result of system calls on `path`. Turns their failure into a `TrustError` about that path.
 func examining<R: ~Copyable>(
     _ path: String, _ body: @autoclosure () throws(Failure) -> R
 ) throws(TrustError) -> R {

@@ -1,31 +1,31 @@
-// Files that only the right account can have put where they are.
+// Files that only trusted accounts can have put where they are.
 //
-// A place is a directory that was walked to and a name in it; the file is opened anew for each grant, and checked on the
-// descriptor that will be handed out. Must never check a path and then open it, read a byte of the file, or block on
-// what is no regular file.
+// A trusted path is a directory handle that was reached with checks, and a name in that directory. The file is opened
+// again for each grant, and checked on the very descriptor that is handed out. Must never check a path and open it
+// afterwards, because the file could be exchanged in between. Must never read the file, or block on a FIFO or a device.
 
 internal import CKernel
 internal import Glibc
 
-/// An open file that passed every check, and what was checked.
+/// An open file that passed every check, and the status that was checked.
 package struct TrustedFile: ~Copyable, Sendable {
     package var descriptor: Descriptor
     package let status: FileStatus
-    /// Where it really is, symbolic links followed.
+    /// The real path, with symbolic links followed.
     package let path: String
 
-    /// Takes the descriptor out.
+    /// Takes the descriptor out. The caller then owns it.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 }
 
-/// A place that was walked to and found trustworthy: a directory, and a name in it that is no link.
+/// The place of a trusted file: a directory that was checked, and a name in it that is not a symbolic link.
 package final class TrustedPath: Sendable {
     private let directory: Descriptor
     private let name: String
     private let owners: TrustedOwners
-    /// Where the walk ended, symbolic links followed.
+    /// The real path, with symbolic links followed.
     package let path: String
-    /// Whether the `ChangeWatch` that was given will tell when any part of the way changes.
+    /// Whether the `ChangeWatch` reports it if any part of the path changes.
     package let isWatched: Bool
 
     init(
@@ -38,11 +38,11 @@ package final class TrustedPath: Sendable {
         self.isWatched = isWatched
     }
 
-    /// The directory that it is in.
+    /// The directory that contains the file.
     package var folder: String { Kernel.folder(of: path) }
 
-    /// Opens the file, `O_RDONLY`, anew each time and at offset 0, and checks it on the descriptor.
-    /// Calls `openat(2)` and `fstat(2)`, no more.
+    /// Opens the file with `O_RDONLY` and checks it on the descriptor. Each call opens it again, with a file offset of
+    /// 0. Calls only `openat(2)` and `fstat(2)`.
     package func open() throws(TrustError) -> TrustedFile {
         let descriptor = try examining(
             path,

@@ -1,19 +1,19 @@
-// Whose files are trusted, and what a file and a directory must be like for that.
+// Which owners and modes of files and directories are trusted.
 //
-// Must never look at a path: it judges what was found on a handle.
+// Must never look at a path. It judges the status of a file that is open already.
 
 internal import Glibc
 
-/// Whose files are trusted: root's, and those of the uid that started the program where that was not root.
+/// The accounts whose files are trusted: root, and the uid that started the program if that was not root.
 package struct TrustedOwners: Equatable, Sendable {
     package let startedBy: UInt32
-    /// One more account, and whether the group of a directory may write to it: see ``ofLog(writtenBy:)``.
+    /// One more trusted account, and whether a directory may be writable by its group: see ``ofLog(writtenBy:)``.
     private var writer: UInt32?
     private var toleratesGroups = false
 
     package init(startedBy uid: UInt32) { startedBy = uid }
 
-    /// As the process runs now; to be asked before privileges are given up.
+    /// The owners for the process as it runs now. Must be read before privileges are given up.
     package static var now: TrustedOwners { TrustedOwners(startedBy: getuid()) }
 
     package func contains(_ uid: UInt32) -> Bool { uid == 0 || uid == startedBy || uid == writer }
@@ -24,7 +24,7 @@ package struct TrustedOwners: Equatable, Sendable {
         return (["root"] + others.map { "uid \($0)" }).joined(separator: " or ")
     }
 
-    /// Whose log is trusted: also that of the account that writes it.
+    /// The owners that are trusted for a log: also the account that writes it.
     package func ofLog(writtenBy uid: UInt32) -> TrustedOwners {
         var owners = self
         owners.writer = uid
@@ -33,9 +33,9 @@ package struct TrustedOwners: Equatable, Sendable {
 }
 
 extension TrustedOwners {
-    /// Checks the directories above a log, which itself need not exist. Those above the log's own directory may be
-    /// writable by their group, as `/var/log` is in some distributions: what that group could put there would have to
-    /// be trusted itself.
+    /// Checks the directories above a log. The log itself need not exist. Directories above the log's own directory may
+    /// be writable by their group, as `/var/log` is in some distributions. That is safe, because whatever the group
+    /// puts there has to pass the same checks.
     package func checkDirectories(aboveLog path: String) throws(TrustError) {
         var tolerant = self
         tolerant.toleratesGroups = true
@@ -45,12 +45,12 @@ extension TrustedOwners {
         try checkDirectory(walk.status, walk.path)
     }
 
-    /// Checks a log that was opened.
+    /// Checks a log that is open.
     package func checkLog(_ status: FileStatus, _ path: String) throws(TrustError) { try checkFile(status, path) }
 }
 
 extension TrustedOwners {
-    /// A file that is handed out, or believed.
+    /// Checks a file that is handed out or whose content is trusted.
     func checkFile(_ status: FileStatus, _ path: String) throws(TrustError) {
         switch status.kind {
         case .regular: break
@@ -63,17 +63,17 @@ extension TrustedOwners {
         try checkMode(status, path)
     }
 
-    /// A directory above it. Where it is sticky and root's, as `/tmp`, others can only add entries of
-    /// their own: whatever is trusted in there must be trusted itself.
+    /// Checks a directory above a file. A sticky directory of root, such as `/tmp`, may be writable by others: they can
+    /// only add entries of their own, and each entry is checked itself.
     func checkDirectory(_ status: FileStatus, _ path: String) throws(TrustError) {
         try checkOwner(status, path)
         if status.isSticky && status.owner == 0 { return }
         try checkMode(status, path)
     }
 
-    /// A symbolic link in the directory that was checked last.
+    /// Checks a symbolic link. Its directory must have been checked before.
     func checkLink(_ status: FileStatus, in directory: FileStatus, _ path: String) throws(TrustError) {
-        // In a directory that only trusted accounts write to, whoever made the link was trusted to.
+        // If only trusted accounts can write to the directory, the owner of the link does not matter.
         if directory.isWritableByOthers { try checkOwner(status, path) }
     }
 

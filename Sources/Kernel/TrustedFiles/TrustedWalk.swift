@@ -1,13 +1,13 @@
-// The way to a file, walked one component at a time on handles (O_PATH|O_NOFOLLOW), so that what is checked is what is
-// used.
+// Walks to a file one path component at a time, on handles (O_PATH|O_NOFOLLOW). What was checked is then what is used,
+// even if somebody renames a directory meanwhile.
 //
-// Symbolic links are followed by hand, each from a directory that was checked. Must never follow a link that somebody
-// else could have made.
+// The walk follows symbolic links itself, and only from a directory that was checked. Must never follow a link that an
+// untrusted account could have made.
 
 internal import CKernel
 internal import Glibc
 
-/// Opens a handle of `name` itself, links not followed.
+/// Opens a handle of `name` itself. A symbolic link is not followed.
 private func handle(
     of name: String, in directory: borrowing Descriptor, at path: String
 ) throws(TrustError) -> Descriptor {
@@ -18,11 +18,11 @@ private func handle(
 }
 
 extension TrustedOwners {
-    /// As many symbolic links on one way as the kernel would follow (path_resolution(7)).
+    /// The number of symbolic links on one path that the kernel would follow (path_resolution(7)).
     private static let mostLinks = 40
 
-    /// Walks to the regular file at `path` and checks every directory and link on the way. `watch` is told
-    /// of each of them.
+    /// Walks to the regular file at `path`, and checks every directory and link on the way.
+    /// - Parameter watch: also watches each of them.
     package func place(of path: String, watchedBy watch: ChangeWatch? = nil) throws(TrustError) -> TrustedPath {
         let walk = try walk(to: path, watchedBy: watch)
         try checkFile(walk.status, walk.path)
@@ -31,7 +31,7 @@ extension TrustedOwners {
             isWatched: walk.isWatched)
     }
 
-    /// The names in the directory at `path`, sorted by their bytes, after the walk to it found it trustworthy.
+    /// The names in the directory at `path`, sorted by bytes. The path to it is checked first.
     package func entries(ofDirectory path: String) throws(TrustError) -> [String] {
         let walk = try walk(to: path, watchedBy: nil)
         guard walk.status.kind == .directory else {
@@ -40,7 +40,7 @@ extension TrustedOwners {
         return try examining(path, try walk.entries())
     }
 
-    /// Checks all directories above `path`, which itself need not exist.
+    /// Checks all directories above `path`. The file at `path` need not exist.
     package func checkDirectories(above path: String) throws(TrustError) {
         let absolute = try examining(path, try absolutePath(path))
         let parent = folder(of: absolute)
@@ -73,7 +73,7 @@ extension TrustedOwners {
     }
 }
 
-/// How far a walk has come: the handles of all directories from the root down.
+/// The state of a walk: the handles of all directories from the root to here.
 final class Walk {
     private final class Level {
         let handle: Descriptor
@@ -89,7 +89,7 @@ final class Walk {
     private let owners: TrustedOwners
     private let watch: ChangeWatch?
     private var levels: [Level]
-    /// What the last step led to.
+    /// The status of what the last step reached.
     private(set) var status: FileStatus
     private(set) var path: String
     private(set) var name = "."
@@ -112,7 +112,7 @@ final class Walk {
 
     private var here: Level { levels[levels.count - 1] }
 
-    /// The root is its own parent.
+    /// Goes to the parent directory. The parent of the root is the root.
     func goUp() throws(TrustError) {
         guard status.kind == .directory else { throw TrustError(.missing, "\(path) is not a directory") }
         if levels.count > 1 { levels.removeLast() }
@@ -124,7 +124,7 @@ final class Walk {
         (status, path, name) = (here.status, "/", ".")
     }
 
-    /// Goes to `name` in the directory where the walk stands. Returns where a symbolic link leads.
+    /// Goes to `name` in the current directory. If that is a symbolic link, it stays and returns the link's target.
     func step(to name: String, isLast: Bool) throws(TrustError) -> String? {
         let parent = here
         let path = parent.path + "/" + name
@@ -132,7 +132,7 @@ final class Walk {
         var status = try examining(path, try handle.status())
         if let watch, status.kind == .directory {
             isWatched = watch.covers(handle, status) && isWatched
-            // What it is like is asked anew, so that no change falls between the answer and the watch.
+            // Reads the status again after the watch was added, so that no change is missed in between.
             status = try examining(path, try handle.status())
         }
         switch status.kind {
@@ -150,29 +150,30 @@ final class Walk {
         return nil
     }
 
-    /// The names in the directory where the walk ended: of the very one that was checked.
+    /// The names in the directory where the walk ended, read through the handle that was checked.
     func entries() throws(Failure) -> [String] {
         try here.handle.withNumber { number throws(Failure) in try directoryEntries("/proc/self/fd/\(number)") }
     }
 
-    /// What is in the directory where the walk ended, a symbolic link not followed; nil where it is not known.
+    /// The status of an entry of the directory where the walk ended; a symbolic link is not followed. Nil if it cannot
+    /// be read.
     func status(of name: String) -> FileStatus? {
         status.kind == .directory ? try? here.handle.status(of: name) : nil
     }
 
-    /// The handle of the directory that the file is in.
+    /// A handle of the directory that contains the file.
     func takeParent() throws(TrustError) -> Descriptor {
         try examining(path, try here.handle.duplicate())
     }
 }
 
 extension Descriptor {
-    /// What an entry of a directory is, of which this is a handle. Calls `fstatat(2)`.
+    /// The status of an entry of the directory that this is a handle of. Calls `fstatat(2)`.
     fileprivate borrowing func status(of name: String) throws(Failure) -> FileStatus {
         try Kernel.status(name, in: number, AT_SYMLINK_NOFOLLOW, by: "fstatat", on: nil)
     }
 
-    /// Where a symbolic link leads, of which this is a handle. Calls `readlinkat(2)`.
+    /// The target of the symbolic link that this is a handle of. Calls `readlinkat(2)`.
     fileprivate borrowing func linkTarget() throws(Failure) -> String {
         let number = number
         let room = Int(PATH_MAX)
