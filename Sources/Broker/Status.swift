@@ -75,9 +75,9 @@ extension Broker {
                 keeping: Self.roomForKeys)
         }
         page.add(.lastReload, life.lastWasRejected ? "rejected" : life.applied > 0 ? "applied" : "none")
-        for wall in keys.sandbox.walls {
+        for layer in keys.sandbox.layers {
             page.add(
-                .sandbox, "\(wall.name) \(wall.state ?? "missing: \(wall.reason ?? "")")", keeping: Self.roomForKeys)
+                .sandbox, "\(layer.name) \(layer.state ?? "missing: \(layer.reason ?? "")")", keeping: Self.roomForKeys)
         }
         page.add(.auditPath, ledger.path, keeping: Self.roomForKeys)
         for path in policy.source.paths {

@@ -69,7 +69,7 @@ struct BrokerStatus {
     var lastReloadFaults: [String] { page.values(.lastReloadFault) }
 
     /// The mechanisms of the daemon's sandbox, and the state of each.
-    var walls: [(name: String, state: String)] { page.values(.sandbox).map(Self.split) }
+    var layers: [(name: String, state: String)] { page.values(.sandbox).map(Self.split) }
     /// Keys whose files the sandbox does not permit the daemon to read.
     var keysOutside: [(key: String, path: String)] { page.values(.outsideSandbox).map(Self.split) }
 
@@ -99,8 +99,8 @@ struct BrokerStatus {
             "audit log    \(value(.auditPath) ?? ""), \(shown(.audit)), record \(shown(.auditSeq))",
             "             head \(shown(.auditHead))",
         ]
-        for (index, wall) in walls.enumerated() {
-            lines.append("\(index == 0 ? "sandbox      " : "             ")\(wall.name): \(wall.state)")
+        for (index, layer) in layers.enumerated() {
+            lines.append("\(index == 0 ? "sandbox      " : "             ")\(layer.name): \(layer.state)")
         }
         if let count = number(.outsideSandboxKeys), count > 0 {
             lines.append("             \(counted(.outsideSandboxKeys, "key file")) outside of it until a restart:")
@@ -170,7 +170,7 @@ struct BrokerStatus {
         }
         object.add("policy-paths", allPolicyPaths)
         object.add("last-reload-faults", lastReloadFaults)
-        object.add("sandbox", walls) {
+        object.add("sandbox", layers) {
             $0.add("wall", $1.name); $0.add("state", $1.state)
         }
         object.add("outside-sandbox", keysOutside) {

@@ -52,7 +52,7 @@ extension BrokerStatus {
         gauge("audit_sequence", "The number of the last record in the audit log.", number(.auditSeq))
         add(
             "sandbox_wall", "Whether each wall stands that the daemon puts around itself.",
-            walls.map { (labels(("wall", $0.name)), $0.state.hasPrefix("missing") ? "0" : "1") })
+            layers.map { (labels(("wall", $0.name)), $0.state.hasPrefix("missing") ? "0" : "1") })
         gauge("keys_outside_sandbox", "Keys that cannot be handed out until a restart.", number(.outsideSandboxKeys))
         add(
             "requests_total", "Requests since the start, by what was decided and why.", isGauge: false,

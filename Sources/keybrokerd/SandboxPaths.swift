@@ -26,8 +26,8 @@ extension Sandbox {
         keepOneCapability()
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
         restrictCalls()
-        for wall in walls where wall.state == nil {
-            logger.log("goes on without the wall \(wall.name): \(printable(wall.reason ?? ""))")
+        for layer in layers where layer.state == nil {
+            logger.log("goes on without the wall \(layer.name): \(printable(layer.reason ?? ""))")
         }
     }
 }

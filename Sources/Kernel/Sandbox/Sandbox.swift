@@ -10,7 +10,7 @@ internal import Glibc
 /// Which mechanisms of the sandbox are in force, and which directories they leave open.
 package struct Sandbox: Sendable {
     /// One mechanism of the sandbox.
-    package struct Wall: Equatable, Sendable {
+    package struct Layer: Equatable, Sendable {
         /// The name: `landlock`, `seccomp`, …
         package let name: String
         /// What is in force; nil if the mechanism is not.
@@ -34,7 +34,7 @@ package struct Sandbox: Sendable {
         package static let remove = Rights(rawValue: Int32(ck_may_remove))
     }
 
-    package private(set) var walls: [Wall] = []
+    package private(set) var layers: [Layer] = []
     /// The directories below which files can be read; nil if there is no restriction. A directory is identified by
     /// device and inode: another one with the same path is not readable.
     private var readable: Set<FileIdentity>?
@@ -56,11 +56,11 @@ package struct Sandbox: Sendable {
     }
 
     package mutating func note(_ name: String, _ state: String) {
-        walls.append(Wall(name: name, state: state, reason: nil))
+        layers.append(Layer(name: name, state: state, reason: nil))
     }
 
     package mutating func note(_ name: String, missing reason: String) {
-        walls.append(Wall(name: name, state: nil, reason: reason))
+        layers.append(Layer(name: name, state: nil, reason: reason))
     }
 
     private mutating func put(_ name: String, _ body: @autoclosure () throws(Failure) -> String) {
@@ -87,7 +87,7 @@ package struct Sandbox: Sendable {
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
         var covered: Set<FileIdentity> = []
         put("landlock", try Self.restrictFiles(folders, keepsAbstractSockets, &covered))
-        if walls.last?.state != nil { readable = covered }
+        if layers.last?.state != nil { readable = covered }
     }
 
     private static func restrictFiles(
