@@ -8,19 +8,10 @@ import Wire
 @testable import Broker
 
 struct BrokerTests {
-    private static let policy = """
-        key web /k/web
-        key api /k/api
-        permit 1001 key web
-        permit :2001 key api
-        permit 1003 unit a.service key web
-
-        """
-
     // MARK: Decisions
 
     @Test func whoMayHaveWhat() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let (web, api) = (FakePeer(uid: 1001), FakePeer(uid: 1002, groups: [5, 2001, 7]))
         #expect(try bench.reply("1Gweb", web) == .granted(decision: 1))
         #expect(try bench.reply("1Gapi", web) == .denied(decision: 2))
@@ -40,7 +31,7 @@ struct BrokerTests {
     }
 
     @Test func whatIsAskedOfTheKernelAndWhen() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
         // A line names its uid, which is enough to get a place.
@@ -54,7 +45,7 @@ struct BrokerTests {
     }
 
     @Test func aReloadThatNamesAnotherGroupCountsForWhoIsConnected() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let peer = FakePeer(uid: 1001, groups: [3001])
         let client = try #require(try bench.admit(peer))
         _ = try bench.ask("1Gapi", client, peer)
@@ -74,7 +65,7 @@ struct BrokerTests {
     }
 
     @Test func whatCannotBeHandedOut() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         bench.keys.fault = TrustError(.missing, "/k/web does not exist")
         #expect(try bench.reply("1Gweb", FakePeer(uid: 1001)) == .unavailable(decision: 1, reason: "file-missing"))
         #expect(bench.log[1]?.detail == "/k/web does not exist")
@@ -84,7 +75,7 @@ struct BrokerTests {
     }
 
     @Test func theStatusIsForAdministrators() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         #expect(try bench.reply("1S", FakePeer(uid: 1001)) == .denied(decision: 1))
         #expect(bench.log[1]?.reason == .notAdministrator)
         guard case .status(let page) = try bench.reply("1S", FakePeer(uid: 0)) else {
@@ -97,7 +88,7 @@ struct BrokerTests {
     // MARK: Limits
 
     @Test func whoAsksTooOftenIsToldBeforeAnythingIsRead() throws {
-        let bench = try Bench(Self.policy + "limit 1001 requests 2\n")
+        let bench = try Bench(Bench.policy + "limit 1001 requests 2\n")
         let peer = FakePeer(uid: 1001)
         for _ in 0..<2 { #expect(try bench.reply("1Gweb", peer).decision != nil) }
         let late = FakePeer(uid: 1001)
@@ -109,7 +100,7 @@ struct BrokerTests {
     }
 
     @Test func aStrangerNeedsOneConnection() throws {
-        let bench = try Bench(Self.policy + "limit each-user connections 10\n")
+        let bench = try Bench(Bench.policy + "limit each-user connections 10\n")
         let (stranger, known) = (FakePeer(uid: 5000, groups: [9]), FakePeer(uid: 5000, groups: [2001]))
         let first = try #require(try bench.admit(stranger))
         #expect(first.standing == .stranger)
@@ -122,7 +113,7 @@ struct BrokerTests {
     }
 
     @Test func veryManyGroupsAreReadForFew() throws {
-        let bench = try Bench(Self.policy + "limit each-user requests 1000\n")
+        let bench = try Bench(Bench.policy + "limit each-user requests 1000\n")
         let crowd = [UInt32](10_000..<20_000) + [2001]
         var granted = 0
         for uid in 6000..<6100 as Range<UInt32> {

@@ -85,6 +85,15 @@ final class FakePeer: PeerSource {
 
 /// A broker with these fakes.
 final class Bench {
+    static let policy = """
+        key web /k/web
+        key api /k/api
+        permit 1001 key web
+        permit :2001 key api
+        permit 1003 unit a.service key web
+
+        """
+
     let folder = TemporaryFolder("broker")
     let log = FakeLog()
     let keys: FakeKeys

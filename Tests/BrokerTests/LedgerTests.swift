@@ -8,17 +8,8 @@ import Wire
 @testable import Broker
 
 struct LedgerTests {
-    private static let policy = """
-        key web /k/web
-        key api /k/api
-        permit 1001 key web
-        permit :2001 key api
-        permit 1003 unit a.service key web
-
-        """
-
     @Test func noRecordNoKey() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
         bench.log.isFull = true
@@ -57,7 +48,7 @@ struct LedgerTests {
 
     /// If nobody asks but something must be recorded, the log is tried again only from time to time.
     @Test func aFullLogIsNotTriedAllTheTime() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         for _ in 0..<20 { _ = try bench.reply("1Gnone", FakePeer(uid: 1001)) }
         let ledger = bench.broker.ledger
         let due = try #require(ledger.nextSettling)
@@ -102,7 +93,7 @@ struct LedgerTests {
     }
 
     @Test func aGrantThatDoesNotArriveIsTakenBack() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
         for _ in 0..<3 {
@@ -139,7 +130,7 @@ struct LedgerTests {
     }
 
     @Test func correctionsAreNeverFolded() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
         for _ in 0..<50 {
@@ -154,7 +145,7 @@ struct LedgerTests {
     }
 
     @Test func whatWasFoldedIsRecordedAtTheEnd() throws {
-        let bench = try Bench(Self.policy)
+        let bench = try Bench(Bench.policy)
         let peer = FakePeer(uid: 1001)
         for _ in 0..<30 { _ = try bench.reply("1Gnone", peer) }
         try bench.broker.stop()
@@ -164,7 +155,7 @@ struct LedgerTests {
     }
 
     @Test func unreadRepliesAreCounted() throws {
-        let bench = try Bench(Self.policy, total: 8)
+        let bench = try Bench(Bench.policy, total: 8)
         let peer = FakePeer(uid: 1001)
         let client = try #require(try bench.admit(peer))
         // An answer counts as unread from its decision on, so that one turn cannot grant too many.
