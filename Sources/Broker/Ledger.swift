@@ -101,7 +101,7 @@ final class Ledger {
 
     /// Stages a record for each count of folded events whose time is over, or for all counts if `all` is true.
     func settle(now: Instant, policy digest: String, all: Bool = false) {
-        if !owed.isEmpty { stageWhatIsOwed() }
+        stageCorrectionsOwed()
         for folded in folding.collect(now: now, all: all) {
             var record = Record(.limit)
             switch folded.subject {
@@ -125,7 +125,10 @@ final class Ledger {
     /// Writes the staged records to the log. If that fails, it withdraws `answers`, which are the answers to the staged
     /// requests, and undoes everything that was staged.
     func commit(_ answers: [Answer], now: Instant = .now) -> Committed {
-        if log.hasStaged { stageWhatIsOwed() }
+        if log.hasStaged {
+            stageCorrectionsOwed()
+            stageEndOfOutage()
+        }
         do throws(Failure) { try log.commit() } catch {
             undo(answers)
             // Records that no caller waits for are tried again only after a pause.
@@ -158,12 +161,15 @@ final class Ledger {
         folding.undo()
     }
 
-    /// Stages what an outage left behind: the corrections that are owed, and a record of the outage.
-    private func stageWhatIsOwed() {
+    private func stageCorrectionsOwed() {
         let corrections = owed
         owed = []
         // A correction always names a key that there was.
         for record in corrections { _ = stage(record, of: record.key.flatMap(KeyName.init)) }
+    }
+
+    /// Stages a record of the outage, which ends if the next commit succeeds.
+    private func stageEndOfOutage() {
         guard let outage else { return }
         var record = Record(.limit)
         record.decision = .unavailable

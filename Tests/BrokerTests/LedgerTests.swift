@@ -46,6 +46,24 @@ struct LedgerTests {
         #expect(bench.log.records.map(\.number) == [1, 2])
     }
 
+    /// The log can be written again, and nobody asks: a correction that is owed is written, and the outage once.
+    @Test func whatIsOwedIsWrittenWithoutARequest() throws {
+        let bench = try Bench(Bench.policy)
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        let lost = try bench.ask("1Gweb", client, peer)
+        _ = bench.broker.commit([lost])
+        bench.log.isFull = true
+        _ = bench.broker.undelivered(lost, to: client, Failure("sendmsg", code: Failure.brokenPipe))
+        _ = bench.broker.commit([])
+        bench.log.isFull = false
+        let ledger = bench.broker.ledger
+        ledger.settle(now: try #require(ledger.nextSettling), policy: "")
+        _ = ledger.commit([])
+        #expect(bench.log.records.map(\.record.reason) == [.permitted, .notDelivered, .auditUnavailable])
+        #expect(ledger.nextSettling == nil)
+    }
+
     /// If nobody asks but something must be recorded, the log is tried again only from time to time.
     @Test func aFullLogIsNotTriedAllTheTime() throws {
         let bench = try Bench(Bench.policy)
