@@ -62,10 +62,13 @@ final class UserAccount {
 
     private static let second = Duration.seconds(1)
 
+    /// The time between two requests. Whole nanoseconds, as dividing a Duration is slow.
+    private static func interval(_ rate: Int) -> Duration { .nanoseconds(1_000_000_000 / rate) }
+
     /// Counts a request and returns nil if the uid may make one now. Else returns how long it must wait, and counts
     /// nothing. A burst may have as many requests as the rate permits in one second.
     func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Duration? {
-        let next = max(pace, now).after(Self.second / rate)
+        let next = max(pace, now).after(Self.interval(rate))
         let ahead = now.until(next)
         guard ahead <= Self.second else { return ahead - Self.second }
         pace = next
@@ -81,7 +84,7 @@ final class UserAccount {
 
     /// Counts something that cost as much as this number of additional requests.
     func charge(_ requests: Int, perSecond rate: Int, now: Instant) {
-        pace = max(pace, now).after(Self.second / rate * requests)
+        pace = max(pace, now).after(Self.interval(rate) * requests)
     }
 }
 

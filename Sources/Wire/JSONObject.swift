@@ -115,12 +115,20 @@ package struct JSONObject {
         bytes[start...].reverse()
     }
 
+    private static func isPlain(_ text: Span<UInt8>) -> Bool {
+        for index in text.indices {
+            let byte = text[index]
+            if byte < 0x20 || byte > 0x7E || byte == 0x22 || byte == 0x5C { return false }
+        }
+        return true
+    }
+
     private mutating func append(_ text: String, limit: Int) {
         bytes.append(UInt8(ascii: "\""))
         defer { bytes.append(UInt8(ascii: "\"")) }
-        let isPlain = text.utf8.allSatisfy { (0x20...0x7E).contains($0) && $0 != 0x22 && $0 != 0x5C }
-        if isPlain {
-            bytes.append(contentsOf: text.utf8.prefix(limit))
+        // Most texts need no escape and are short enough: they are copied as they are.
+        if text.utf8.count <= limit, Self.isPlain(text.utf8Span.span) {
+            bytes.append(contentsOf: text.utf8)
             return
         }
         var room = limit
