@@ -202,6 +202,8 @@ package final class AuditLog: RecordLog {
         let size = try Self.reading(try next.size())
         guard size == 0 else { throw .damaged(path, "records of another log") }
         if syncs { try Self.reading(try syncDirectory(above: path)) }
+        // The old file should not end with half a record. If it cannot be cut, `verify` says so.
+        if looseEnd > 0, (try? checkFile()) != nil { try? cutLooseEnd() }
         file = next
         self.size = 0
         looseEnd = 0

@@ -41,10 +41,12 @@ extension Broker {
             groups = try source.peerGroups(among: policy.policy.namedGroups, limit: Limits.groupsReadFreely)
             peer.groups = groups
         }
-        if standing == .stranger, uid != overflow.uid, groups?.named.isEmpty == false { standing = .group }
+        if standing == .stranger, uid != overflow.uid, isPermitted(groups?.named ?? []) { standing = .group }
         let client = Client(peer, standing, account)
         if let groups { client.adopt(groups, under: policy.policy, number: policyNumber, overflow) }
-        let bound = client.bounds?.connections ?? possible.lowerBound
+        // Without a line about the caller the default holds, whatever lines say of other groups.
+        let known = client.bounds.map { $0.connections ?? capacity.connectionsPerUser }
+        let bound = known ?? possible.lowerBound
         if held >= (standing == .stranger ? min(bound, Limits.connectionsPerStranger) : bound) {
             return turnAway(client, .limitConnections)
         }
@@ -64,8 +66,12 @@ extension Broker {
         if uid == 0 || uid == ownUID { return .administrator }
         if uid == overflow.uid { return .stranger }
         if policy.policy.names(.user(uid)) { return .user }
-        let isKnownGroup = credentials.gid != overflow.gid && policy.policy.names(.group(credentials.gid))
-        return isKnownGroup ? .group : .stranger
+        return credentials.gid != overflow.gid && isPermitted([credentials.gid]) ? .group : .stranger
+    }
+
+    /// Whether a line permits a key to one of the groups. A `limit` line alone makes nobody known.
+    private func isPermitted(_ groups: [UInt32]) -> Bool {
+        groups.contains { policy.policy.permits(.group($0)) }
     }
 
     private func turnAway(_ client: Client, _ reason: Reason) -> Admission {

@@ -29,13 +29,14 @@ package struct Capacity: Sendable {
     /// How many connections of this standing or a lower one there may be in total.
     /// - Parameter isFirst: true if the uid has no connection yet.
     func places(for standing: Standing, isFirst: Bool) -> Int {
-        standing == .user && !isFirst ? places(for: standing) - firstPlaces : places(for: standing)
+        let places = places(for: standing)
+        return (standing == .user || standing == .group) && !isFirst ? places - firstPlaces : places
     }
 
     private func places(for standing: Standing) -> Int {
         switch standing {
-        case .stranger: max(1, total / 4)
-        case .group: max(1, total / 4 * 3)
+        case .stranger: total / 4
+        case .group: total < 4 ? total : total / 4 * 3
         case .user: total - min(Limits.administratorsPlaces, total / 32)
         case .administrator: total
         }
@@ -57,6 +58,12 @@ final class UserAccount {
     /// When the requests so far would have arrived at the permitted rate. After a burst, this lies in the future (the
     /// generic cell rate algorithm).
     fileprivate var pace = Instant.boot
+
+    /// Grants that only a group permits, beyond the free ones.
+    var sharedGrants = Pace(.boot)
+
+    /// Whether what it has used still makes a difference.
+    fileprivate func isBusy(_ now: Instant) -> Bool { pace > now || sharedGrants.instant > now }
 
     init(uid: UInt32) { self.uid = uid }
 
@@ -84,7 +91,8 @@ final class UserAccount {
 
     /// Counts something that cost as much as this number of additional requests.
     func charge(_ requests: Int, perSecond rate: Int, now: Instant) {
-        pace = max(pace, now).after(Self.interval(rate) * requests)
+        let next = max(pace, now).after(Self.interval(rate) * requests)
+        pace = min(next, max(pace, now.after(Limits.longestDebt)))
     }
 }
 
@@ -126,7 +134,7 @@ struct Allowance {
         held[standing.index] -= 1
         guard account.connections == 0 else { return }
         // The rate limit must outlive the connection for a moment. A uid that made no request can be forgotten now.
-        if account.pace <= now { accounts[account.uid] = nil } else { expectForgetting(now) }
+        if !account.isBusy(now) { accounts[account.uid] = nil } else { expectForgetting(now) }
     }
 
     private mutating func expectForgetting(_ now: Instant) {
@@ -135,7 +143,7 @@ struct Allowance {
 
     /// Forgets uids that have no connection and whose rate limit no longer matters.
     mutating func forgetQuiet(now: Instant) {
-        accounts = accounts.filter { $0.value.connections > 0 || $0.value.pace > now }
+        accounts = accounts.filter { $0.value.connections > 0 || $0.value.isBusy(now) }
         nextForgetting = nil
         if accounts.values.contains(where: { $0.connections == 0 }) { expectForgetting(now) }
     }

@@ -70,6 +70,8 @@ package final class Broker {
         if case .success(let request) = decoded { (record.verb, record.key) = (request.verb, request.key) }
 
         let now = Instant.now
+        // A look at very many groups is paid for after the request, so that it does not make the request too early.
+        defer { payForGroups(client, now) }
         if !client.isIdentified(under: policyNumber) {
             // The rate limit by the credentials comes first, because reading the rest costs time as well.
             let possible = policy.policy.possibleRequests(
@@ -106,11 +108,12 @@ package final class Broker {
             guard client.account.unread < capacity.unreadPerUser else {
                 return busy(.limitUnread, for: Limits.busy, record, client)
             }
-            if client.crowd != nil, let wait = groupGrants.wait(of: client.uid, now: now) {
+            if client.crowd != nil, let wait = groupGrants.wait(of: client.account, now: now) {
                 return busy(.limitRequests, for: wait, record, client)
             }
             do throws(TrustError) {
                 let files = try keys.handOut(key)
+                if client.crowd != nil { groupGrants.count(client.account, now: now) }
                 record.decision = .granted
                 record.reason = .permitted
                 record.file = HandedOver(path: files.key.path, status: files.key.status)
@@ -175,9 +178,15 @@ package final class Broker {
     ) throws(Failure) -> PeerGroups? {
         let wanted = policy.policy.namedGroups
         if let few = try source.peerGroups(among: wanted, limit: Limits.groupsReadFreely) { return few }
-        client.account.charge(Limits.requestsForManyGroups, perSecond: client.rate, now: now)
+        client.owesForGroups = true
         guard client.crowd == nil || allowance.mayReadManyGroups(now: now) else { return nil }
         return try source.peerGroups(among: wanted, limit: .max)
+    }
+
+    private func payForGroups(_ client: Client, _ now: Instant) {
+        guard client.owesForGroups else { return }
+        client.owesForGroups = false
+        client.account.charge(Limits.requestsForManyGroups, perSecond: client.rate, now: now)
     }
 
     // MARK: Refusals and queries

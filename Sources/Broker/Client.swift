@@ -21,6 +21,8 @@ package final class Client {
     /// The number of the policy for which its groups were read, or -1 if they were not read yet.
     private var policyNumber = -1
     private var hasAskedForProcess = false
+    /// Its very many groups were looked at for the request that is being answered.
+    var owesForGroups = false
 
     init(_ peer: Peer, _ standing: Standing, _ account: UserAccount) {
         self.peer = peer

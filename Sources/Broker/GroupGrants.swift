@@ -1,38 +1,77 @@
-// A rate limit for grants to all callers together that the policy names only by a group.
+// Limits how many keys callers get together if lines name them only by a group.
 //
-// Each grant has a record. One person can have thousands of uids in one group (subuid(5)), each with a rate of its own,
-// so without this limit the log could grow without bound. The first grant of each uid in a while is not limited, so
-// that a service that starts gets its key whatever other members do. Must never grow with the number of uids beyond a
-// bound.
+// A grant always has a record. One person can have thousands of uids in a group of theirs (subuid(5)), each with a rate
+// limit of its own, so the log would grow without a bound. A few grants of each uid are not counted: a service that
+// starts, and starts again, gets its key whatever the others of its group do. Beyond these, one uid alone cannot use up
+// what all have together. Must never grow with the number of uids beyond a bound.
 
 internal import Kernel
 internal import Wire
 
 struct GroupGrants {
-    /// Uids that had a grant in the current period (it ends at `turnsAt`), and those of the period before it.
-    private var recent: Set<UInt32> = [], older: Set<UInt32> = []
+    /// How many grants each uid had in the current period, which ends at `turnsAt`, and in the one before it.
+    private var recent: [UInt32: UInt8] = [:], older: [UInt32: UInt8] = [:]
     private var turnsAt = Instant.boot
-    /// When the grants so far would have arrived at the permitted rate (the generic cell rate algorithm).
-    private var pace = Instant.boot
+    /// Shared by all. When the grants so far would have arrived at the permitted rate (the generic cell rate algorithm).
+    private var pace = Pace(.boot)
 
-    /// Counts a grant and returns nil if the uid may have a key now. Else returns how long it must wait.
-    mutating func wait(of uid: UInt32, now: Instant) -> Duration? {
-        if turnsAt <= now {
-            // If nobody came for a whole period, the recent uids are too old as well.
-            older = turnsAt.after(Limits.firstGrant) <= now ? [] : recent
-            recent = []
-            turnsAt = now.after(Limits.firstGrant)
-        }
-        let isFirst = !recent.contains(uid) && !older.contains(uid)
-        if isFirst, recent.count < Limits.firstGrants {
-            recent.insert(uid)
-            return nil
-        }
-        let interval = Duration.seconds(1) / Limits.groupGrantsPerSecond
-        let next = max(pace, now).after(interval)
-        let ahead = now.until(next) - interval * Limits.groupGrantsAtOnce
-        guard ahead <= .zero else { return ahead }
-        pace = next
-        return nil
+    private static let shared = Rate(perSecond: Limits.groupGrantsPerSecond, atOnce: Limits.groupGrantsAtOnce)
+    private static let ofOne = Rate(perSecond: 1, atOnce: Limits.groupGrantsOfOneAtOnce)
+
+    /// Returns nil if the uid may have a key now, or else how long it must wait. Counts nothing.
+    mutating func wait(of account: UserAccount, now: Instant) -> Duration? {
+        turn(now)
+        if hasFreeGrant(account.uid) { return nil }
+        return [account.sharedGrants.wait(Self.ofOne, now), pace.wait(Self.shared, now)].compactMap(\.self).max()
     }
+
+    /// Counts a grant that `wait` permitted.
+    mutating func count(_ account: UserAccount, now: Instant) {
+        if hasFreeGrant(account.uid) {
+            recent[account.uid, default: 0] += 1
+        } else {
+            account.sharedGrants.count(Self.ofOne, now)
+            pace.count(Self.shared, now)
+        }
+    }
+
+    private func hasFreeGrant(_ uid: UInt32) -> Bool {
+        guard let had = recent[uid] else {
+            return recent.count < Limits.freeGroupGrantUsers && older[uid, default: 0] < Limits.freeGroupGrants
+        }
+        return had + older[uid, default: 0] < Limits.freeGroupGrants
+    }
+
+    private mutating func turn(_ now: Instant) {
+        guard turnsAt <= now else { return }
+        // If nobody came for a whole period, the recent counts are too old as well.
+        older = turnsAt.after(Limits.freeGroupGrantPeriod) <= now ? [:] : recent
+        recent = [:]
+        turnsAt = now.after(Limits.freeGroupGrantPeriod)
+    }
+}
+
+/// So many at once, and so many a second from then on.
+struct Rate {
+    let interval: Duration, atOnce: Int
+
+    init(perSecond rate: Int, atOnce: Int) {
+        interval = .nanoseconds(1_000_000_000 / rate)
+        self.atOnce = atOnce
+    }
+}
+
+/// What was counted against a rate.
+struct Pace {
+    private(set) var instant: Instant
+
+    init(_ instant: Instant) { self.instant = instant }
+
+    /// Returns nil if there may be one more now, or else how long to wait.
+    func wait(_ rate: Rate, _ now: Instant) -> Duration? {
+        let ahead = now.until(max(instant, now).after(rate.interval)) - rate.interval * rate.atOnce
+        return ahead <= .zero ? nil : ahead
+    }
+
+    mutating func count(_ rate: Rate, _ now: Instant) { instant = max(instant, now).after(rate.interval) }
 }

@@ -125,6 +125,9 @@ package struct Policy: Equatable, Sendable {
     /// Whether a line is about this identity.
     package func names(_ identity: Identity) -> Bool { rulesOf[identity] != nil || bounds[identity] != nil }
 
+    /// Whether a line permits a key to it.
+    package func permits(_ identity: Identity) -> Bool { rulesOf[identity] != nil }
+
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
 
     /// The rules for an identity, by key.

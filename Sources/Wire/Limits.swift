@@ -63,13 +63,19 @@ package enum Limits {
 
     // MARK: Grants
 
-    /// Grants to all uids together that lines of the policy name only by a group: this many at once, then so many per
-    /// second. The first grant of a uid in half an hour does not count.
+    /// Grants to all uids together that lines name only by a group: so many at once, and so many a second from then on.
     package static let groupGrantsAtOnce = 1000, groupGrantsPerSecond = 20
-    /// The minimum time for which a first grant is remembered, and the number of uids for which it is.
-    package static let firstGrant = Duration.seconds(1800), firstGrants = 100_000
+    /// How many of these one uid can have at once; one a second from then on.
+    package static let groupGrantsOfOneAtOnce = 20
+    /// How many grants of each such uid are not counted among these in a period, for how many uids, and how long a
+    /// period is.
+    package static let freeGroupGrants: UInt8 = 4, freeGroupGrantUsers = 100_000
+    package static let freeGroupGrantPeriod = Duration.seconds(1800)
 
     // MARK: Lists
+
+    /// How far ahead of its rate a uid can be for what costs more than a request.
+    package static let longestDebt = Duration.seconds(10)
 
     /// This many names of a list count as one request.
     package static let namesPerRequest = 100

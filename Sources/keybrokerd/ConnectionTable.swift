@@ -57,6 +57,7 @@ final class ConnectionTable {
     func lookAtUnread(of client: Client, _ now: Instant) {
         guard broker.isWorthLooking(at: client, now: now) else { return }
         for connection in serving.values where connection.client.uid == client.uid { noteIfRead(connection) }
+        look(now, all: true)
     }
 
     /// Checks whether the reply on this connection was read.

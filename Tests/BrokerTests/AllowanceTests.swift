@@ -55,7 +55,7 @@ struct AllowanceTests {
         for uid in 0..<10 as Range<UInt32> { empty.beginConnection(empty.account(of: uid), .administrator) }
         #expect(empty.hasPlace(for: .stranger, isFirst: true, in: capacity))
         // Even a capacity of one serves somebody.
-        for standing in Standing.allCases {
+        for standing in Standing.allCases where standing > .stranger {
             #expect(Allowance().hasPlace(for: standing, isFirst: true, in: Capacity(total: 1)))
         }
     }
@@ -78,6 +78,9 @@ struct AllowanceTests {
         let account = UserAccount(uid: 1)
         account.charge(15, perSecond: 10, now: start)
         #expect(account.wait(perSecond: 10, now: start) == .milliseconds(600))
+        // A debt has an end.
+        account.charge(100_000, perSecond: 1, now: start)
+        #expect(account.wait(perSecond: 1, now: start) == Limits.longestDebt)
     }
 
     @Test func aBurstOfASecondsWorthAndThenTheRate() {

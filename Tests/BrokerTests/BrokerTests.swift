@@ -112,6 +112,28 @@ struct BrokerTests {
         #expect(try bench.admit(FakePeer(uid: 1001))?.standing == .user)
     }
 
+    /// A line about a group says nothing of who is not in it.
+    @Test func aLimitOfAGroupIsNobodyElses() throws {
+        let bench = try Bench(Bench.policy + "limit :2002 connections 1\n", total: 1000)
+        var held = 0
+        while try bench.admit(FakePeer(uid: 1001)) != nil { held += 1 }
+        #expect(held == Limits.connectionsPerUser)
+        // Nor does it make known whom it is about.
+        #expect(try bench.admit(FakePeer(uid: 7000, groups: [2002]))?.standing == .stranger)
+    }
+
+    /// The look at very many groups is paid for by the requests that come after it.
+    @Test func whoPaysForALookIsServed() throws {
+        let bench = try Bench(Bench.policy + "limit 1001 requests 1\n")
+        let peer = FakePeer(uid: 1001, groups: [UInt32](10_000..<12_000))
+        #expect(try bench.reply("1Gweb", peer) == .granted(decision: 1))
+        guard case .busy(_, let milliseconds) = try bench.reply("1Gweb", peer) else {
+            Issue.record("not busy")
+            return
+        }
+        #expect((9_000...11_000).contains(milliseconds))
+    }
+
     @Test func veryManyGroupsAreReadForFew() throws {
         let bench = try Bench(Bench.policy + "limit each-user requests 1000\n")
         let crowd = [UInt32](10_000..<20_000) + [2001]

@@ -1,4 +1,4 @@
-// How many keys the uids of a group get together, tested with a clock that the test controls.
+// How many keys many uids of a group get, with a clock in hand.
 
 import Kernel
 import Testing
@@ -9,34 +9,62 @@ import Wire
 struct GroupGrantsTests {
     private let start = Instant(sinceBoot: .seconds(1000))
 
-    @Test func theFirstOfEachUserAndThenAShare() {
+    /// Whether the uid gets a key.
+    private func get(_ account: UserAccount, _ grants: inout GroupGrants, _ now: Instant) -> Bool {
+        guard grants.wait(of: account, now: now) == nil else { return false }
+        grants.count(account, now: now)
+        return true
+    }
+
+    @Test func aFewOfEachUserAndThenAShare() {
         var grants = GroupGrants()
-        for uid in 0..<5000 as Range<UInt32> {
-            let wait = grants.wait(of: uid, now: start)
+        let accounts = (0..<500 as Range<UInt32>).map { UserAccount(uid: $0) }
+        var granted = 0
+        for account in accounts {
+            for _ in 0..<100 where get(account, &grants, start) { granted += 1 }
+        }
+        #expect(granted == 500 * Int(Limits.freeGroupGrants) + Limits.groupGrantsAtOnce)
+        // Whoever had none gets its own all the same, and they come back in an hour at the latest.
+        var first = 0
+        for _ in 0..<10 where get(UserAccount(uid: 9999), &grants, start) { first += 1 }
+        #expect(first == Int(Limits.freeGroupGrants))
+        let later = start.after(.seconds(3700))
+        let again = get(UserAccount(uid: 1), &grants, later)
+        #expect(again)
+    }
+
+    /// A member that asks as often as it may does not starve another that asks now and then.
+    @Test func oneUserDoesNotUseUpTheShare() {
+        var grants = GroupGrants()
+        let greedy = (0..<6 as Range<UInt32>).map { UserAccount(uid: $0) }
+        let modest = UserAccount(uid: 100)
+        var got = 0
+        for step in 0..<600 {
+            let now = start.after(.milliseconds(10 * step))
+            for account in greedy { _ = get(account, &grants, now) }
+            if step.isMultiple(of: 100), get(modest, &grants, now) { got += 1 }
+        }
+        #expect(got == 6)
+        // The greedy had what is free, their burst, and one a second.
+        for account in greedy {
+            let wait = grants.wait(of: account, now: start.after(.seconds(6)))
+            #expect(wait != nil)
+        }
+    }
+
+    @Test func whatIsNotGrantedIsNotCounted() {
+        var grants = GroupGrants()
+        let account = UserAccount(uid: 1)
+        for _ in 0..<10_000 {
+            let wait = grants.wait(of: account, now: start)
             #expect(wait == nil)
         }
-        var granted = 0
-        for uid in 0..<5000 as Range<UInt32> where grants.wait(of: uid, now: start) == nil { granted += 1 }
-        #expect(granted == Limits.groupGrantsAtOnce)
-        let wait = grants.wait(of: 1, now: start)
-        #expect(wait == .milliseconds(1000 / Limits.groupGrantsPerSecond))
-        // A uid that had no key yet still gets its first one.
-        let first = grants.wait(of: 9999, now: start)
-        #expect(first == nil)
-        // A uid is remembered for at least half an hour and at most an hour.
-        let half = start.after(.seconds(1700))
-        _ = grants.wait(of: 8888, now: half)
-        for uid in 0..<5000 as Range<UInt32> { _ = grants.wait(of: uid, now: half) }
-        let again = grants.wait(of: 8888, now: half.after(.seconds(200)))
-        _ = again
-        let later = grants.wait(of: 8888, now: half.after(.seconds(5500)))
-        #expect(later == nil)
     }
 
     @Test func whatIsRememberedIsBounded() {
         var grants = GroupGrants()
         var granted = 0
-        for uid in 0..<200_000 as Range<UInt32> where grants.wait(of: uid, now: start) == nil { granted += 1 }
-        #expect(granted == Limits.firstGrants + Limits.groupGrantsAtOnce)
+        for uid in 0..<102_000 as Range<UInt32> where get(UserAccount(uid: uid), &grants, start) { granted += 1 }
+        #expect(granted == Limits.freeGroupGrantUsers + Limits.groupGrantsAtOnce)
     }
 }
