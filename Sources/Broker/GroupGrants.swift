@@ -16,13 +16,16 @@ struct GroupGrants {
     private var pace = Pace(.boot)
 
     private static let shared = Rate(perSecond: Limits.groupGrantsPerSecond, atOnce: Limits.groupGrantsAtOnce)
+    /// Half of that at once: who has used up a share of its own leaves the other half to the others.
+    private static let half = Rate(perSecond: Limits.groupGrantsPerSecond, atOnce: Limits.groupGrantsAtOnce / 2)
     private static let ofOne = Rate(perSecond: 1, atOnce: Limits.groupGrantsOfOneAtOnce)
 
     /// Returns nil if the uid may have a key now, or else how long it must wait. Counts nothing.
     mutating func wait(of account: UserAccount, now: Instant) -> Duration? {
         turn(now)
         if hasFreeGrant(account.uid) { return nil }
-        return [account.sharedGrants.wait(Self.ofOne, now), pace.wait(Self.shared, now)].compactMap(\.self).max()
+        let isModest = account.sharedGrants.wait(Self.ofOne, now) == nil
+        return pace.wait(isModest ? Self.shared : Self.half, now)
     }
 
     /// Counts a grant that `wait` permitted.

@@ -65,7 +65,7 @@ package enum Limits {
 
     /// Grants to all uids together that lines name only by a group: so many at once, and so many a second from then on.
     package static let groupGrantsAtOnce = 1000, groupGrantsPerSecond = 20
-    /// How many of these one uid can have at once; one a second from then on.
+    /// How many of these one uid can have at once, and one a second from then on, before it leaves half to the others.
     package static let groupGrantsOfOneAtOnce = 20
     /// How many grants of each such uid are not counted among these in a period, for how many uids, and how long a
     /// period is.

@@ -45,11 +45,16 @@ struct GroupGrantsTests {
             if step.isMultiple(of: 100), get(modest, &grants, now) { got += 1 }
         }
         #expect(got == 6)
-        // The greedy had what is free, their burst, and one a second.
+        // The greedy have no more than half of the share.
         for account in greedy {
             let wait = grants.wait(of: account, now: start.after(.seconds(6)))
             #expect(wait != nil)
         }
+        // Alone, one may have that half, and what comes anew.
+        var alone = GroupGrants()
+        var had = 0
+        for _ in 0..<2000 where get(greedy[0], &alone, start.after(.seconds(100))) { had += 1 }
+        #expect(had >= Limits.groupGrantsAtOnce / 2)
     }
 
     @Test func whatIsNotGrantedIsNotCounted() {
