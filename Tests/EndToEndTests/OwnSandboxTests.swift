@@ -180,7 +180,12 @@ struct ConfinementTests {
         let children = try String(
             contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
         let child = try #require(Int32(children.split(separator: " ").first ?? ""))
-        let process = try String(contentsOfFile: "/proc/\(child)/status", encoding: .utf8)
+        // Nobody waits for it before the first name is looked up, and this policy has none.
+        func status() throws -> String { try String(contentsOfFile: "/proc/\(child)/status", encoding: .utf8) }
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while try !status().contains("Name:\tkeybrokerd-name\n"), Date() < deadline { usleep(1000) }
+        while try !status().contains("CapPrm:\t0000000000000000\n"), Date() < deadline { usleep(1000) }
+        let process = try status()
         for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
             #expect(process.contains("\(line)\n"), "\(line)")
         }
