@@ -24,16 +24,19 @@ package struct PermissionChange: Equatable, Sendable {
 /// verdict on every key. If every caller gets the same verdict, the only changes are uncertain ones.
 package func differences(from old: Policy, to new: Policy) -> [PermissionChange] {
     var changes: [PermissionChange] = []
+    var limits = SearchLimits()
     for name in Set(old.rules.keys).union(new.rules.keys).sorted() {
         let (before, after) = (old.rules[name] ?? [], new.rules[name] ?? [])
-        changes += given(by: before, butNotBy: after, isGain: false)
-        changes += given(by: after, butNotBy: before, isGain: true)
+        changes += given(by: before, butNotBy: after, isGain: false, within: &limits)
+        changes += given(by: after, butNotBy: before, isGain: true, within: &limits)
     }
     return changes
 }
 
 /// The rules of one key that permit something that none of the other policy's rules permits.
-private func given(by rules: [Rule], butNotBy others: [Rule], isGain: Bool) -> [PermissionChange] {
+private func given(
+    by rules: [Rule], butNotBy others: [Rule], isGain: Bool, within limits: inout SearchLimits
+) -> [PermissionChange] {
     let othersOf = Dictionary(grouping: others, by: \.identity)
     var seen: [Identity: Set<UnitPattern?>] = [:]
     var given: [PermissionChange] = []
@@ -48,7 +51,7 @@ private func given(by rules: [Rule], butNotBy others: [Rule], isGain: Bool) -> [
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: true))
             continue
         }
-        switch unit(of: pattern, butOfNone: others.compactMap(\.unit)) {
+        switch unit(of: pattern, butOfNone: others.compactMap(\.unit), within: &limits) {
         case .named(let unit):
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: unit, isCertain: true))
         case .untold: given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: false))

@@ -14,23 +14,39 @@ enum UnitFound: Equatable {
     case untold
 }
 
-/// The limits of a search: the number of sets of places, and the number of 64-bit words in all of them.
-private let mostSets = 100_000
-private let mostWords = 2_000_000
+/// The limits of the searches of one comparison. Many searches that give up must not add up to hours.
+struct SearchLimits {
+    /// The number of sets of places in one search.
+    fileprivate static let sets = 100_000
+    /// The number of 64-bit words in all sets of one search, and the number that a search still gets if the others
+    /// have used up the words of all.
+    fileprivate static let words = 2_000_000, leastWords = 20_000
+    /// The number of words that all searches together may still use.
+    fileprivate var wordsLeft = 20_000_000
+
+    init() {}
+
+    fileprivate var wordsOfNext: Int { max(min(Self.words, wordsLeft), Self.leastWords) }
+}
 
 /// Searches for a unit that `pattern` matches and none of `others` does.
 ///
 /// All patterns read the same name at the same time, one byte after the other. This is the subset construction of
 /// automata theory, made only for the sets that are reached. All bytes that occur in no pattern are treated as one.
-func unit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> UnitFound {
+func unit(
+    of pattern: UnitPattern, butOfNone others: [UnitPattern], within limits: inout SearchLimits
+) -> UnitFound {
     let others = Array(Set(others))
     if others.contains(where: { $0.covers(pattern) }) { return .none }
+    if let unit = plainUnit(of: pattern, butOfNone: others) { return .named(unit) }
     let machine = GlobMachines(pattern, widest(of: others))
     // A unit has at least one byte before its ending, so the endings are read from the second byte on.
     var reached = machine.alphabet.compactMap { byte in
         machine.first(byte).map { Reached(places: $0, byte: byte, before: nil) }
     }
     var known = Set(reached.map(\.places))
+    let words = limits.wordsOfNext
+    defer { limits.wordsLeft -= known.count * (reached.first?.places.count ?? 0) }
     var next = 0
     while next < reached.count {
         let places = reached[next].places
@@ -38,12 +54,33 @@ func unit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> UnitFound
         for byte in machine.alphabet {
             // Skips names that the pattern cannot match any more.
             guard let places = machine.step(places, byte), known.insert(places).inserted else { continue }
-            guard known.count <= mostSets, known.count * places.count <= mostWords else { return .untold }
+            guard known.count <= SearchLimits.sets, known.count * places.count <= words else { return .untold }
             reached.append(Reached(places: places, byte: byte, before: next))
         }
         next += 1
     }
     return .none
+}
+
+/// Tries the two names that settle most differences without a search: each star of the pattern stands for nothing, or
+/// for a byte that occurs in no pattern.
+private func plainUnit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> String? {
+    let used = Set(([pattern] + others).flatMap { Array($0.description.utf8) })
+    for filling in [unusedByte(besides: used).map { [$0] } ?? [], []] {
+        let name = pattern.description.utf8.flatMap { $0 == star ? filling : [$0] }
+        for ending in ["", ".service", ".scope"] {
+            let unit = String(decoding: name, as: UTF8.self) + ending
+            let isUnit = [".service", ".scope"].contains { unit.utf8.count > $0.utf8.count && unit.hasSuffix($0) }
+            guard isUnit, pattern.matches(unit), !others.contains(where: { $0.matches(unit) }) else { continue }
+            return unit
+        }
+    }
+    return nil
+}
+
+/// A byte that a name can contain and that is not in `used`. A name can contain more than sixty different bytes.
+private func unusedByte(besides used: Set<UInt8>) -> UInt8? {
+    Array("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_".utf8).first { !used.contains($0) }
 }
 
 /// A state of the search: the places in the patterns, and the byte and the earlier state that led to it.
@@ -109,9 +146,7 @@ private struct GlobMachines {
         let none = [UInt64](repeating: 0, count: words)
         (start, ofPattern, endings, accepting, refusing, ending, stars) = (none, none, none, none, none, none, none)
         var bytes = Set(texts.joined()).subtracting([star])
-        // A name can contain more than sixty different bytes.
-        let plain = Array("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_".utf8)
-        if let other = plain.first(where: { !bytes.contains($0) }) { bytes.insert(other) }
+        if let other = unusedByte(besides: bytes) { bytes.insert(other) }
         alphabet = bytes.sorted()
         literals = [:]
         for byte in alphabet { literals[byte] = none }
