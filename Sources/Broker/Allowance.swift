@@ -6,7 +6,7 @@ internal import Kernel
 internal import Wire
 
 /// How well the policy identifies a caller. A lower standing has fewer places.
-package enum Standing: CaseIterable, Sendable {
+package enum Standing: Int, CaseIterable, Comparable, Sendable {
     /// No line of the policy names it.
     case stranger
     /// A line names one of its groups. Any number of uids can be in one group (subordinate uids, user namespaces).
@@ -15,6 +15,8 @@ package enum Standing: CaseIterable, Sendable {
     case user
     /// Root, or the account that the daemon runs as.
     case administrator
+
+    package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
 /// How many connections there may be, and how many of the places are reserved.
@@ -55,44 +57,27 @@ final class UserAccount {
     var unread = 0
     /// When the daemon last checked whether unread replies were read.
     var lookedAt = Instant.boot
-    /// When the requests so far would have arrived at the permitted rate. After a burst, this lies in the future (the
-    /// generic cell rate algorithm).
-    fileprivate var pace = Instant.boot
-
+    private var requests = Pace()
     /// Grants that only a group permits, beyond the free ones.
-    var sharedGrants = Pace(.boot)
-
-    /// Whether what it has used still makes a difference.
-    fileprivate func isBusy(_ now: Instant) -> Bool { pace > now || sharedGrants.instant > now }
+    var sharedGrants = Pace()
 
     init(uid: UInt32) { self.uid = uid }
 
-    private static let second = Duration.seconds(1)
-
-    /// The time between two requests. Whole nanoseconds, as dividing a Duration is slow.
-    private static func interval(_ rate: Int) -> Duration { .nanoseconds(1_000_000_000 / rate) }
+    /// Whether what it has used still makes a difference.
+    fileprivate func isBusy(_ now: Instant) -> Bool { requests.isBusy(now) || sharedGrants.isBusy(now) }
 
     /// Counts a request and returns nil if the uid may make one now. Else returns how long it must wait, and counts
-    /// nothing. A burst may have as many requests as the rate permits in one second.
+    /// nothing.
     func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Duration? {
-        let next = max(pace, now).after(Self.interval(rate))
-        let ahead = now.until(next)
-        guard ahead <= Self.second else { return ahead - Self.second }
-        pace = next
-        return nil
+        requests.take(Rate(perSecond: rate), now)
     }
 
     /// The same check, but no request is counted.
-    func wait(perSecond rate: Int, now: Instant) -> Duration? {
-        let before = pace
-        defer { pace = before }
-        return waitBeforeRequest(perSecond: rate, now: now)
-    }
+    func wait(perSecond rate: Int, now: Instant) -> Duration? { requests.wait(Rate(perSecond: rate), now) }
 
     /// Counts something that cost as much as this number of additional requests.
-    func charge(_ requests: Int, perSecond rate: Int, now: Instant) {
-        let next = max(pace, now).after(Self.interval(rate) * requests)
-        pace = min(next, max(pace, now.after(Limits.longestDebt)))
+    func charge(_ number: Int, perSecond rate: Int, now: Instant) {
+        requests.charge(number, Rate(perSecond: rate), upTo: Limits.longestDebt, now)
     }
 }
 
@@ -101,7 +86,7 @@ struct Allowance {
     private var accounts: [UInt32: UserAccount] = [:]
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
     /// The rate limit that all callers with very many groups share if only a group could make them known.
-    private let manyGroups = UserAccount(uid: .max)
+    private var manyGroups = Pace()
     /// When `forgetQuiet` next has something to do, or nil if it has nothing.
     private(set) var nextForgetting: Instant?
 
@@ -116,22 +101,21 @@ struct Allowance {
     /// Whether there is a place left for a caller of this standing.
     func hasPlace(for standing: Standing, isFirst: Bool, in capacity: Capacity) -> Bool {
         // In the order of the standings, each of which may fill what those before it may, and more.
-        let first = standing.index
-        return !(first..<held.count).contains { index in
-            let sum = held[...index].reduce(0, +)
-            return sum >= capacity.places(for: Standing.inOrder[index], isFirst: isFirst)
+        !Standing.allCases[standing.rawValue...].contains { standing in
+            let sum = held[...standing.rawValue].reduce(0, +)
+            return sum >= capacity.places(for: standing, isFirst: isFirst)
         }
     }
 
     mutating func beginConnection(_ account: UserAccount, _ standing: Standing) {
         accounts[account.uid] = account
         account.connections += 1
-        held[standing.index] += 1
+        held[standing.rawValue] += 1
     }
 
     mutating func endConnection(_ account: UserAccount, _ standing: Standing, now: Instant) {
         account.connections -= 1
-        held[standing.index] -= 1
+        held[standing.rawValue] -= 1
         guard account.connections == 0 else { return }
         // The rate limit must outlive the connection for a moment. A uid that made no request can be forgotten now.
         if !account.isBusy(now) { accounts[account.uid] = nil } else { expectForgetting(now) }
@@ -151,20 +135,7 @@ struct Allowance {
     // MARK: Groups
 
     /// Whether the daemon may now read the groups of one more caller that has very many. If so, it is counted.
-    func mayReadManyGroups(now: Instant) -> Bool {
-        manyGroups.waitBeforeRequest(perSecond: Limits.callersWithManyGroupsPerSecond, now: now) == nil
-    }
-}
-
-extension Standing {
-    fileprivate static let inOrder = Standing.allCases
-
-    fileprivate var index: Int {
-        switch self {
-        case .stranger: 0
-        case .group: 1
-        case .user: 2
-        case .administrator: 3
-        }
+    mutating func mayReadManyGroups(now: Instant) -> Bool {
+        manyGroups.take(Rate(perSecond: Limits.callersWithManyGroupsPerSecond), now) == nil
     }
 }

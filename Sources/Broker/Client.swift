@@ -73,10 +73,3 @@ package final class Client {
             unmapped: (overflow.uid, overflow.gid))
     }
 }
-
-extension Standing: Comparable {
-    package static func < (left: Self, right: Self) -> Bool {
-        guard let left = allCases.firstIndex(of: left), let right = allCases.firstIndex(of: right) else { return false }
-        return left < right
-    }
-}

@@ -83,10 +83,9 @@ struct Folding {
     private struct Account {
         /// When the events counted so far are to be recorded.
         var end: Instant
-        /// When the records so far would have arrived at the permitted rate (the generic cell rate algorithm).
-        var pace = Instant.boot
+        var pace = Pace()
         /// The same for records that name no key, so that a flood of them cannot hide which keys the uid was refused.
-        var paceWithoutKey = Instant.boot
+        var paceWithoutKey = Pace()
         var lastNumber: UInt64 = 0
         var counters = InlineArray<7, Counter>(repeating: Counter())
 
@@ -116,17 +115,22 @@ struct Folding {
         var accounts: [UInt32: Account] = [:]
         /// For each crowd: the rate limit of the records of its uids, and the events counted while the limit is
         /// reached.
-        var crowdPaces = InlineArray<2, Instant>(repeating: .boot)
+        var crowdPaces = InlineArray<2, Pace>(repeating: Pace())
         var crowds = InlineArray<2, Account?>(repeating: nil)
         var nextCollection: Instant?
     }
     private var state = State()
 
+    private static let records = Rate(perSecond: 1, atOnce: Limits.recordsAtOnce)
+    private static let recordsWithoutKey = Rate(every: .seconds(2), atOnce: Limits.recordsWithoutKeyAtOnce)
+    private static let crowdRecords = Rate(
+        perSecond: Limits.crowdRecordsPerSecond, atOnce: Limits.crowdRecordsAtOnce)
+
     /// The state before this turn, for `undo`. It holds only the uids of the turn, so that a turn copies no more than
     /// it changes.
     private struct Before {
         var accounts: [UInt32: Account?] = [:]
-        let crowds: InlineArray<2, Account?>, crowdPaces: InlineArray<2, Instant>, nextCollection: Instant?
+        let crowds: InlineArray<2, Account?>, crowdPaces: InlineArray<2, Pace>, nextCollection: Instant?
     }
     private var before: Before?
 
@@ -142,22 +146,14 @@ struct Folding {
         expectCollection(now.after(Limits.folding))
         var account = state.accounts[uid] ?? Account(end: now.after(Limits.folding))
         defer { state.accounts[uid] = account }
-        let second = Duration.seconds(1)
-        guard let pace = Self.pace(account.pace, every: second, atOnce: Limits.recordsAtOnce, now) else {
+        // Nothing is counted against any of the limits unless all of them permit the record.
+        var (pace, paceWithoutKey) = (account.pace, account.paceWithoutKey)
+        if pace.take(Self.records, now) != nil { return .folded(into: account.fold(kind)) }
+        if !kind.isAboutKey, paceWithoutKey.take(Self.recordsWithoutKey, now) != nil {
             return .folded(into: account.fold(kind))
         }
-        var paceWithoutKey = account.paceWithoutKey
-        if !kind.isAboutKey {
-            let next = Self.pace(paceWithoutKey, every: second * 2, atOnce: Limits.recordsWithoutKeyAtOnce, now)
-            guard let next else { return .folded(into: account.fold(kind)) }
-            paceWithoutKey = next
-        }
-        if let crowd {
-            let next = Self.pace(
-                state.crowdPaces[crowd.rawValue], every: second / Limits.crowdRecordsPerSecond,
-                atOnce: Limits.crowdRecordsAtOnce, now)
-            guard let next else { return fold(kind, of: crowd, now) }
-            state.crowdPaces[crowd.rawValue] = next
+        if let crowd, state.crowdPaces[crowd.rawValue].take(Self.crowdRecords, now) != nil {
+            return fold(kind, of: crowd, now)
         }
         account.pace = pace
         account.paceWithoutKey = paceWithoutKey
@@ -181,13 +177,6 @@ struct Folding {
         return .beginsToFold(crowd)
     }
 
-    /// The rate limit after one more record, or nil if it permits none now. `atOnce` records may come in one burst, and
-    /// one more after each `interval`.
-    private static func pace(_ pace: Instant, every interval: Duration, atOnce: Int, _ now: Instant) -> Instant? {
-        let next = max(pace, now).after(interval)
-        return next <= now.after(interval * atOnce) ? next : nil
-    }
-
     private mutating func expectCollection(_ instant: Instant) {
         state.nextCollection = min(state.nextCollection ?? instant, instant)
     }
@@ -204,7 +193,7 @@ struct Folding {
                 remember(uid)
                 folded += account.collect(of: .uid(uid))
                 account.end = now.after(Limits.folding)
-                let isQuiet = account.pace <= now && account.paceWithoutKey <= now
+                let isQuiet = !account.pace.isBusy(now) && !account.paceWithoutKey.isBusy(now)
                 state.accounts[uid] = isQuiet ? nil : account
                 if isQuiet { continue }
             }

@@ -12,8 +12,8 @@ struct GroupGrants {
     /// How many grants each uid had in the current period, which ends at `turnsAt`, and in the one before it.
     private var recent: [UInt32: UInt8] = [:], older: [UInt32: UInt8] = [:]
     private var turnsAt = Instant.boot
-    /// Shared by all. When the grants so far would have arrived at the permitted rate (the generic cell rate algorithm).
-    private var pace = Pace(.boot)
+    /// Shared by all.
+    private var pace = Pace()
 
     private static let shared = Rate(perSecond: Limits.groupGrantsPerSecond, atOnce: Limits.groupGrantsAtOnce)
     /// Half of that at once: who has used up a share of its own leaves the other half to the others.
@@ -52,29 +52,4 @@ struct GroupGrants {
         recent = [:]
         turnsAt = now.after(Limits.freeGroupGrantPeriod)
     }
-}
-
-/// So many at once, and so many a second from then on.
-struct Rate {
-    let interval: Duration, atOnce: Int
-
-    init(perSecond rate: Int, atOnce: Int) {
-        interval = .nanoseconds(1_000_000_000 / rate)
-        self.atOnce = atOnce
-    }
-}
-
-/// What was counted against a rate.
-struct Pace {
-    private(set) var instant: Instant
-
-    init(_ instant: Instant) { self.instant = instant }
-
-    /// Returns nil if there may be one more now, or else how long to wait.
-    func wait(_ rate: Rate, _ now: Instant) -> Duration? {
-        let ahead = now.until(max(instant, now).after(rate.interval)) - rate.interval * rate.atOnce
-        return ahead <= .zero ? nil : ahead
-    }
-
-    mutating func count(_ rate: Rate, _ now: Instant) { instant = max(instant, now).after(rate.interval) }
 }

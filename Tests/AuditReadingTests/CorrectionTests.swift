@@ -34,16 +34,8 @@ struct CorrectionTests {
             + #""key":"\#(key)","uid":5,"gid":5,"groups":[7],"unit":"a.service""# + rest
     }
 
-    private func requests(_ records: [String]) throws -> Requests {
-        try folder.write("log", chainedText(records))
-        var requests = Requests()
-        var reader = LogReader([folder["log"]])
-        while let record = try reader.next() { requests.add(record) }
-        return requests
-    }
-
     private func outcome(_ records: [String]) throws -> (count: Int, Requests.Outcome) {
-        let requests = try requests(records)
+        let requests = try requests(records, in: folder)
         #expect(requests.all.count == 1)
         return (requests.count, try #require(requests.all.first?.outcome))
     }
@@ -96,9 +88,8 @@ struct CorrectionTests {
 
     /// A correction does not take back the grant of another key or another caller.
     @Test func aCorrectionIsOfItsOwnQuestion() throws {
-        let requests = try requests([
-            Self.grant(1), Self.grant(2, key: "other"), Self.correction(3, ofGrant: 2),
-        ])
+        let records = [Self.grant(1), Self.grant(2, key: "other"), Self.correction(3, ofGrant: 2)]
+        let requests = try requests(records, in: folder)
         #expect(requests.all.allSatisfy { $0.outcome.granted == 1 })
         #expect(requests.count == 3)
     }
@@ -108,7 +99,7 @@ struct CorrectionTests {
         let folded =
             #""seq":2,"time":"t","event":"request","decision":"busy","reason":"folded","#
             + #""detail":"as many more from uid 5 within the second before","uid":5,"suppressed":3"#
-        let requests = try requests([Self.grant(1), folded])
+        let requests = try requests([Self.grant(1), folded], in: folder)
         #expect(requests.count == 4)
         #expect(requests.all.map(\.outcome.granted).sorted() == [0, 1])
         let suppressed = Self.correction(2, ofGrant: 1).replacing(",\"of\":1", with: ",\"suppressed\":2,\"of\":1")
@@ -123,14 +114,15 @@ struct CorrectionTests {
         }
         let (old, new) = (try policy("permit 5 key k"), try policy("permit 6 key k"))
         for decision in ["busy", "unavailable"] {
-            let vain = try requests([Self.grant(1), Self.correction(2, ofGrant: 1, decision)])
+            let vain = try requests([Self.grant(1), Self.correction(2, ofGrant: 1, decision)], in: folder)
             // The request was permitted before and would not be now. It counts once.
             #expect(vain.changes(under: new, unmapped: unmapped).map(\.requests) == [1])
             #expect(vain.changes(under: old, unmapped: unmapped).isEmpty)
             // Nobody received the key.
             let unused = vain.unused(of: old, unmapped: unmapped)
             #expect((unused.keys.count, unused.rules.count) == (1, 1))
-            let delivered = try requests([Self.grant(1), Self.grant(2), Self.correction(3, ofGrant: 1, decision)])
+            let delivered = try requests(
+                [Self.grant(1), Self.grant(2), Self.correction(3, ofGrant: 1, decision)], in: folder)
             #expect(delivered.changes(under: new, unmapped: unmapped).map(\.requests) == [2])
             #expect(delivered.unused(of: old, unmapped: unmapped).keys.isEmpty)
         }

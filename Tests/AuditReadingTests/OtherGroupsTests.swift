@@ -20,14 +20,6 @@ struct OtherGroupsTests {
             + #""policy":"\#(policy)""#
     }
 
-    private func requests(_ records: [String]) throws -> Requests {
-        try folder.write("log", chainedText(records))
-        var requests = Requests()
-        var reader = LogReader([folder["log"]])
-        while let record = try reader.next() { requests.add(record) }
-        return requests
-    }
-
     private func policy(_ line: String) throws -> Policy {
         try folder.write("file", "KEY", mode: 0o600)
         try folder.write("p.policy", "key k \(folder["file"])\n\(line)\n")
@@ -36,7 +28,7 @@ struct OtherGroupsTests {
 
     /// The number of requests that change, and of requests for which the log cannot tell.
     private func replay(_ records: [String], _ line: String, digest: String? = nil) throws -> [Int] {
-        let (requests, policy) = (try requests(records), try policy(line))
+        let (requests, policy) = (try requests(records, in: folder), try policy(line))
         return [
             requests.changes(under: policy, digest: digest, unmapped: unmapped).reduce(0) { $0 + $1.requests },
             requests.untold(under: policy, digest: digest, unmapped: unmapped).reduce(0) { $0 + $1.requests },
