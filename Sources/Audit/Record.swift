@@ -9,7 +9,7 @@ package import Wire
 /// One event that has no number yet.
 package struct Record: Sendable {
     package enum Event: String, Sendable { case start, stop, reload, request, limit }
-    package enum Verb: String, Sendable { case get, list, status, version }
+    package enum Verb: String, Sendable { case get, list, status, version, watch }
     package enum Decision: String, Hashable, Sendable {
         case granted, denied, unavailable, busy, malformed
         /// The outcomes of a reload.
@@ -38,6 +38,8 @@ package struct Record: Sendable {
     /// The files whose descriptors were handed over.
     package var file: HandedOver?
     package var certificate: HandedOver?
+    /// If the connection watches the key: how many rotations of it the daemon had seen.
+    package var generation: UInt64?
     /// How many events of the same kind this record stands for.
     package var suppressed: Int?
     /// If the record says that a grant never reached its caller: the number of that grant.
@@ -96,6 +98,7 @@ extension Record {
         if let policy { line.add(plain: "policy", policy) }
         if let file { line.add("file") { file.add(to: &$0) } }
         if let certificate { line.add("certificate") { certificate.add(to: &$0) } }
+        if let generation { line.add("generation", generation) }
         if let suppressed { line.add("suppressed", suppressed) }
         if let of { line.add("of", of) }
         if let previous { line.add(plain: "previous", String(decoding: previous, as: UTF8.self)) }

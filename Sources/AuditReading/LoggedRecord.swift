@@ -12,7 +12,7 @@ package struct LoggedRecord {
     package enum Field: String, CaseIterable {
         case seq, time, event, verb, decision, reason, detail, key, uid, user, gid, groups
         case otherGroups = "other-groups"
-        case pid, comm, unit, rule, policy, file, certificate, suppressed, of, previous, chain
+        case pid, comm, unit, rule, policy, file, certificate, generation, suppressed, of, previous, chain
     }
 
     /// The line without its line feed: printable ASCII.
@@ -132,7 +132,7 @@ extension LoggedRecord.Field {
 
     fileprivate var kind: Kind {
         switch self {
-        case .seq, .otherGroups, .pid, .suppressed, .of: .number
+        case .seq, .otherGroups, .pid, .generation, .suppressed, .of: .number
         case .uid, .gid: .id
         case .groups: .ids
         case .file, .certificate: .object
@@ -165,10 +165,11 @@ extension LoggedRecord.Field {
         case .policy: 17
         case .file: 18
         case .certificate: 19
-        case .suppressed: 20
-        case .of: 21
-        case .previous: 22
-        case .chain: 23
+        case .generation: 20
+        case .suppressed: 21
+        case .of: 22
+        case .previous: 23
+        case .chain: 24
         }
     }
 }

@@ -116,10 +116,10 @@ private struct Grants: Sendable {
 extension LoggedRecord {
     /// If this record says that a grant was not delivered: the number of that grant. Otherwise nil.
     fileprivate var undelivered: UInt64? {
-        guard says(.verb, Self.get), self[.suppressed] == nil else { return nil }
+        guard self[.suppressed] == nil else { return nil }
         if let number = number(.of) { return number }
         // Older logs do not have that field and say it only in words.
-        guard let words = text(.detail)?.split(separator: " ", maxSplits: 5), words.count == 6,
+        guard says(.verb, Self.get), let words = text(.detail)?.split(separator: " ", maxSplits: 5), words.count == 6,
             words[0] == "decision", words[2...4] == ["was", "not", "delivered:"]
         else { return nil }
         return UInt64(words[1])

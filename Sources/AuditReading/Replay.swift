@@ -65,7 +65,7 @@ extension Requests {
         of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
         _ unmapped: (uid: UInt32, gid: UInt32)
     ) -> Effect? {
-        guard let key = question.key.flatMap({ KeyName($0) }), question.isGet,
+        guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey,
             let caller = question.caller(unmapped: unmapped)
         else { return nil }
         if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) { return .permitted(rule) }
@@ -85,7 +85,7 @@ extension Requests {
         var usedKeys: Set<KeyName> = []
         var usedOf: [KeyName: Set<Location>] = [:]
         for (question, outcome) in all where outcome.used > 0 {
-            guard let key = question.key.flatMap({ KeyName($0) }), question.isGet,
+            guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey,
                 let caller = question.caller(unmapped: unmapped)
             else { continue }
             usedKeys.insert(key)
@@ -105,5 +105,6 @@ extension Requests {
 }
 
 extension Requests.Question {
-    package var isGet: Bool { verb == "get" }
+    /// Whether it was a request for a key, and not for a list, a version or a status.
+    package var asksForKey: Bool { verb == "get" || verb == "watch" }
 }

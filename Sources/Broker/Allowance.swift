@@ -44,9 +44,10 @@ package struct Capacity: Sendable {
         }
     }
 
-    /// The limits for one uid: its connections if no line of the policy sets another limit, and its unread replies.
+    /// The limits for one uid: its connections and watches if no line of the policy sets others, and its unread replies.
     var connectionsPerUser: Int { min(Limits.connectionsPerUser, max(1, total / 4)) }
     var unreadPerUser: Int { min(Limits.unreadPerUser, max(1, total / 4)) }
+    var watchesPerUser: Int { min(Limits.watchesPerUser, max(1, total / 8)) }
 }
 
 /// What one uid uses up. Each of its clients holds a reference, so that a request needs no lookup.
@@ -55,6 +56,7 @@ final class UserAccount {
     fileprivate(set) var connections = 0
     /// Replies with file descriptors that are not known to have been read.
     var unread = 0
+    var watches = 0
     /// When the daemon last checked whether unread replies were read.
     var lookedAt = Instant.boot
     private var requests = Pace()

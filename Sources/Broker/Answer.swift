@@ -7,6 +7,19 @@ package import Kernel
 internal import Policy
 package import Wire
 
+/// Counts a reply with file descriptors against the limit of a uid, until it was read or nobody can read it any more. The
+/// kernel counts the descriptors against the daemon until then.
+package final class UnreadReply {
+    private let account: UserAccount
+
+    init(of account: UserAccount) {
+        self.account = account
+        account.unread += 1
+    }
+
+    deinit { account.unread -= 1 }
+}
+
 /// What a client is told and given. It is a class because it owns file descriptors and waits in a list.
 package final class Answer {
     package private(set) var reply: Reply
@@ -17,23 +30,28 @@ package final class Answer {
     package private(set) var names: ArraySlice<KeyName>
     /// True if the connection ends with this answer.
     package let isLast: Bool
+    /// The watch that the answer belongs to.
+    package private(set) var watch: Watch?
     /// The record of a grant, kept for a correction if the grant does not arrive.
     let granted: Record?
-    private let account: UserAccount?
+    private var unread: UnreadReply?
 
     init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false) {
         self.reply = reply
         self.names = names[...]
         self.isLast = isLast
         granted = nil
-        account = nil
     }
 
-    /// An answer that grants a key. From here on it counts as an unread reply of the account.
-    init(granted decision: UInt64, _ files: consuming HandOut, record: Record, of account: UserAccount) {
-        self.account = account
-        account.unread += 1
-        reply = .granted(decision: decision)
+    /// An answer that grants a key.
+    /// - Parameter unread: what counts the answer against a limit until it is read.
+    init(
+        granted decision: UInt64, _ files: consuming HandOut, record: Record, _ unread: UnreadReply?, watch: Watch?
+    ) {
+        self.unread = unread
+        self.watch = watch
+        reply =
+            watch.map { .rotated(decision: decision, generation: $0.key.generation) } ?? .granted(decision: decision)
         names = []
         isLast = false
         granted = record
@@ -57,21 +75,33 @@ package final class Answer {
         return carriesDescriptors
     }
 
-    /// Stops counting the answer as unread: it was not delivered.
-    func noteUndelivered() { account?.unread -= 1 }
+    /// True if the connection waits for a rotation and the answer contains none, because its record could not be
+    /// written. The connection must not be told that.
+    package var isEmptyRenewal: Bool {
+        if case .unavailable = reply { return watch?.hasBegun == true }
+        return false
+    }
+
+    /// Takes out what counts the answer as unread, for the connection that it was sent on. If nobody keeps it, the
+    /// answer no longer counts.
+    package func takeUnread() -> UnreadReply? {
+        defer { unread = nil }
+        return unread
+    }
 
     /// Takes the answer back because its record could not be written. Nobody is granted or told anything then. An
     /// administrator who asked for the status is still told, because the status says that the log is failing.
     func withdraw() {
         if case .status = reply { return }
-        if carriesDescriptors { noteUndelivered() }
+        unread = nil
         key = nil
         certificate = nil
         names = []
-        if case .malformed(_, let reason) = reply {
-            reply = .malformed(decision: 0, reason: reason)
-        } else {
-            reply = .unavailable(decision: 0, reason: Reason.auditUnavailable.rawValue)
+        switch reply {
+        case .malformed(_, let reason): reply = .malformed(decision: 0, reason: reason)
+        // The permission has ended, whether that is recorded or not.
+        case .watchEnded(_, let reason): reply = .watchEnded(decision: 0, reason: reason)
+        default: reply = .unavailable(decision: 0, reason: Reason.auditUnavailable.rawValue)
         }
     }
 }

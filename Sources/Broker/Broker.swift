@@ -29,6 +29,9 @@ package final class Broker {
     var allowance = Allowance()
     private var groupGrants = GroupGrants()
     private var lists = KeyLists()
+    let rotations = Rotations()
+    /// Called before a list of watches, so that it knows which replies have been read.
+    package var noteReadReplies: () -> Void = {}
     let life = Lifetime()
     /// The account that the daemon runs as.
     let ownUID = Privileges.effectiveUID
@@ -51,6 +54,7 @@ package final class Broker {
         policyNumber += 1
         lists.forget()
         keys.adopt(policy)
+        rotations.adopt(policy.policy, now: .now)
         ledger.keepCounts(ofOnly: policy.policy.keys.keys)
     }
 
@@ -89,16 +93,22 @@ package final class Broker {
 
         switch decoded {
         case .failure(let malformed): return refuse(malformed, record, client)
-        case .success(.get(let name)): return key(name, record, client, now)
+        case .success(.get(let name)): return key(name, record, client, now, isWatch: false)
+        case .success(.watch(let name)): return key(name, record, client, now, isWatch: true)
         case .success(.list): return query(.names([]), names: names(for: client, now), record, client)
         case .success(.version): return query(.version(version), record, client)
         case .success(.status(let name)):
             guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
             return query(.status(name.map(statusOfKeys) ?? status(under: load())), record, client)
+        case .success(.rotation(let query)):
+            guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
+            return self.query(.status(holders(from: query)), record, client)
         }
     }
 
-    private func key(_ name: KeyName, _ request: Record, _ client: Client, _ now: Instant) -> Answer {
+    private func key(
+        _ name: KeyName, _ request: Record, _ client: Client, _ now: Instant, isWatch: Bool
+    ) -> Answer {
         guard let caller = client.caller else { return deny(.noRule, request, client) }
         switch policy.policy.verdict(on: name, for: caller) {
         case .denied(let denial): return deny(denial.reason, request, client)
@@ -111,17 +121,36 @@ package final class Broker {
             if client.crowd != nil, let wait = groupGrants.wait(of: client.account, now: now) {
                 return busy(.limitRequests, for: wait, record, client)
             }
+            guard !isWatch || client.account.watches < mostWatches(of: client) else {
+                return busy(.limitWatches, for: Limits.busy, record, client)
+            }
             do throws(TrustError) {
                 let files = try keys.handOut(key)
                 if client.crowd != nil { groupGrants.count(client.account, now: now) }
-                record.decision = .granted
-                record.reason = .permitted
-                record.file = HandedOver(path: files.key.path, status: files.key.status)
-                record.certificate = files.certificateHandedOver
-                record = complete(record, client)
-                return Answer(granted: ledger.stage(record, of: name), files, record: record, of: client.account)
+                return grant(files, of: name, record, client, isWatch: isWatch)
             } catch { return notHandedOver(error, record, client) }
         }
+    }
+
+    /// The answer that hands out the files of a key.
+    /// - Parameter begun: the watch that is told of a rotation, or nil if this is the answer to a request.
+    func grant(
+        _ files: consuming HandOut, of name: KeyName, _ request: Record, _ client: Client, isWatch: Bool,
+        begun: Watch? = nil
+    ) -> Answer {
+        var record = request
+        record.decision = .granted
+        record.reason = .permitted
+        record.file = HandedOver(path: files.key.path, status: files.key.status)
+        record.certificate = files.certificateHandedOver
+        let watched = isWatch ? rotations.key(name, with: Content(of: files)) : nil
+        record.generation = watched?.generation
+        record = complete(record, client)
+        let number = ledger.stage(record, of: name)
+        // A connection is told of the next rotation only after it has read the last one, so these need no bound.
+        let unread = begun == nil ? UnreadReply(of: client.account) : nil
+        return Answer(
+            granted: number, files, record: record, unread, watch: begun ?? watched.map { Watch(client, $0) })
     }
 
     /// The answer if the policy permits the key, but it cannot be handed over: because there are too few file
@@ -149,44 +178,6 @@ package final class Broker {
         case .malformed(let malformed): .failure(malformed)
         case .bytes(let bytes): Result(of: try Request(bytes))
         }
-    }
-
-    // MARK: Identity
-
-    /// Asks the kernel for what is not yet known about the client. Returns nil, or the reason why it cannot be known
-    /// now.
-    private func identify(
-        _ client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
-    ) throws(Failure) -> Reason? {
-        do throws(Failure) {
-            if !client.hasGroups(under: policyNumber) {
-                guard let groups = try groups(of: client, from: source, now) else { return .limitGroups }
-                client.adopt(groups, under: policy.policy, number: policyNumber, overflow)
-            }
-            try client.identify(from: source, overflow)
-            return nil
-        } catch {
-            if error.isShortage { return .descriptorsExhausted }
-            throw error
-        }
-    }
-
-    /// The client's groups. Nil if it has very many and the groups of other such clients were read just now: the kernel
-    /// copies up to 65,536 of them each time.
-    private func groups(
-        of client: Client, from source: borrowing some PeerSource & ~Copyable, _ now: Instant
-    ) throws(Failure) -> PeerGroups? {
-        let wanted = policy.policy.namedGroups
-        if let few = try source.peerGroups(among: wanted, limit: Limits.groupsReadFreely) { return few }
-        client.owesForGroups = true
-        guard client.crowd == nil || allowance.mayReadManyGroups(now: now) else { return nil }
-        return try source.peerGroups(among: wanted, limit: .max)
-    }
-
-    private func payForGroups(_ client: Client, _ now: Instant) {
-        guard client.owesForGroups else { return }
-        client.owesForGroups = false
-        client.account.charge(Limits.requestsForManyGroups, perSecond: client.rate, now: now)
     }
 
     // MARK: Refusals and queries
@@ -235,14 +226,18 @@ extension Request {
     fileprivate var verb: Record.Verb {
         switch self {
         case .get: .get
+        case .watch: .watch
         case .list: .list
         case .version: .version
-        case .status: .status
+        case .status, .rotation: .status
         }
     }
 
     fileprivate var key: String? {
-        if case .get(let name) = self { name.description } else { nil }
+        switch self {
+        case .get(let name), .watch(let name): name.description
+        case .list, .version, .status, .rotation: nil
+        }
     }
 }
 

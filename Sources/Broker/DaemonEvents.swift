@@ -66,7 +66,9 @@ extension Broker {
     // MARK: The clock
 
     /// When `settle` next has something to do, or nil if it has nothing.
-    package var nextSettling: Instant? { [ledger.nextSettling, allowance.nextForgetting].compactMap(\.self).min() }
+    package var nextSettling: Instant? {
+        [ledger.nextSettling, allowance.nextForgetting, rotations.nextDue].compactMap(\.self).min()
+    }
 
     /// Stages records of folded events, and forgets uids that are quiet.
     package func settle() {

@@ -18,6 +18,28 @@ package struct HandOut: ~Copyable {
     }
 }
 
+/// Tells one content of a key's files from another. It says nothing about the bytes, which the daemon does not read.
+package struct Content: Equatable, Sendable {
+    private let key: ContentMark
+    private let certificate: ContentMark?
+
+    package init(of files: borrowing HandOut) {
+        key = ContentMark(files.key.status)
+        certificate =
+            switch files.certificate {
+            case .some(let file): ContentMark(file.status)
+            case .none: nil
+            }
+    }
+}
+
+/// What a look at a key has found.
+package struct Sighting: Sendable {
+    package let content: Content
+    /// Whether later changes will be reported. If not, the key has to be looked at again and again.
+    package let isFollowed: Bool
+}
+
 /// Opens what a policy permits.
 package protocol KeyOpener: AnyObject {
     /// Returns the open key file, and the open certificate file if the policy names one.
@@ -26,6 +48,10 @@ package protocol KeyOpener: AnyObject {
     func adopt(_ policy: LoadedPolicy)
     /// Called when something on the path to a key may have changed.
     func noteChanges()
+    /// Whether a followed key may have changed since the last call.
+    func takeFileChanges() -> Bool
+    /// Looks at the files of a key without handing them out, and from then on follows their changes.
+    func look(at key: Key) throws(TrustError) -> Sighting
     /// The sandbox that limits the process to the directories known at the start.
     var sandbox: Sandbox { get }
     /// The files of the policy's keys that lie outside the sandbox.
@@ -42,6 +68,9 @@ package final class KeyStore: KeyOpener {
     private var remembered: [String: (place: TrustedPath, until: Instant)] = [:]
     /// How many ways were walked.
     private var walks = 0
+    private var filesChanged = false
+    /// Whether paths that are walked now are to be followed.
+    private var isFollowing = false
 
     package init(owners: TrustedOwners, watch: ChangeWatch?, sandbox: Sandbox) {
         self.owners = owners
@@ -78,11 +107,32 @@ package final class KeyStore: KeyOpener {
 
     package func noteChanges() { _ = forgetWaysIfChanged() }
 
+    package func takeFileChanges() -> Bool {
+        defer { filesChanged = false }
+        return filesChanged
+    }
+
+    /// Looks at a key's files through paths that are followed.
+    package func look(at key: Key) throws(TrustError) -> Sighting {
+        let sources = [key.source, key.certificate].compactMap(\.self)
+        for source in sources {
+            if let path = source.path(), remembered[path]?.place.isFollowed != true { forget(source) }
+        }
+        isFollowing = true
+        defer { isFollowing = false }
+        let content = Content(of: try handOut(key))
+        let isFollowed = sources.allSatisfy { source in
+            source.path().flatMap { remembered[$0] }?.place.isFollowed == true
+        }
+        return Sighting(content: content, isFollowed: isFollowed)
+    }
+
     /// Forgets all paths if anything on any of them has changed. Returns whether it did.
     private func forgetWaysIfChanged() -> Bool {
-        guard let watch, watch.hasChanged() else { return false }
-        forgetWays()
-        return true
+        guard let changes = watch?.changes() else { return false }
+        if changes.files { filesChanged = true }
+        if changes.ways { forgetWays() }
+        return changes.ways
     }
 
     private func forgetWays() { remembered.removeAll() }
@@ -111,7 +161,7 @@ package final class KeyStore: KeyOpener {
         }
         remembered[path] = nil
         walks += 1
-        let place = try owners.place(of: path, watchedBy: watch)
+        let place = try owners.place(of: path, watchedBy: watch, follows: isFollowing)
         // A path is not remembered if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {
             if remembered.count >= Limits.rememberedPaths { forgetWays() }

@@ -64,6 +64,7 @@ extension Broker {
         page.add(.reloadsRejected, life.rejected)
         page.add(.connections, load.connections)
         page.add(.connectionsMost, load.mostConnections)
+        page.add(.watches, rotations.count)
         page.add(.oldestWaitingMilliseconds, load.oldestWaiting.wholeMilliseconds)
         page.add(.audit, ledger.isWritten ? "written" : "failing")
         page.add(.auditSeq, ledger.lastNumber)

@@ -30,7 +30,9 @@ struct Tally {
         let decision: Record.Decision
         let reason: Reason
 
-        fileprivate static let granted = Outcome(verb: .get, decision: .granted, reason: .permitted)
+        fileprivate static func granted(_ verb: Record.Verb?) -> Outcome {
+            Outcome(verb: verb, decision: .granted, reason: .permitted)
+        }
     }
 
     private struct Noted {
@@ -62,15 +64,15 @@ struct Tally {
         for noted in settled {
             outcomes[noted.outcome, default: 0] += 1
             if let key = noted.key { keys[key, default: Counts()].count(noted.outcome.decision) }
-            if noted.isCorrection { takeBack(noted.key) }
+            if noted.isCorrection { takeBack(.granted(noted.outcome.verb), noted.key) }
         }
         settled.removeAll(keepingCapacity: true)
     }
 
     /// Subtracts a grant. A grant is always counted before its correction, but a reload in between may have removed the
     /// key's counts.
-    private mutating func takeBack(_ key: KeyName?) {
-        if let count = outcomes[.granted], count > 0 { outcomes[.granted] = count - 1 }
+    private mutating func takeBack(_ grant: Outcome, _ key: KeyName?) {
+        if let count = outcomes[grant], count > 0 { outcomes[grant] = count - 1 }
         if let key, let count = keys[key]?.granted, count > 0 { keys[key]?.granted = count - 1 }
     }
 

@@ -15,10 +15,6 @@ extension Broker {
     /// Updates the counts after the answers of a turn were sent.
     package func count() { ledger.count() }
 
-    /// Stops counting a reply with file descriptors as unread: it was read, or nobody can read it any more. Until then
-    /// its descriptors are in flight, and the kernel counts them against the daemon.
-    package func noteRead(_ client: Client) { client.account.unread -= 1 }
-
     /// Whether to ask the kernel if the client has read its replies: its uid has reached the limit of unread replies,
     /// and the last check is not too recent.
     package func isWorthLooking(at client: Client, now: Instant) -> Bool {
@@ -32,8 +28,8 @@ extension Broker {
 
     /// Stages a correction for a grant that could not be sent. Returns the reply for a client that is still connected.
     package func undelivered(_ answer: Answer, to client: Client, _ failure: Failure) -> Answer? {
-        guard case .granted(let decision) = answer.reply, var record = answer.granted else { return nil }
-        answer.noteUndelivered()
+        guard var record = answer.granted, let decision = answer.reply.decision, decision > 0 else { return nil }
+        _ = answer.takeUnread()
         // The correction is an additional record, so it counts as an additional request.
         client.account.charge(1, perSecond: client.rate, now: .now)
         record.decision = failure.isShortage ? .busy : .unavailable
@@ -42,6 +38,7 @@ extension Broker {
         record.of = decision
         record.file = nil
         record.certificate = nil
+        record.generation = nil
         let number = ledger.stage(record, of: record.key.flatMap(KeyName.init))
         return failure.isShortage
             ? Answer(.busy(decision: number, milliseconds: Limits.busy.wholeMilliseconds)) : nil

@@ -13,7 +13,8 @@ struct Connection: ~Copyable {
     private let path: String
 
     /// Makes the checks that need no connection, connects, and checks who accepted.
-    init(to path: String) throws(KeyBrokerError) {
+    /// - Parameter waits: whether to wait if the listener's backlog is full.
+    init(to path: String, waits: Bool = true) throws(KeyBrokerError) {
         let caller = Privileges.effectiveUID
         // Anybody who may write to the directory could put a socket of their own there.
         do { try TrustedOwners(startedBy: caller).checkDirectories(above: path) } catch {
@@ -24,7 +25,7 @@ struct Connection: ~Copyable {
             case .untrusted, .outside: throw .untrusted(socket: path, reason: error.description)
             }
         }
-        let socket = try calling(try Self.connected(to: path)) { failure in
+        let socket = try calling(try Self.connected(to: path, waits: waits)) { failure in
             switch failure.code {
             // The broker exists but did not get to this connection.
             case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
@@ -44,12 +45,12 @@ struct Connection: ~Copyable {
 
     /// Connects. If the listener's backlog is full, it tries again, for as long as it would wait for a reply, because
     /// the broker exists. The kernel offers no way to wait for room on a non-blocking socket.
-    private static func connected(to path: String) throws(Failure) -> SeqpacketSocket {
+    private static func connected(to path: String, waits: Bool) throws(Failure) -> SeqpacketSocket {
         let end = Instant.now.after(Limits.reply)
         while true {
             do { return try SeqpacketSocket.connected(to: path) } catch {
                 let now = Instant.now
-                guard error.code == Failure.wouldBlock, now < end else { throw error }
+                guard waits, error.code == Failure.wouldBlock, now < end else { throw error }
                 _ = try pause(until: min(now.after(.milliseconds(10)), end))
             }
         }
@@ -60,15 +61,20 @@ struct Connection: ~Copyable {
         try calling(try socket.wantSenders())
     }
 
+    /// Sends a request whose reply is received later.
+    borrowing func send(_ request: Request) throws(KeyBrokerError) {
+        do throws(Failure) { try socket.send(request.packet) } catch {
+            // A busy broker sends its reply and closes without reading the request. The reply can still be read.
+            guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
+        }
+    }
+
     /// Sends the request and returns its reply.
     /// - Parameter end: when the whole answer must have arrived. Nil: the limit that `patience` sets, counted from now.
     borrowing func answer(
         to request: Request, _ patience: Deadline, by end: Instant? = nil
     ) throws(KeyBrokerError) -> ReceivedReply {
-        do throws(Failure) { try socket.send(request.packet) } catch {
-            // A busy broker sends its reply and closes without reading the request. The reply can still be read.
-            guard error.code == Failure.brokenPipe else { throw KeyBrokerError(error) }
-        }
+        try send(request)
         return try nextAnswer(patience, by: end ?? patience.answerEnd)
     }
 
@@ -76,13 +82,28 @@ struct Connection: ~Copyable {
     borrowing func nextAnswer(_ patience: Deadline, by end: Instant) throws(KeyBrokerError) -> ReceivedReply {
         while true {
             try patience.waitForReply(socket, by: end, path: path)
-            let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
-                failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
-            }
-            guard let delivery else { continue }
-            guard !delivery.packet.isEmpty else { throw .withoutAnswer(path) }
-            return try ReceivedReply(delivery)
+            if let reply = try received() { return reply }
         }
+    }
+
+    /// The reply that has arrived, or nil if none has.
+    borrowing func received() throws(KeyBrokerError) -> ReceivedReply? {
+        let delivery = try calling(try socket.receiveDelivery(limit: Limits.packetBytes)) { failure in
+            failure.code == Failure.connectionReset ? .withoutAnswer(path) : KeyBrokerError(failure)
+        }
+        guard let delivery else { return nil }
+        guard !delivery.packet.isEmpty else { throw .withoutAnswer(path) }
+        return try ReceivedReply(delivery)
+    }
+
+    /// Passes the number of the socket to `body`, to wait for it.
+    borrowing func withNumber<R, E: Error>(_ body: (Int32) throws(E) -> R) throws(E) -> R {
+        try socket.descriptor.withNumber(body)
+    }
+
+    /// Waits until a reply has arrived, until `end`, or until `wakeUp` is signalled.
+    borrowing func wait(until end: Instant, orCalledOffBy wakeUp: WakeUp?) throws(KeyBrokerError) -> WaitOutcome {
+        try calling(try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp))
     }
 }
 
@@ -106,7 +127,7 @@ struct ReceivedReply: ~Copyable {
         }
         let expected =
             switch reply {
-            case .granted: 1...2
+            case .granted, .rotated: 1...2
             default: 0...0
             }
         guard expected.contains(delivery.descriptorCount) else {
@@ -153,7 +174,8 @@ struct ReceivedReply: ~Copyable {
             .busy(decision: decision, retryAfter: .milliseconds(milliseconds))
         case .malformed(let decision, let reason):
             .protocolViolation("the broker did not understand the request: \(reason) (decision \(decision))")
-        case .granted, .names, .version, .status: .protocolViolation("the reply is to another request")
+        case .granted, .rotated, .watchEnded, .names, .version, .status:
+            .protocolViolation("the reply is to another request")
         }
     }
 }

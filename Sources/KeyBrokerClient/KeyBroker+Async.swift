@@ -30,20 +30,28 @@ extension KeyBroker {
     private func onOwnThread<R: Sendable>(
         _ wait: Duration, _ body: @escaping @Sendable (Deadline) throws(KeyBrokerError) -> R
     ) async throws(KeyBrokerError) -> R {
-        let wakeUp: WakeUp
-        do throws(Failure) { wakeUp = try WakeUp() } catch { throw KeyBrokerError(error) }
-        let patience = Deadline(wait, calledOffBy: wakeUp)
-        let result: Result<R, KeyBrokerError> = await withTaskCancellationHandler {
-            await withCheckedContinuation { continuation in
-                DispatchQueue.global().async {
-                    continuation.resume(returning: Result { () throws(KeyBrokerError) in try body(patience) })
-                }
-            }
-        } onCancel: {
-            wakeUp.signal()
+        try await onThread(of: .global()) { wakeUp throws(KeyBrokerError) in
+            try body(Deadline(wait, calledOffBy: wakeUp))
         }
-        return try result.get()
     }
+}
+
+/// Runs `body` on a thread of the queue. If the task is cancelled, it signals the object that is passed to `body`.
+func onThread<R: Sendable>(
+    of queue: DispatchQueue, _ body: @escaping @Sendable (WakeUp) throws(KeyBrokerError) -> R
+) async throws(KeyBrokerError) -> R {
+    let wakeUp: WakeUp
+    do throws(Failure) { wakeUp = try WakeUp() } catch { throw KeyBrokerError(error) }
+    let result: Result<R, KeyBrokerError> = await withTaskCancellationHandler {
+        await withCheckedContinuation { continuation in
+            queue.async {
+                continuation.resume(returning: Result { () throws(KeyBrokerError) in try body(wakeUp) })
+            }
+        }
+    } onCancel: {
+        wakeUp.signal()
+    }
+    return try result.get()
 }
 
 /// Carries a value that cannot be copied through a function that takes only copyable values.

@@ -38,6 +38,13 @@ public struct KeyBroker: Sendable {
         try key(name, Deadline(wait, calledOffBy: nil))
     }
 
+    /// Watches a key: gives its current content, and then each later one as soon as it is in place.
+    ///
+    /// Nothing is sent before the first call on the result. For tasks, see ``rotations(of:)``.
+    /// - Parameter name: the key's name in the policy.
+    /// - Throws: ``KeyBrokerError/invalidName(_:reason:)``.
+    public func watch(_ name: String) throws(KeyBrokerError) -> KeyWatch { try KeyWatch(name, self) }
+
     /// The names of the keys that the caller may get, sorted.
     /// - Parameter wait: how long to wait for a broker that is still starting or is busy.
     public func keys(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> [String] {
@@ -53,10 +60,7 @@ public struct KeyBroker: Sendable {
     // MARK: The requests
 
     func key(_ name: String, _ patience: Deadline) throws(KeyBrokerError) -> KeyDescriptor {
-        guard let key = KeyName(name) else {
-            throw .invalidName(name, reason: KeyName.fault(in: Array(name.utf8)[...]) ?? "not a key name")
-        }
-        var exchange = try exchange(.get(key), patience)
+        var exchange = try exchange(.get(try KeyName(checking: name)), patience)
         guard case .granted(let decision) = exchange.answer.reply else { throw exchange.answer.error(asking: name) }
         return KeyDescriptor(
             name: name, decision: decision, key: try exchange.answer.takeKey(),
@@ -111,6 +115,15 @@ public struct KeyBroker: Sendable {
                 pause = min(pause * 2, Deadline.longestPause)
             }
         }
+    }
+}
+
+extension KeyName {
+    init(checking name: String) throws(KeyBrokerError) {
+        guard let key = KeyName(name) else {
+            throw .invalidName(name, reason: KeyName.fault(in: Array(name.utf8)[...]) ?? "not a key name")
+        }
+        self = key
     }
 }
 

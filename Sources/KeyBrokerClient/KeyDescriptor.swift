@@ -51,6 +51,16 @@ public struct KeyDescriptor: ~Copyable, Sendable {
         }
     }
 
+    /// What tells the content of the two files from a later one.
+    borrowing func marks() throws(KeyBrokerError) -> [ContentMark] {
+        var marks = [ContentMark(try calling(try key.status()))]
+        switch certificate {
+        case .some(let file): marks.append(ContentMark(try calling(try file.status())))
+        case .none: break
+        }
+        return marks
+    }
+
     private borrowing func read(_ file: borrowing Descriptor) throws(KeyBrokerError) -> SecretBytes {
         try calling(SecretBytes(try WipedMemory.contents(of: file, limit: Limits.keyBytes))) {
             .unusableFile(key: name, reason: $0.description)

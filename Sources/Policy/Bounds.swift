@@ -8,10 +8,13 @@ package struct Bounds: Equatable, Sendable {
     package var connections: Int?
     /// How many requests per second.
     package var requests: Int?
+    /// How many watches at the same time.
+    package var watches: Int?
 
-    package init(connections: Int? = nil, requests: Int? = nil) {
+    package init(connections: Int? = nil, requests: Int? = nil, watches: Int? = nil) {
         self.connections = connections
         self.requests = requests
+        self.watches = watches
     }
 }
 
@@ -26,10 +29,12 @@ extension Policy {
             guard let more = self.bounds(of: .group(group)) else { continue }
             ofGroups.connections = [ofGroups.connections, more.connections].compactMap(\.self).max()
             ofGroups.requests = [ofGroups.requests, more.requests].compactMap(\.self).max()
+            ofGroups.watches = [ofGroups.watches, more.watches].compactMap(\.self).max()
         }
         let ofUser = self.bounds(of: .user(uid))
         bounds.connections = ofUser?.connections ?? ofGroups.connections ?? bounds.connections
         bounds.requests = ofUser?.requests ?? ofGroups.requests ?? bounds.requests
+        bounds.watches = ofUser?.watches ?? ofGroups.watches ?? bounds.watches
         return bounds
     }
 

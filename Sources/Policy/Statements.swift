@@ -143,14 +143,15 @@ extension Grammar {
         let who = try next(&words, "the user, the :group or 'each-user' is missing")
         let isEachUser = who.says("each-user")
         let identity = isEachUser ? nil : identity(who)
-        if words.isEmpty { throw missing("'connections N' or 'requests N' is missing") }
+        if words.isEmpty { throw missing("'connections N', 'requests N' or 'watches N' is missing") }
         while let bound = words.popFirst() {
             let range: ClosedRange<Int>
             let path: WritableKeyPath<Bounds, Int?>
             switch bound.text {
             case "connections": (range, path) = (Limits.policyConnections, \.connections)
             case "requests": (range, path) = (Limits.policyRequests, \.requests)
-            default: throw unknown(bound, among: ["connections", "requests"])
+            case "watches": (range, path) = (Limits.policyWatches, \.watches)
+            default: throw unknown(bound, among: ["connections", "requests", "watches"])
             }
             let word = try next(&words, "the number after '\(bound.text)' is missing")
             // The digits are checked here because `Int(_:)` also accepts a sign.

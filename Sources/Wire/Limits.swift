@@ -72,6 +72,23 @@ package enum Limits {
     package static let freeGroupGrants: UInt8 = 4, freeGroupGrantUsers = 100_000
     package static let freeGroupGrantPeriod = Duration.seconds(1800)
 
+    // MARK: Watches
+
+    /// Simultaneous watches per uid, unless the policy sets a `limit`. Never more than an eighth of all connections.
+    package static let watchesPerUser = 32
+    /// The numbers that `limit … watches` accepts.
+    package static let policyWatches = 1...65_536
+    /// A rotation is announced when the key has not changed for the first time. If it keeps changing, it is announced
+    /// after the second.
+    package static let settling = Duration.milliseconds(100), longestSettling = Duration.milliseconds(500)
+    /// How often a watched key is looked at without a report of a change: if inotify watches its whole path, and if not.
+    package static let watchedAgain = Duration.seconds(10), unwatchedAgain = Duration.seconds(1)
+    /// How many watched keys are looked at in one turn, and how many watching connections are told in one turn. Requests
+    /// are answered between two turns.
+    package static let keysPerTurn = 256, watchersPerTurn = 128
+    /// When to try again to tell a watching connection of a rotation if the system is short of a resource.
+    package static let watcherAgain = Duration.milliseconds(250)
+
     // MARK: Lists
 
     /// How far ahead of its rate a uid can be for what costs more than a request.

@@ -23,6 +23,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case limitTotal = "limit-total-connections"
     case limitUnread = "limit-unread-replies"
     case limitGroups = "limit-groups"
+    case limitWatches = "limit-watches"
     case descriptorsExhausted = "descriptors-exhausted"
     // The packet is not a request.
     case packetEmpty = "packet-empty"
@@ -33,6 +34,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case badKeyName = "bad-key-name"
     case unexpectedRest = "unexpected-rest"
     case replyUnread = "reply-unread"
+    case requestWhileWatching = "request-while-watching"
     // What the daemon itself did.
     case folded
     case policyFaulty = "policy-faulty"

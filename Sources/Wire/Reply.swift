@@ -7,6 +7,11 @@
 package enum Reply: Equatable, Sendable {
     /// Granted. One or two descriptors come with the packet.
     case granted(decision: UInt64)
+    /// Granted on a connection that watches a key: at first, and at each rotation. One or two descriptors come with the
+    /// packet. The generation counts the rotations of the key that the daemon has seen since it started.
+    case rotated(decision: UInt64, generation: UInt64)
+    /// The watch has ended, because the permission or the key has. The broker then closes the connection.
+    case watchEnded(decision: UInt64, reason: String)
     /// There is no such key, or the caller may not have it.
     case denied(decision: UInt64)
     /// The caller may have the key, but the file cannot be handed over now. The reason contains no path.
@@ -29,6 +34,8 @@ package enum Reply: Equatable, Sendable {
     package var packet: [UInt8] {
         switch self {
         case .granted(let decision): Array("1K\(decision)".utf8)
+        case .rotated(let decision, let generation): Array("1K\(decision) \(generation)".utf8)
+        case .watchEnded(let decision, let reason): Array("1X\(decision) \(reason)".utf8)
         case .denied(let decision): Array("1D\(decision) not permitted".utf8)
         case .unavailable(let decision, let reason): Array("1U\(decision) \(reason)".utf8)
         case .busy(let decision, let milliseconds): Array("1B\(decision) \(milliseconds)".utf8)
@@ -42,8 +49,8 @@ package enum Reply: Equatable, Sendable {
     /// The decision number, if the reply has one.
     package var decision: UInt64? {
         switch self {
-        case .granted(let decision), .denied(let decision), .unavailable(let decision, _), .busy(let decision, _),
-            .malformed(let decision, _):
+        case .granted(let decision), .rotated(let decision, _), .watchEnded(let decision, _), .denied(let decision),
+            .unavailable(let decision, _), .busy(let decision, _), .malformed(let decision, _):
             decision
         case .names, .version, .status: nil
         }
@@ -59,8 +66,16 @@ package enum Reply: Equatable, Sendable {
         let rest = packet[2...]
         switch packet[1] {
         case UInt8(ascii: "K"):
-            guard let decision = Self.number(rest) else { throw .malformed }
-            self = .granted(decision: decision)
+            if let decision = Self.number(rest) {
+                self = .granted(decision: decision)
+            } else {
+                let (decision, text) = try Self.numbered(rest)
+                guard let generation = decimal(text, as: UInt64.self) else { throw .malformed }
+                self = .rotated(decision: decision, generation: generation)
+            }
+        case UInt8(ascii: "X"):
+            let (decision, text) = try Self.numbered(rest)
+            self = .watchEnded(decision: decision, reason: text)
         case UInt8(ascii: "D"):
             self = .denied(decision: try Self.numbered(rest).0)
         case UInt8(ascii: "U"):

@@ -6,16 +6,22 @@
 /// A request of a client.
 package enum Request: Equatable, Sendable {
     case get(KeyName)
+    /// Asks for a key, and from then on for each later content of it.
+    case watch(KeyName)
     case list
     case version
     /// Asks for the status of the broker. With a name: for the status of the keys after that one.
     case status(after: KeyName?)
+    /// Asks who has which content of a key.
+    case rotation(RotationQuery)
 
     /// The packet is not a request. The description is sent to the client after the decision number.
     package enum Malformed: Error, Equatable, Sendable, CustomStringConvertible {
         case empty, tooLong, broughtDescriptors, unknownVersion, unknownVerb, badKeyName, unexpectedRest
         /// The client did not wait for the reply to its last request.
         case replyUnread
+        /// The connection watches a key, so it takes no more requests.
+        case whileWatching
 
         package var description: String {
             switch self {
@@ -23,10 +29,11 @@ package enum Request: Equatable, Sendable {
             case .tooLong: "the packet is longer than \(Limits.packetBytes) bytes"
             case .broughtDescriptors: "descriptors are not accepted"
             case .unknownVersion: "the protocol version is unknown; this is version 1"
-            case .unknownVerb: "the verb is unknown; there are G, L, S and V"
+            case .unknownVerb: "the verb is unknown; there are G, L, R, S, V and W"
             case .badKeyName: "the key name is malformed"
             case .unexpectedRest: "the verb takes nothing after it"
             case .replyUnread: "the reply before was not read yet"
+            case .whileWatching: "a connection that watches a key takes no more requests"
             }
         }
 
@@ -41,6 +48,7 @@ package enum Request: Equatable, Sendable {
             case .badKeyName: .badKeyName
             case .unexpectedRest: .unexpectedRest
             case .replyUnread: .replyUnread
+            case .whileWatching: .requestWhileWatching
             }
         }
     }
@@ -58,6 +66,9 @@ package enum Request: Equatable, Sendable {
         case UInt8(ascii: "G"):
             guard let name = KeyName(rest) else { throw .badKeyName }
             self = .get(name)
+        case UInt8(ascii: "W"):
+            guard let name = KeyName(rest) else { throw .badKeyName }
+            self = .watch(name)
         case UInt8(ascii: "L"):
             guard rest.isEmpty else { throw .unexpectedRest }
             self = .list
@@ -71,6 +82,9 @@ package enum Request: Equatable, Sendable {
             }
             guard let name = KeyName(rest) else { throw .badKeyName }
             self = .status(after: name)
+        case UInt8(ascii: "R"):
+            guard let query = RotationQuery(rest) else { throw .badKeyName }
+            self = .rotation(query)
         default: throw .unknownVerb
         }
     }
@@ -81,9 +95,11 @@ package enum Request: Equatable, Sendable {
     package var packet: [UInt8] {
         switch self {
         case .get(let name): Array("1G\(name)".utf8)
+        case .watch(let name): Array("1W\(name)".utf8)
         case .list: Array("1L".utf8)
         case .version: Array("1V".utf8)
         case .status(let name): Array("1S\(name?.description ?? "")".utf8)
+        case .rotation(let query): Array("1R\(query)".utf8)
         }
     }
 }

@@ -27,6 +27,8 @@ package enum StatusName: String, CaseIterable, Sendable {
     case outsideSandboxKeys = "outside-sandbox-keys"
     case outsideSandbox = "outside-sandbox"
     case key
-    /// The last line if there are more keys. Its value is the last key on this page.
+    /// Open watches, in the status. In a reply to the verb R: a key, and a connection that watches it.
+    case watches, rotation, holder
+    /// The last line if there are more lines of the last kind. Its value says where the next page begins.
     case more
 }

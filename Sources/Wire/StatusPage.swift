@@ -41,6 +41,12 @@ package struct StatusPage: Equatable, Sendable {
         return KeyName(last.value)
     }
 
+    /// The same for a page of a reply to the verb R.
+    package var nextHolders: RotationQuery? {
+        guard let last = lines.last, last.name == StatusName.more.rawValue else { return nil }
+        return RotationQuery(Array(last.value.utf8)[...])
+    }
+
     /// Joins another page to this one.
     package mutating func append(_ other: StatusPage) {
         if lines.last?.name == StatusName.more.rawValue { lines.removeLast() }

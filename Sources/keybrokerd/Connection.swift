@@ -18,6 +18,10 @@ final class Connection {
     private(set) var hasAsked = false
     /// True if a reply with file descriptors was sent and is not known to have been read.
     private(set) var owesReading = false
+    /// What counts that reply against a limit of the client's uid.
+    private var unread: UnreadReply?
+    /// If the connection watches a key: the watch.
+    private(set) var watch: Watch?
     /// The names that are still to be sent, or nil if no list is being sent.
     private var names: ArraySlice<KeyName>?
     /// When sending the list began, or nil if none is being sent.
@@ -55,15 +59,37 @@ final class Connection {
     /// Sends the answer with its file descriptors.
     func send(_ answer: Answer) throws(Failure) {
         try socket.send(answer.reply.packet, with: answer.key, and: answer.certificate)
-        if answer.carriesDescriptors { owesReading = true }
+        if answer.carriesDescriptors {
+            owesReading = true
+            unread = answer.takeUnread()
+        }
         if answer.isUse { idleAt = Instant.now.after(Limits.idle) }
     }
 
-    /// Whether a reply with file descriptors was read since. It asks the kernel only if there is such a reply.
-    func hasBeenRead() throws(Failure) -> Bool {
-        guard owesReading, try socket.peerHasReadAll() else { return false }
+    /// Checks whether a reply with file descriptors was read since. It asks the kernel only if there is such a reply. If
+    /// the kernel cannot be asked, the reply still counts as unread.
+    func noteIfRead() {
+        guard owesReading, (try? socket.peerHasReadAll()) == true else { return }
+        noteRead()
+        watch?.noteRead()
+    }
+
+    /// Stops counting a reply as unread: it was read, or nobody can read it any more.
+    func noteRead() {
         owesReading = false
-        return true
+        unread = nil
+    }
+
+    /// The connection watches a key from now on. It stays open however long the key is not rotated.
+    func begin(_ watch: Watch) {
+        self.watch = watch
+        state = .watching
+        idleAt = .never
+    }
+
+    func takeWatch() -> Watch? {
+        defer { watch = nil }
+        return watch
     }
 
     /// Starts to send a list of names.

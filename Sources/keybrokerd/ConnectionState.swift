@@ -9,6 +9,8 @@ enum ConnectionState: CaseIterable {
     case open
     /// It is being sent a list of names. Nothing is read from it.
     case listing
+    /// It is told of each rotation of a key. It may make no more requests.
+    case watching
     /// It gets no more answers, but keeps its place because a reply with file descriptors is unread. The kernel counts
     /// such descriptors against the daemon until they are read or the client has gone.
     case draining
@@ -48,17 +50,20 @@ enum ConnectionStep {
 }
 
 extension ConnectionState {
+    /// Whether packets are received in this state, and answers sent.
+    var takesPackets: Bool { self == .open || self == .watching }
+
     func step(on event: ConnectionEvent) -> ConnectionStep {
         switch (self, event) {
-        case (.open, .packet): .answer
+        case (.open, .packet), (.watching, .packet): .answer
         case (.listing, .room): .sendNames
-        case (.open, .endOfRequests): .leave
-        case (.open, .hangUp), (.listing, .hangUp): .leave
-        case (.open, .sendFailure), (.listing, .sendFailure): .leave
-        case (.open, .lastAnswer), (.listing, .lastAnswer): .finish
+        case (.open, .endOfRequests), (.watching, .endOfRequests): .leave
+        case (.open, .hangUp), (.listing, .hangUp), (.watching, .hangUp): .leave
+        case (.open, .sendFailure), (.listing, .sendFailure), (.watching, .sendFailure): .leave
+        case (.open, .lastAnswer), (.listing, .lastAnswer), (.watching, .lastAnswer): .finish
         case (.open, .idle), (.listing, .idle): .finish
         case (.draining, .timeToLook): .look
-        case (.open, _), (.listing, _), (.draining, _), (.closed, _): .nothing
+        case (.open, _), (.listing, _), (.watching, _), (.draining, _), (.closed, _): .nothing
         }
     }
 }

@@ -56,14 +56,13 @@ final class ConnectionTable {
     /// If the client's uid has reached its limit of unread replies: checks whether some of them were read since.
     func lookAtUnread(of client: Client, _ now: Instant) {
         guard broker.isWorthLooking(at: client, now: now) else { return }
-        for connection in serving.values where connection.client.uid == client.uid { noteIfRead(connection) }
+        for connection in serving.values where connection.client.uid == client.uid { connection.noteIfRead() }
         look(now, all: true)
     }
 
-    /// Checks whether the reply on this connection was read.
-    func noteIfRead(_ connection: Connection) {
-        // If the kernel cannot be asked, the reply still counts as unread.
-        if (try? connection.hasBeenRead()) == true { broker.noteRead(connection.client) }
+    /// Checks which watching connections have read what they were told last.
+    func noteReadWatches() {
+        for connection in serving.values where connection.watch != nil { connection.noteIfRead() }
     }
 
     // MARK: The end of a connection
@@ -71,7 +70,8 @@ final class ConnectionTable {
     /// The only way in which a connection ends: at once, or as soon as what was sent on it was read.
     func leave(_ connection: Connection) {
         guard serving[connection.number] != nil else { return }
-        noteIfRead(connection)
+        if let watch = connection.takeWatch() { broker.end(watch) }
+        connection.noteIfRead()
         guard connection.owesReading else { return close(connection) }
         connection.state = .draining
         serving[connection.number] = nil
@@ -87,7 +87,7 @@ final class ConnectionTable {
         connection.state = .closed
         serving[connection.number] = nil
         draining[connection.number] = nil
-        if connection.owesReading { broker.noteRead(connection.client) }
+        connection.noteRead()
         broker.dismiss(connection.client)
     }
 
@@ -116,7 +116,7 @@ final class ConnectionTable {
         }
         for connection in Array(draining.values) where all || connection.nextLook <= now {
             guard connection.state.step(on: .timeToLook) == .look else { continue }
-            noteIfRead(connection)
+            connection.noteIfRead()
             if connection.owesReading { connection.scheduleLook(now) } else { close(connection) }
         }
         nextLook = draining.values.map(\.nextLook).min() ?? .never

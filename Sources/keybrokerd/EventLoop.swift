@@ -28,7 +28,8 @@ final class EventLoop {
     /// When to accept connections again, or nil while they are accepted.
     var acceptAgain: Instant?
     var acceptTrouble: RateLimited
-    private var peerTrouble: RateLimited, sendTrouble: RateLimited
+    var peerTrouble: RateLimited
+    private var sendTrouble: RateLimited
 
     /// The numbers by which the poller knows the daemon's own file descriptors.
     enum Token {
@@ -36,7 +37,7 @@ final class EventLoop {
     }
 
     /// The answers of a turn, in the order in which they are sent.
-    private typealias Turn = [(connection: Connection, answer: Answer)]
+    typealias Turn = [(connection: Connection, answer: Answer)]
 
     init(
         _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, broker: Broker,
@@ -51,7 +52,9 @@ final class EventLoop {
         self.manager = manager
         self.logger = logger
         self.capacity = capacity
-        connections = ConnectionTable(poller, broker)
+        let connections = ConnectionTable(poller, broker)
+        self.connections = connections
+        broker.noteReadReplies = { connections.noteReadWatches() }
         (acceptTrouble, peerTrouble, sendTrouble) = (RateLimited(logger), RateLimited(logger), RateLimited(logger))
         nextSignOfLife = manager.lifeSignInterval.map { Instant.now.after($0) }
     }
@@ -99,6 +102,7 @@ final class EventLoop {
                 if let connection = connections[number] { attend(to: connection, event, &turn) }
             }
         }
+        tellWatchers(&turn)
         broker.settle()
         deliver(turn)
         // Chores come after the answers, so that a connection that is due to end still gets its reply.
@@ -147,15 +151,16 @@ final class EventLoop {
     /// Answers what a connection sent, or does what its state requires.
     private func attend(to connection: Connection, _ ready: Poller.Event, _ turn: inout Turn) {
         do throws(Failure) {
-            guard ready.isReadable, connection.state == .open else {
+            guard ready.isReadable, connection.state.takesPackets else {
                 let event: ConnectionEvent = ready.isWritable ? .room : .hangUp
                 return try perform(connection.state.step(on: event), on: connection)
             }
             switch try connection.receive(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {
             case .packet(let length, let malformed):
                 guard connection.state.step(on: .packet) == .answer else { return }
-                connections.noteIfRead(connection)
-                let fault = connection.owesReading ? .replyUnread : malformed
+                connection.noteIfRead()
+                let fault =
+                    connection.state == .watching ? .whileWatching : connection.owesReading ? .replyUnread : malformed
                 answer(fault.map { .malformed($0) } ?? .bytes(buffer[..<length]), on: connection, &turn)
             // If the client only said that it will send no more, it may still want to read its replies.
             case .end:
@@ -240,7 +245,10 @@ final class EventLoop {
                 if error.code != Failure.brokenPipe, error.code != Failure.connectionReset {
                     sendTrouble.log("a reply to uid \(connection.client.uid) could not be sent: \(error)")
                 }
-                if let instead = broker.undelivered(answer, to: connection.client, error) {
+                let instead = broker.undelivered(answer, to: connection.client, error)
+                if let watch = answer.watch, watch.hasBegun, error.isShortage {
+                    broker.postpone(watch)
+                } else if let instead {
                     again.append((connection, instead))
                 } else {
                     connections.leave(connection)
@@ -252,12 +260,17 @@ final class EventLoop {
 
     private func send(_ answer: Answer, to connection: Connection) throws(Failure) {
         // The connection was drained or closed earlier in this turn.
-        guard connection.state == .open else { throw Failure("sendmsg", code: Failure.brokenPipe) }
+        guard connection.state.takesPackets else { throw Failure("sendmsg", code: Failure.brokenPipe) }
         if case .names = answer.reply {
             connection.begin(answer.names)
             return try connections.setListing(try !connection.sendNames(), connection)
         }
+        if answer.isEmptyRenewal, let watch = answer.watch { return broker.postpone(watch) }
         try connection.send(answer)
+        if case .rotated(_, let generation) = answer.reply, let watch = answer.watch {
+            if !watch.hasBegun { connection.begin(watch) }
+            broker.noteTold(watch, generation, on: connection.number)
+        }
     }
 
     // MARK: Signals

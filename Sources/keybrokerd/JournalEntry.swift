@@ -13,7 +13,7 @@ extension Recorded {
     /// one that nobody searches for: a list, a version or a status that was given.
     var sentence: String? {
         guard let decision = record.decision, let peer = record.peer else { return nil }
-        if decision == .granted, record.verb != .get { return nil }
+        if decision == .granted, record.key == nil { return nil }
         let what = record.key ?? record.verb?.rawValue ?? (record.event == .limit ? "a connection" : "a packet")
         let who = "uid \(peer.uid)" + (peer.unit.map { " in \(printable($0))" } ?? "")
         let why = [record.reason?.rawValue, record.detail.map(printable)].compactMap(\.self).joined(separator: ", ")

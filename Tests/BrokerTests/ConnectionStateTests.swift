@@ -15,6 +15,10 @@ struct ConnectionStateTests {
             .listing: [
                 .room: .sendNames, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave, .idle: .finish,
             ],
+            // Whatever it sends is answered, with an error.
+            .watching: [
+                .packet: .answer, .endOfRequests: .leave, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave,
+            ],
             // The place becomes free only if the check finds that the reply was read.
             .draining: [.timeToLook: .look],
             .closed: [:],

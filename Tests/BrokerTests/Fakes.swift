@@ -55,6 +55,17 @@ final class FakeKeys: KeyOpener {
 
     func adopt(_ policy: LoadedPolicy) {}
     func noteChanges() {}
+    var hasFileChanges = false
+
+    func takeFileChanges() -> Bool {
+        defer { hasFileChanges = false }
+        return hasFileChanges
+    }
+
+    func look(at key: Key) throws(TrustError) -> Sighting {
+        Sighting(content: Content(of: try handOut(key)), isFollowed: isFollowed)
+    }
+    var isFollowed = true
 }
 
 /// A caller as the kernel would report it. It counts how often it is asked.

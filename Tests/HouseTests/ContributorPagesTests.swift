@@ -48,10 +48,12 @@ struct ContributorPagesTests {
         }
         var drawn: Set<String> = []
         for line in page.split(separator: "\n") {
-            guard let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$/#) else {
+            guard let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$/#) else {
                 continue
             }
-            for (state, step) in [("open", row.2), ("listing", row.3), ("draining", row.4), ("closed", row.5)]
+            for (state, step) in [
+                ("open", row.2), ("listing", row.3), ("watching", row.4), ("draining", row.5), ("closed", row.6),
+            ]
             where step != "–" {
                 drawn.insert("\(row.1) \(state) \(step)")
             }

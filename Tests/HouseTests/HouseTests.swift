@@ -240,6 +240,7 @@ struct HouseTests {
             ("packetBytes", "packet Ta 4096 bytes"),
             ("policyLineBytes", "policy Ta 1024 bytes"), ("connectionsPerStranger", "no line names Ta 1"),
             ("administratorsPlaces", "administrators Ta 16"), ("unreadPerUser", "at a time, per user Ta 64"),
+            ("watchesPerUser", "at a time, per user Ta 32"),
             ("crowdRecordsAtOnce", "at once Ta 200"),
             ("groupGrantsAtOnce", "at once Ta 1000"),
             ("policyErrors", "policy that are listed Ta 100"),

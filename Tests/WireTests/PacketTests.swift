@@ -26,6 +26,9 @@ struct PacketTests {
         #expect(request("1G../etc/shadow") == .failure(.badKeyName))
         #expect(request("1Lx") == .failure(.unexpectedRest))
         #expect(request("1V1") == .failure(.unexpectedRest))
+        for packet in ["1W", "1WA", "1Wk 1", "1Rk 0", "1Rk ", "1R 1", "1Rk 1 2", "1Rk +1", "1Rk 18446744073709551616"] {
+            #expect(request(packet) == .failure(.badKeyName), "\(packet)")
+        }
     }
 
     /// Every packet of one or two bytes, and every third byte after a valid beginning. None crashes, and only those
@@ -38,7 +41,7 @@ struct PacketTests {
                 accepted.append([first, second])
             }
         }
-        #expect(accepted.map { String(decoding: $0, as: UTF8.self) } == ["1L", "1S", "1V"])
+        #expect(accepted.map { String(decoding: $0, as: UTF8.self) } == ["1L", "1R", "1S", "1V"])
         let thirds = (UInt8.min...UInt8.max).filter { (try? Request([0x31, 0x47, $0])) != nil }
         #expect(thirds == Array("0123456789abcdefghijklmnopqrstuvwxyz".utf8))
     }
@@ -46,6 +49,8 @@ struct PacketTests {
     @Test func whatARequestSaysIsWhatIsUnderstood() throws {
         for request in [
             Request.get(try name("a.b_c-9")), .list, .version, .status(after: nil), .status(after: try name("k")),
+            .watch(try name("k")), .rotation(.all), .rotation(RotationQuery(try name("k"))),
+            .rotation(RotationQuery(try name("k"), after: .max)),
         ] {
             #expect(try Request(request.packet) == request)
         }
@@ -54,6 +59,8 @@ struct PacketTests {
     @Test func repliesAreAsTheContractWritesThem() throws {
         func text(_ reply: Reply) -> String { String(decoding: reply.packet, as: UTF8.self) }
         #expect(text(.granted(decision: 12)) == "1K12")
+        #expect(text(.rotated(decision: 12, generation: 3)) == "1K12 3")
+        #expect(text(.watchEnded(decision: 13, reason: "no-rule")) == "1X13 no-rule")
         #expect(text(.denied(decision: 13)) == "1D13 not permitted")
         #expect(text(.unavailable(decision: 14, reason: "file-missing")) == "1U14 file-missing")
         #expect(text(.busy(decision: 15, milliseconds: 250)) == "1B15 250")
@@ -91,7 +98,8 @@ struct PacketTests {
         let replies: [Reply] = [
             .granted(decision: 1), .denied(decision: .max), .unavailable(decision: 0, reason: "audit-unavailable"),
             .busy(decision: 7, milliseconds: 3), .malformed(decision: 8, reason: "a b c"), .names([]),
-            .names([try name("x"), try name("y")]), .version("1"),
+            .names([try name("x"), try name("y")]), .version("1"), .rotated(decision: 0, generation: .max),
+            .watchEnded(decision: 9, reason: "unknown-key"),
         ]
         for reply in replies { #expect(try Reply(reply.packet) == reply) }
     }
@@ -100,7 +108,7 @@ struct PacketTests {
         "", "1", "2K1", "1K", "1K+1", "1K 1", "1K1 ", "1K99999999999999999999", "1D", "1D1", "1Dx not permitted", "1U1",
         "1B1", "1B1 x", "1B1 -1", "1E1", "1Z1 x", "1LA", "1La\nB", "1Sname", "1Sname \u{1}", "1K1\u{e9}",
         "1U5 \u{1b}[2J", "1E5 \u{1b}]0;x\u{7}", "1E5 a\nb", "1D5 \u{7f}", "1V\u{1b}[2J", "1V0.1\n", "1V\u{e9}",
-        "1U5 \t",
+        "1U5 \t", "1K1 x", "1K1 1 1", "1K1 -1", "1X1", "1Xx no-rule", "1X1 \u{1b}",
     ])
     func whatIsNoReply(_ text: String) {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }

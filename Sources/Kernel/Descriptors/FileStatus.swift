@@ -52,3 +52,13 @@ package struct FileStatus: Equatable, Sendable {
         return String(repeating: "0", count: max(0, 4 - digits.count)) + digits
     }
 }
+
+/// Tells one content of a file from another without reading it: another file, another size, or another time of the last
+/// change.
+package struct ContentMark: Equatable, Sendable {
+    private let device: UInt64, inode: UInt64, size: Int, modified: WallTime
+
+    package init(_ status: FileStatus) {
+        (device, inode, size, modified) = (status.device, status.inode, status.size, status.modified)
+    }
+}

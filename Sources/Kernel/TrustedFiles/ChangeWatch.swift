@@ -1,4 +1,5 @@
-// Tells whether a path to a key has changed, with inotify on the directories that the paths go through.
+// Tells whether a path to a key, or the file itself, has changed, with inotify on the directories that the paths go
+// through.
 //
 // A directory is checked once per change, not once per request. All watches are added before the sandbox is in force.
 // The sandbox denies inotify_add_watch(2), so that an attacker who takes over the daemon cannot watch other
@@ -15,10 +16,12 @@ package final class ChangeWatch {
 
     private struct Watched {
         let identity: FileIdentity
-        /// Whether entries that are created or removed are reported.
+        /// Whether entries that are created, removed or written are reported.
         var tellsOfEntries = false
         /// The symbolic links in the directory that are part of a path to a key.
         var links: Set<String> = []
+        /// The files in the directory whose changes somebody waits for.
+        var files: Set<String> = []
         /// The number of events that concern no path to a key, counted from `idleSince`.
         var idle = 0, idleSince = Instant.now
     }
@@ -64,12 +67,24 @@ package final class ChangeWatch {
         return true
     }
 
+    /// Whether a change of the file `name` in the directory will be reported.
+    /// - Parameter follows: somebody waits for its changes. Before ``seal()``, false only prepares for that.
+    func covers(
+        fileNamed name: String, in directory: borrowing Descriptor, _ status: FileStatus, follows: Bool
+    ) -> Bool {
+        guard !status.isWritableByOthers, let number = numbers[FileIdentity(status)], watchesEntries(number, directory)
+        else { return false }
+        if follows { watched[number]?.files.insert(name) }
+        return true
+    }
+
     private func watchesEntries(_ number: Int32, _ directory: borrowing Descriptor) -> Bool {
         guard let known = watched[number] else { return false }
         if known.tellsOfEntries { return true }
-        let entries = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_MASK_ADD
+        let entries =
+            UInt32(IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_CLOSE_WRITE) | UInt32(IN_MASK_ADD)
         // inotify returns the same watch descriptor only if this is the same directory.
-        guard watch(directory, for: Int(entries)) == number else { return false }
+        guard watch(directory, for: entries) == number else { return false }
         watched[number]?.tellsOfEntries = true
         return true
     }
@@ -81,23 +96,44 @@ package final class ChangeWatch {
         return number >= 0 ? number : nil
     }
 
-    /// Whether anything changed since the last call. If it stops with events left in the queue, it returns true, and
-    /// the descriptor stays readable for the next call.
-    package func hasChanged() -> Bool {
-        var changed = false
+    /// What changed since the last call.
+    package struct Changes {
+        /// Something on a path to a key.
+        package var ways = false
+        /// The content of a file that somebody waits for, or which file is at the end of its path.
+        package var files = false
+
+        fileprivate static let any = Changes(ways: true, files: true)
+    }
+
+    /// What changed since the last call. If it stops with events left in the queue, it returns that anything may have
+    /// changed, and the descriptor stays readable for the next call.
+    package func changes() -> Changes {
+        var changes = Changes()
         var buffer = [UInt8](repeating: 0, count: Self.bufferBytes)
         let now = Instant.now
         for _ in 0..<Self.mostBuffers {
             let number = descriptor.number
             // Safety: read writes at most as many bytes as the array holds.
             let count = unsafe buffer.withUnsafeMutableBytes { unsafe read(number, $0.baseAddress, $0.count) }
-            if count <= 0 { return changed }
+            if count <= 0 { return changes }
             var rest = buffer[..<count]
             while let event = Event(takenFrom: &rest) {
-                if isAboutAWay(event) || endsTheWatch(event, now) { changed = true }
+                if isAboutAWay(event) {
+                    changes = .any
+                } else if isAboutAFile(event) {
+                    changes.files = true
+                } else if endsTheWatch(event, now) {
+                    changes = .any
+                }
             }
         }
-        return true
+        return .any
+    }
+
+    private func isAboutAFile(_ event: Event) -> Bool {
+        guard let name = event.name else { return false }
+        return event.mask & UInt32(IN_ATTRIB) == 0 && watched[event.watch]?.files.contains(name) == true
     }
 
     /// Whether the event concerns a path to a key. An event of an entry does only if the entry is a symbolic link on

@@ -24,8 +24,9 @@ package final class KnownFolders {
         let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
         let known =
             walks[folder] ?? Result(of: try owners.walk(to: String(folder), watchedBy: watch))
-        walks[folder] = known
+        let isNew = walks.updateValue(known, forKey: folder) == nil
         let walk = try known.get()
+        if isNew { walk.prepareToFollow() }
         // A regular file needs no further walk. Anything else, such as a symbolic link, does.
         guard let status = walk.status(of: name), status.kind == .regular else {
             return try owners.place(of: path, watchedBy: watch).path

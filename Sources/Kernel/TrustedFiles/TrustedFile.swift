@@ -27,15 +27,19 @@ package final class TrustedPath: Sendable {
     package let path: String
     /// Whether the `ChangeWatch` reports it if any part of the path changes.
     package let isWatched: Bool
+    /// Whether it also reports changes of the file itself.
+    package let isFollowed: Bool
 
     init(
-        directory: consuming Descriptor, name: String, path: String, owners: TrustedOwners, isWatched: Bool
+        directory: consuming Descriptor, name: String, path: String, owners: TrustedOwners, isWatched: Bool,
+        isFollowed: Bool
     ) {
         self.directory = directory
         self.name = name
         self.owners = owners
         self.path = path
         self.isWatched = isWatched
+        self.isFollowed = isFollowed
     }
 
     /// The directory that contains the file.

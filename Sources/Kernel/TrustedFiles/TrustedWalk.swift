@@ -22,13 +22,17 @@ extension TrustedOwners {
     private static let mostLinks = 40
 
     /// Walks to the regular file at `path`, and checks every directory and link on the way.
-    /// - Parameter watch: also watches each of them.
-    package func place(of path: String, watchedBy watch: ChangeWatch? = nil) throws(TrustError) -> TrustedPath {
-        let walk = try walk(to: path, watchedBy: watch)
+    /// - Parameters:
+    ///   - watch: also watches each of them.
+    ///   - follows: somebody waits for changes of the file.
+    package func place(
+        of path: String, watchedBy watch: ChangeWatch? = nil, follows: Bool = false
+    ) throws(TrustError) -> TrustedPath {
+        let walk = try walk(to: path, watchedBy: watch, follows: follows)
         try checkFile(walk.status, walk.path)
         return TrustedPath(
             directory: try walk.takeParent(), name: walk.name, path: walk.path, owners: self,
-            isWatched: walk.isWatched)
+            isWatched: walk.isWatched, isFollowed: follows && walk.isWatched && walk.isFileWatched)
     }
 
     /// The names in the directory at `path`, sorted by bytes. The path to it is checked first.
@@ -50,9 +54,11 @@ extension TrustedOwners {
         }
     }
 
-    func walk(to path: String, watchedBy watch: ChangeWatch? = nil) throws(TrustError) -> Walk {
+    func walk(
+        to path: String, watchedBy watch: ChangeWatch? = nil, follows: Bool = false
+    ) throws(TrustError) -> Walk {
         let path = try examining(path, try absolutePath(path))
-        let walk = try Walk(from: "/", owners: self, watch: watch)
+        let walk = try Walk(from: "/", owners: self, watch: watch, follows: follows)
         var links = 0
         var ahead: [Substring] = path.split(separator: "/").reversed()
         while let name = ahead.popLast() {
@@ -88,14 +94,17 @@ final class Walk {
 
     private let owners: TrustedOwners
     private let watch: ChangeWatch?
+    private let follows: Bool
     private var levels: [Level]
     /// The status of what the last step reached.
     private(set) var status: FileStatus
     private(set) var path: String
     private(set) var name = "."
     private(set) var isWatched: Bool
+    /// Whether changes of the file at the end are reported.
+    private(set) var isFileWatched = false
 
-    init(from root: String, owners: TrustedOwners, watch: ChangeWatch?) throws(TrustError) {
+    init(from root: String, owners: TrustedOwners, watch: ChangeWatch?, follows: Bool) throws(TrustError) {
         let handle = try examining(
             root,
             try Descriptor.opened(PathCall.openHandle(in: AT_FDCWD)(root), by: "open"))
@@ -104,6 +113,7 @@ final class Walk {
         try owners.checkDirectory(status, root)
         self.owners = owners
         self.watch = watch
+        self.follows = follows
         self.isWatched = isWatched
         levels = [Level(handle, status, "")]
         self.status = status
@@ -145,6 +155,8 @@ final class Walk {
             levels.append(Level(handle, status, path))
         default:
             guard isLast else { throw TrustError(.missing, "\(path) is not a directory") }
+            isFileWatched =
+                watch?.covers(fileNamed: name, in: parent.handle, parent.status, follows: follows) == true
         }
         (self.status, self.path, self.name) = (status, path, name)
         return nil
@@ -159,6 +171,14 @@ final class Walk {
     /// be read.
     func status(of name: String) -> FileStatus? {
         status.kind == .directory ? try? here.handle.status(of: name) : nil
+    }
+
+    /// Has changes of the files reported that are in the directory where the walk ended, so that they can be followed
+    /// after the watch was sealed.
+    func prepareToFollow() {
+        if status.kind == .directory {
+            _ = watch?.covers(fileNamed: name, in: here.handle, here.status, follows: false)
+        }
     }
 
     /// A handle of the directory that contains the file.

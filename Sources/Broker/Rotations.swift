@@ -1,0 +1,143 @@
+// Which keys are watched, when to look at them, and which connections have to be told.
+//
+// Must never announce a key that is still changing, unless it never stops. Must never queue more than the newest
+// content for a connection, nor let one slow connection delay another.
+
+internal import Kernel
+internal import Policy
+internal import Wire
+
+/// The watched keys and those who watch them.
+final class Rotations {
+    private(set) var keys: [KeyName: WatchedKey] = [:]
+    /// Keys to look at.
+    private var toLook: [WatchedKey] = []
+    /// Watches that may have to be told something, and watches that could not be told when they were due.
+    private var due: [Watch] = [], postponed: [Watch] = []
+    /// When the first and the last change was reported of those that were not looked at yet.
+    private var changed: (first: Instant, last: Instant)?
+    private var nextLook = Instant.never, nextTry = Instant.never
+
+    // MARK: Watches
+
+    /// The number of open watches.
+    var count: Int { keys.values.reduce(0) { $0 + $1.watches.count } }
+
+    /// The key with this content. If the content is new, the other watches of the key are due.
+    func key(_ name: KeyName, with content: Content) -> WatchedKey {
+        guard let key = keys[name] else {
+            let key = WatchedKey(name, content)
+            keys[name] = key
+            return key
+        }
+        if key.note(content) { enqueue(key.watches.values) }
+        return key
+    }
+
+    /// Begins a watch whose connection was told of the key, or notes that it was told again.
+    func noteTold(_ watch: Watch, _ generation: UInt64, on number: UInt64, now: Instant) {
+        let isFirst = !watch.hasBegun
+        watch.noteTold(generation, on: number)
+        guard isFirst else { return }
+        // The look also has the changes of the key reported from now on.
+        if watch.key.watches.isEmpty { look(soonAt: watch.key, now) }
+        watch.key.watches[number] = watch
+        // A rotation may have been seen between the answer and its sending.
+        if watch.key.generation != generation { enqueue([watch]) }
+    }
+
+    func end(_ watch: Watch) {
+        if let number = watch.number { watch.key.watches[number] = nil }
+    }
+
+    /// Keeps a watch that cannot be told now for a later try.
+    func postpone(_ watch: Watch, now: Instant) {
+        watch.postpone(now)
+        watch.isDue = true
+        postponed.append(watch)
+        nextTry = min(nextTry, watch.tryAgain)
+    }
+
+    /// A new policy is in force: each watch needs a new verdict.
+    func adopt(_ policy: Policy, now: Instant) {
+        for key in keys.values {
+            enqueue(key.watches.values)
+            look(soonAt: key, now)
+        }
+        // A key that nobody watches keeps its generation, but not after it has left the policy.
+        keys = keys.filter { policy.keys[$0.key] != nil || !$0.value.watches.isEmpty }
+    }
+
+    private func enqueue(_ watches: some Collection<Watch>) {
+        for watch in watches where !watch.isDue {
+            watch.isDue = true
+            due.append(watch)
+        }
+    }
+
+    /// The next watches that may have to be told something.
+    func takeDue(now: Instant) -> ArraySlice<Watch> {
+        if nextTry <= now {
+            due += postponed.filter { $0.tryAgain <= now }
+            postponed.removeAll { $0.tryAgain <= now }
+            nextTry = postponed.map(\.tryAgain).min() ?? .never
+        }
+        let taken = due.suffix(Limits.watchersPerTurn)
+        due.removeLast(taken.count)
+        for watch in taken { watch.isDue = false }
+        return taken
+    }
+
+    // MARK: Keys
+
+    /// A change of a followed key was reported.
+    func noteChange(now: Instant) { changed = (changed?.first ?? now, now) }
+
+    /// Whether changes were reported that were not looked at yet.
+    var isSettling: Bool { changed != nil || !toLook.isEmpty }
+
+    /// When the changes that were reported count as settled.
+    private var settled: Instant? {
+        changed.map { min($0.last.after(Limits.settling), $0.first.after(Limits.longestSettling)) }
+    }
+
+    private func look(soonAt key: WatchedKey, _ now: Instant) {
+        key.nextLook = now
+        nextLook = min(nextLook, now)
+    }
+
+    /// Looks at keys that may have changed.
+    /// - Parameter sight: looks at the files of a key. Throws the reason why they cannot be handed out now.
+    func look(now: Instant, _ sight: (KeyName) throws(TrustError) -> Sighting?) {
+        if let settled, settled <= now {
+            changed = nil
+            toLook = keys.values.filter { !$0.watches.isEmpty }
+        }
+        if nextLook <= now, toLook.isEmpty {
+            toLook = keys.values.filter { !$0.watches.isEmpty && $0.nextLook <= now }
+            nextLook = keys.values.filter { !$0.watches.isEmpty && $0.nextLook > now }.map(\.nextLook).min() ?? .never
+        }
+        for _ in 0..<min(toLook.count, Limits.keysPerTurn) {
+            guard let key = toLook.popLast() else { return }
+            var isFollowed = false
+            do throws(TrustError) {
+                guard let sighting = try sight(key.name) else { continue }
+                isFollowed = sighting.isFollowed
+                key.fault = nil
+                if key.note(sighting.content) { enqueue(key.watches.values) }
+            } catch {
+                // The last content stays the newest until there is another one that can be handed out.
+                key.fault = error.description
+            }
+            key.nextLook = now.after(isFollowed ? Limits.watchedAgain : Limits.unwatchedAgain)
+            nextLook = min(nextLook, key.nextLook)
+        }
+    }
+
+    /// When `look` or `takeDue` next has something to do, or nil if neither has.
+    var nextDue: Instant? {
+        if !toLook.isEmpty || !due.isEmpty { return .boot }
+        let next = [settled ?? .never, nextLook, nextTry].min() ?? .never
+        return next == .never ? nil : next
+    }
+}

@@ -1,0 +1,27 @@
+// Tells watching connections of rotations, and of the end of their watch, in the same turn as the answers to requests.
+//
+// Must never make the other clients wait for more than a few watchers, nor send to a client that has not read what it
+// was told before.
+
+internal import Broker
+internal import Kernel
+
+extension EventLoop {
+    /// Adds to the turn what the next watching connections have to be told.
+    func tellWatchers(_ turn: inout Turn) {
+        for watch in broker.dueWatches() {
+            guard let connection = watch.number.flatMap({ connections[$0] }), connection.watch === watch else {
+                continue
+            }
+            connection.noteIfRead()
+            do throws(Failure) {
+                let renewal = try broker.renewal(
+                    of: watch, from: connection.socket, hasRead: !connection.owesReading)
+                if let renewal { turn.append((connection, renewal)) }
+            } catch {
+                peerTrouble.log("a caller's identity could not be read: \(error)")
+                connections.leave(connection)
+            }
+        }
+    }
+}
