@@ -130,6 +130,10 @@ let package = Package(
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],
             exclude: ["Peers"], swiftSettings: strict),
+        // Where others put the programs and the socket: chroots, containers, user namespaces.
+        .testTarget(
+            name: "FieldTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "keybroker-tls-demo"],
+            exclude: ["Peers"], swiftSettings: strict),
         // In a real systemd, with the package that `make deb` built.
         .testTarget(
             name: "SystemdTests", dependencies: ["TestSupport", "keybroker"], exclude: ["Peers", "with-systemd"],

@@ -26,8 +26,8 @@ int ck_open_for_appending(const char *path, uint32_t mode) {
     return outcome(open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode));
 }
 
-int ck_open_directory(const char *path) {
-    return outcome(open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+int ck_open_directory(int directory, const char *name) {
+    return outcome(openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }
 
 int ck_open_stream_again(int descriptor) {

@@ -17,6 +17,7 @@
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/auxv.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
@@ -232,7 +233,10 @@ int ck_child(int *sockets) {
 
 int ck_execute_again(const char *argument) {
     char *const arguments[] = {(char *)"keybrokerd", (char *)argument, NULL}, *const environment[] = {NULL};
-    return outcome(execve("/proc/self/exe", arguments, environment));
+    execve("/proc/self/exe", arguments, environment);
+    if (errno != ENOENT) return -errno;
+    const char *path = (const char *)getauxval(AT_EXECFN);
+    return path == NULL ? -ENOENT : outcome(execve(path, arguments, environment));
 }
 
 int ck_name_process(const char *name) { return outcome(prctl(PR_SET_NAME, name, 0, 0, 0)); }

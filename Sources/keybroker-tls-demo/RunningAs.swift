@@ -15,26 +15,15 @@ struct RunningAs {
     /// "uid 33 (www-data)"
     let description: String
 
-    /// Asks the kernel (`/proc/self/status`) and the name service.
+    /// Asks the kernel and the name service.
     static func now() throws(Failure) -> RunningAs {
-        let status = try PlainFile.contents("/proc/self/status", limit: 1 << 16)
         let uid = Privileges.effectiveUID
         let name: String?
         // The account may have no entry, and a failing name service is no reason to end.
         do throws(Failure) { name = try Accounts.user(numbered: uid)?.name } catch { name = nil }
         return RunningAs(
-            uid: uid,
-            // The line has the real, effective, saved and file system gid. The effective one counts.
-            gid: numbers("Gid:", in: status).dropFirst().first ?? 0,
-            groups: numbers("Groups:", in: status),
+            uid: uid, gid: Privileges.effectiveGID, groups: try Privileges.supplementaryGroups(),
             description: name.map { "uid \(uid) (\($0))" } ?? "uid \(uid)")
-    }
-
-    /// The numbers in one line of `proc_pid_status(5)`.
-    private static func numbers(_ name: String, in status: [UInt8]) -> [UInt32] {
-        let line = String(decoding: status, as: UTF8.self).split(separator: "\n").first { $0.hasPrefix(name) }
-        guard let line else { return [] }
-        return line.dropFirst(name.count).split { $0 == "\t" || $0 == " " }.compactMap { UInt32($0) }
     }
 }
 

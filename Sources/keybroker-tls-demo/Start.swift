@@ -26,7 +26,7 @@ struct Start: ParsableCommand {
 
     static func main() {
         StandardStream.openClosedOnes()
-        main(nil)
+        main(ProgramArguments.all)
     }
 
     func run() throws {

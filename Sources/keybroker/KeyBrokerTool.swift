@@ -24,7 +24,7 @@ struct KeyBrokerTool: ParsableCommand {
         StandardStream.openClosedOnes()
         // If the reader of the output goes away, the write fails, and that ends the program.
         Signals.ignoreBrokenPipes()
-        main(nil)
+        main(ProgramArguments.all)
     }
 }
 

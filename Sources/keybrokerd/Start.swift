@@ -16,7 +16,7 @@ struct Start {
     static func main() {
         StandardStream.openClosedOnes()
         // The daemon executes itself with this argument to become the child that looks up names. Nobody else should.
-        if CommandLine.arguments.dropFirst() == [NameServiceProcess.argument] { NameServiceProcess.serve() }
+        if ProgramArguments.all == [NameServiceProcess.argument] { NameServiceProcess.serve() }
         let logger = Logger()
         do throws(Exit) {
             switch try request() {
@@ -31,7 +31,7 @@ struct Start {
     }
 
     private static func request() throws(Exit) -> Options.Request {
-        do throws(Options.Fault) { return try Options.request(Array(CommandLine.arguments.dropFirst())) } catch {
+        do throws(Options.Fault) { return try Options.request(ProgramArguments.all) } catch {
             throw Exit(.usage, "\(error.description); see keybrokerd --help")
         }
     }

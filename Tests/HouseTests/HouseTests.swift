@@ -62,6 +62,19 @@ struct HouseTests {
         }
     }
 
+    /// Where /proc is not mounted the Swift runtime knows no arguments. `ProgramArguments` does.
+    @Test func theArgumentsComeFromOnePlace() throws {
+        let fromTheRuntime = #/\bCommandLine\b|\bProcessInfo\b|\bmain\(nil\)|\bparse(AsRoot|OrExit)?\(\)|\.main\(\)/#
+        for (path, lines) in try swiftFiles(Self.sources) {
+            for (number, line) in lines.enumerated() where code(line).contains(fromTheRuntime) {
+                Issue.record("\(path):\(number + 1) asks the Swift runtime for arguments: \(line)")
+            }
+        }
+        for program in ["keybroker/KeyBrokerTool", "keybroker-tls-demo/Start", "keybrokerd/Start"] {
+            #expect(try source("\(program).swift").contains("ProgramArguments.all"), "\(program)")
+        }
+    }
+
     @Test func everyFileSaysWhatItIsFor() throws {
         for (path, lines) in try swiftFiles(Self.sources) {
             #expect(lines.first?.hasPrefix("// ") == true, "\(path) opens without saying what it is for")

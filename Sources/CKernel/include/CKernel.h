@@ -2,8 +2,8 @@
 // signalfd, inotify, variadic functions and capabilities.
 //
 // Each function does one step, and its comment names the system call. Must never decide anything, allocate memory or
-// keep state. A function that can fail returns the negative errno and does not set errno, so that no other call can
-// change it first. Zero or more is success.
+// keep state; only Arguments.c keeps what the program was started with. A function that can fail returns the negative
+// errno and does not set errno, so that no other call can change it first. Zero or more is success.
 
 #ifndef CKERNEL_H
 #define CKERNEL_H
@@ -120,7 +120,7 @@ int ck_open_for_reading(int directory, const char *name);
 // openat(2) with O_RDWR|O_APPEND|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC.
 int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
-int ck_open_directory(const char *path);
+int ck_open_directory(int directory, const char *name);
 // Opens what a descriptor is open on again, as a new file description: O_WRONLY, non-blocking, close-on-exec. -EINVAL
 // if it is neither a terminal nor a pipe.
 int ck_open_stream_again(int descriptor);
@@ -155,7 +155,8 @@ int ck_keep_capabilities(uint64_t capabilities);
 // becomes the caller's end of a SOCK_SEQPACKET pair. In the child that is descriptor 3; the only other open descriptors
 // are 0 to 2, which are /dev/null.
 int ck_child(int *socket);
-// execve(2) of the running program, with one argument and an empty environment. It returns only if that fails.
+// execve(2) of the running program, with one argument and an empty environment. Without /proc it executes what is now at
+// the path that the program was started by. It returns only if that fails.
 int ck_execute_again(const char *argument);
 // prctl(PR_SET_NAME): the process's name in ps(1), at most 15 bytes.
 int ck_name_process(const char *name);
@@ -179,6 +180,8 @@ int ck_adopt(int descriptor);
 int ck_eventfd(void);
 // Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
 int ck_notify(const char *address, const void *bytes, size_t count);
+// An argument of the program; 0 is its name. NULL if there are not that many. The string lives as long as the process.
+const char *ck_argument(int number);
 // secure_getenv(3).
 const char *ck_environment(const char *name);
 // madvise(2): keeps the pages out of core dumps, and makes them zero in a child process.

@@ -49,9 +49,26 @@ extension Descriptor {
 
 /// The names in a directory without `.` and `..`, sorted by bytes. Calls `readdir(3)`.
 package func directoryEntries(_ path: String) throws(Failure) -> [String] {
-    guard !path.hasNUL else { throw Failure("opendir", code: EINVAL, on: path) }
-    // Safety: the stream is used and closed only in this function, by one thread; d_name is NUL-terminated.
-    guard let stream = unsafe opendir(path) else { throw Failure("opendir", code: errno, on: path) }
+    try entries(
+        ofDirectory: try Descriptor.opened(PathCall.openDirectory(in: AT_FDCWD)(path), by: "opendir", on: path), path)
+}
+
+extension Descriptor {
+    /// The names in the directory that this is a handle of, in the same way. Needs no `/proc`.
+    borrowing func directoryEntries() throws(Failure) -> [String] {
+        try entries(ofDirectory: try Descriptor.opened(PathCall.openDirectory(in: number)("."), by: "openat"), nil)
+    }
+}
+
+private func entries(ofDirectory directory: consuming Descriptor, _ path: String?) throws(Failure) -> [String] {
+    let number = directory.release()
+    // Safety: the stream is used and closed only in this function, by one thread, and owns the number from here on;
+    // d_name is NUL-terminated.
+    guard let stream = unsafe fdopendir(number) else {
+        let failure = Failure("fdopendir", code: errno, on: path)
+        _ = Descriptor(taking: number)
+        throw failure
+    }
     defer { unsafe closedir(stream) }
     var names: [String] = []
     errno = 0
@@ -82,7 +99,7 @@ package func folder(of path: String) -> String { "/" + path.split(separator: "/"
 /// Flushes the directory that contains `path` to disk, so that a file made there survives a crash. Calls `fsync(2)`.
 package func syncDirectory(above path: String) throws(Failure) {
     let parent = folder(of: try absolutePath(path))
-    let directory = try Descriptor.opened(PathCall.openDirectory(parent), by: "open", on: parent)
+    let directory = try Descriptor.opened(PathCall.openDirectory(in: AT_FDCWD)(parent), by: "open", on: parent)
     let number = directory.number
     _ = try retrying("fsync", on: parent) { fsync(number) }
 }

@@ -22,7 +22,7 @@ package struct LockFile: ~Copyable {
         do throws(Failure) { return try claimed("\(directory)/\(name)") } catch {
             guard [EACCES, EPERM, EROFS].contains(error.code) else { throw error }
         }
-        let handle = try Descriptor.opened(PathCall.openDirectory(directory), by: "open", on: directory)
+        let handle = try Descriptor.opened(PathCall.openDirectory(in: AT_FDCWD)(directory), by: "open", on: directory)
         return try handle.lock() ? LockFile(descriptor: handle) : nil
     }
 

@@ -13,7 +13,7 @@ enum PathCall {
     case openForReading(in: Int32), openForAppending(mode: UInt32)
     /// Opens the file as most programs do: links are followed.
     case openPlainly
-    case openDirectory
+    case openDirectory(in: Int32)
     case bind(Int32), connect(Int32)
     case watch(by: Int32, for: UInt32)
     case makeDirectory(mode: UInt32), setMode(UInt32), setOwner(uid: UInt32, gid: UInt32), remove
@@ -28,7 +28,7 @@ enum PathCall {
         case .openForReading(let directory): unsafe ck_open_for_reading(directory, path)
         case .openForAppending(let mode): unsafe ck_open_for_appending(path, mode)
         case .openPlainly: unsafe outcome(open(path, O_RDONLY | O_NONBLOCK | O_NOCTTY | O_CLOEXEC))
-        case .openDirectory: unsafe ck_open_directory(path)
+        case .openDirectory(let directory): unsafe ck_open_directory(directory, path)
         case .bind(let socket): unsafe ck_bind(socket, path)
         case .connect(let socket): unsafe ck_connect(socket, path)
         case .watch(let watch, let events): unsafe outcome(inotify_add_watch(watch, path, events))

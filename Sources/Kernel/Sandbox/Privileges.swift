@@ -11,7 +11,24 @@ package enum Privileges {
     package static var processID: Int32 { getpid() }
     package static var uid: UInt32 { getuid() }
     package static var effectiveUID: UInt32 { geteuid() }
+    package static var effectiveGID: UInt32 { getegid() }
     package static var isRoot: Bool { geteuid() == 0 }
+
+    /// The supplementary groups. Calls `getgroups(2)`.
+    package static func supplementaryGroups() throws(Failure) -> [UInt32] {
+        while true {
+            // With no room, the call only returns how many there are.
+            let count = getgroups(0, nil)
+            guard count >= 0 else { throw Failure("getgroups", code: errno) }
+            if count == 0 { return [] }
+            var groups = [gid_t](repeating: 0, count: Int(count))
+            // Safety: the call writes at most `count` numbers to the array's own storage.
+            let written = unsafe getgroups(count, &groups)
+            if written >= 0 { return Array(groups.prefix(Int(written))) }
+            // Somebody added a group in between: the room was too little.
+            guard errno == EINVAL else { throw Failure("getgroups", code: errno) }
+        }
+    }
 
     /// Whether the process can read any file whatever its mode (effective `CAP_DAC_READ_SEARCH`).
     package static func canReadAnyFile() throws(Failure) -> Bool {

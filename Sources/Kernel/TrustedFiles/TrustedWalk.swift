@@ -164,7 +164,7 @@ final class Walk {
 
     /// The names in the directory where the walk ended, read through the handle that was checked.
     func entries() throws(Failure) -> [String] {
-        try here.handle.withNumber { number throws(Failure) in try directoryEntries("/proc/self/fd/\(number)") }
+        try here.handle.directoryEntries()
     }
 
     /// The status of an entry of the directory where the walk ended; a symbolic link is not followed. Nil if it cannot
