@@ -28,7 +28,8 @@ extension Broker {
             }
             let watches = key?.watches.filter { $0.key > after }.sorted { $0.key < $1.key } ?? []
             for (number, watch) in watches {
-                let line = "\(name) \(number) generation \(watch.read ?? 0) \(watch.client.peer.words)"
+                let line =
+                    "\(name) \(number) generation \(watch.read.map(String.init) ?? "none") \(watch.client.peer.words)"
                 guard page.add(.holder, line, keeping: Self.roomForMore) else { return page.more(from: last) }
                 last = RotationQuery(name, after: number)
             }

@@ -92,7 +92,7 @@ extension StatusPage {
 }
 
 extension ReceivedReply {
-    fileprivate borrowing func statusPage() throws(KeyBrokerError) -> StatusPage {
+    borrowing func statusPage() throws(KeyBrokerError) -> StatusPage {
         switch reply {
         case .status(let page): return page
         case .denied(let decision): throw .notAdministrator(decision: decision)

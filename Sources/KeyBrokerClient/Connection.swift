@@ -101,6 +101,11 @@ struct Connection: ~Copyable {
         try socket.descriptor.withNumber(body)
     }
 
+    /// Has the poller report replies.
+    borrowing func register(with poller: Poller, as token: UInt64) throws(Failure) {
+        try poller.watch(socket.descriptor, for: .reading, as: token)
+    }
+
     /// Waits until a reply has arrived, until `end`, or until `wakeUp` is signalled.
     borrowing func wait(until end: Instant, orCalledOffBy wakeUp: WakeUp?) throws(KeyBrokerError) -> WaitOutcome {
         try calling(try waitUntilReadable(socket.descriptor, until: end, orCalledOffBy: wakeUp))

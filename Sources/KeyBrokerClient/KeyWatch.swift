@@ -3,7 +3,7 @@
 // Must never give the same content twice, nor lose a rotation that happened while the broker was away. Must never give up
 // for a reason that passes by itself.
 
-internal import Kernel
+package import Kernel
 internal import Wire
 
 /// One content of a watched key.
@@ -54,6 +54,18 @@ public struct KeyWatch: ~Copyable, Sendable {
         request = .watch(try KeyName(checking: name))
         self.name = name
         self.broker = broker
+    }
+
+    /// Waits for the first content of the key as ``KeyBroker/key(_:waitingUpTo:)`` does.
+    /// - Parameter wait: how long to wait for a broker that is still starting, is busy, or cannot hand out the key yet.
+    public mutating func first(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> KeyRotation {
+        let end = Instant.now.after(min(max(wait, .zero), .seconds(1_000_000_000)))
+        while true {
+            if let rotation = try advance() { return rotation }
+            let next = Instant.now.after(self.wait ?? .zero)
+            if let trouble, next > end || trouble.isFinal { throw trouble }
+            try waitForNews(until: next, nil)
+        }
     }
 
     /// Waits for the next content of the key. The first call gives the current one.
@@ -117,6 +129,7 @@ public struct KeyWatch: ~Copyable, Sendable {
         let new = try Connection(to: broker.socketPath, waits: false)
         try new.send(request)
         connection = consume new
+        connections += 1
         due = Instant.now.after(Limits.reply)
     }
 
@@ -146,6 +159,17 @@ public struct KeyWatch: ~Copyable, Sendable {
         guard marks != last else { return nil }
         last = marks
         return KeyRotation(key, generation: generation)
+    }
+
+    /// How often the watch has connected. The descriptor is another one after each time.
+    package private(set) var connections = 0
+
+    /// Has the poller report news of the connection, until it ends.
+    package borrowing func register(with poller: Poller, as token: UInt64) throws(Failure) {
+        switch connection {
+        case .some(let connection): try connection.register(with: poller, as: token)
+        case .none: return
+        }
     }
 
     /// Passes the number of the descriptor that becomes readable when there is news, or nil if the watch is not connected.
@@ -181,6 +205,12 @@ extension KeyBrokerError {
             .system:
             false
         }
+    }
+
+    /// Whether the attempt has already waited as long as it may.
+    fileprivate var isFinal: Bool {
+        if case .noAnswer = self { return true }
+        return false
     }
 
     /// How long to wait before the next attempt, if the broker has said so.

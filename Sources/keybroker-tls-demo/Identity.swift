@@ -23,7 +23,18 @@ struct Identity {
     /// Asks the broker for the key, and waits for the broker up to this time.
     init(_ options: Options, waitingUpTo wait: Duration) throws(Exit) {
         let broker = KeyBroker(socketPath: options.brokerSocket)
-        let handed = try Self.asking(try broker.key(options.key, waitingUpTo: wait))
+        try self.init(try Self.asking(try broker.key(options.key, waitingUpTo: wait)), options)
+    }
+
+    /// A watch of the key, and the first content of it.
+    static func watched(_ options: Options, waitingUpTo wait: Duration) throws(Exit) -> (Identity, WatchedKey) {
+        let broker = KeyBroker(socketPath: options.brokerSocket)
+        var watch = try asking(try broker.watch(options.key))
+        let first = try asking(try watch.first(waitingUpTo: wait))
+        return (try Identity(first.key, options), WatchedKey(watch))
+    }
+
+    init(_ handed: borrowing KeyDescriptor, _ options: Options) throws(Exit) {
         let key = try Self.key(in: handed)
         context = try Self.context(key, handed, options)
         decision = handed.decision

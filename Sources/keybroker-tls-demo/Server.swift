@@ -3,6 +3,7 @@
 // Must never wait for one client while it could serve another. Must never end because of what a client did.
 
 internal import Kernel
+internal import KeyBrokerClient
 internal import Streams
 internal import TLS
 
@@ -11,6 +12,8 @@ final class Server {
     private let runningAs: RunningAs
     private let attempt: KeyPathAttempt
     private var identity: Identity
+    private let watchedKey: WatchedKey
+    private let watchToken: UInt64
     private var facts: Facts
     /// Empty once the server has begun to end.
     private var listeners: [UInt64: Listener]
@@ -45,10 +48,14 @@ final class Server {
     private static let renewal = Duration.seconds(1)
 
     /// Listens at all addresses, or fails if it cannot listen at one of them.
-    init(_ options: Options, _ runningAs: RunningAs, _ identity: Identity, _ signals: consuming Signals) throws(Exit) {
+    init(
+        _ options: Options, _ runningAs: RunningAs, _ identity: Identity, _ watchedKey: WatchedKey,
+        _ signals: consuming Signals
+    ) throws(Exit) {
         self.options = options
         self.runningAs = runningAs
         self.identity = identity
+        self.watchedKey = watchedKey
         attempt = KeyPathAttempt(options.keyPath)
         facts = Self.facts(options, runningAs, attempt, identity)
         var listeners: [UInt64: Listener] = [:]
@@ -63,9 +70,10 @@ final class Server {
         }
         self.listeners = listeners
         self.signals = signals
-        lastNumber = UInt64(listeners.count)
+        watchToken = UInt64(listeners.count) + 1
+        lastNumber = watchToken
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
-        let capacity = options.maxConnections + listeners.count + 1
+        let capacity = options.maxConnections + listeners.count + 2
         poller = try Exit.onFailure(try Poller(capacity: capacity))
     }
 
@@ -78,6 +86,7 @@ final class Server {
         }
         StandardStream.output.writeLine(
             "ready: key \(options.key), decision \(identity.decision), uid \(runningAs.uid)")
+        lookForRotation()
         while !isOver {
             for event in try poller.wait(atMost: untilNextChore()) { attend(to: event) }
             chores()
@@ -92,6 +101,8 @@ final class Server {
     private func attend(to event: Poller.Event) {
         if event.token == Self.signalsToken {
             while let signal = signals.next() { obey(signal) }
+        } else if event.token == watchToken {
+            lookForRotation()
         } else if let listener = listeners[event.token] {
             accept(listener)
         } else if let visitor = visitors[event.token] {
@@ -156,10 +167,11 @@ final class Server {
     private func untilNextChore() -> Duration? {
         if !unfinished.isEmpty { return .zero }
         let dues = visitors.values.map(\.deadline) + [acceptAgain, end].compactMap(\.self)
-        return dues.min().map { Instant.now.until($0) }
+        return [dues.min().map { Instant.now.until($0) }, watchedKey.wait].compactMap(\.self).min()
     }
 
     private func chores() {
+        if watchedKey.wait == .zero { lookForRotation() }
         for number in unfinished.sorted() {
             if let visitor = visitors[number] { proceed(visitor) }
         }
@@ -228,14 +240,35 @@ final class Server {
         }
     }
 
-    /// Asks for the key again. Existing connections keep the one with which they began.
+    // MARK: The next key
+
+    /// Asks for the key again.
     private func renew() {
         do throws(Exit) {
-            identity = try Identity(options, waitingUpTo: min(.seconds(options.wait), Self.renewal))
-            facts = Self.facts(options, runningAs, attempt, identity)
-            StandardStream.output.writeLine("renewed: key \(options.key), decision \(identity.decision)")
-        } catch { complain("keeps the old key and certificate: \(error.description)") }
+            use(try Identity(options, waitingUpTo: min(.seconds(options.wait), Self.renewal)))
+        } catch { keepOld(error.description) }
     }
+
+    /// Takes the next content of the key if there is one.
+    private func lookForRotation() {
+        do throws(Failure) {
+            switch try watchedKey.look(poller, as: watchToken) {
+            case .none: return
+            case .rotated(let rotation):
+                do throws(Exit) { use(try Identity(rotation.key, options)) } catch { keepOld(error.description) }
+            case .ended(let error): keepOld("\(error)")
+            }
+        } catch { complain("the key is no longer watched: \(error)") }
+    }
+
+    /// Serves new connections with this key. Existing ones keep the one with which they began.
+    private func use(_ next: Identity) {
+        identity = next
+        facts = Self.facts(options, runningAs, attempt, identity)
+        StandardStream.output.writeLine("renewed: key \(options.key), decision \(identity.decision)")
+    }
+
+    private func keepOld(_ reason: String) { complain("keeps the old key and certificate: \(reason)") }
 
     private static func facts(
         _ options: Options, _ runningAs: RunningAs, _ attempt: KeyPathAttempt, _ identity: Identity

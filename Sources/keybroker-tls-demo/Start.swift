@@ -16,8 +16,8 @@ struct Start: ParsableCommand {
               openssl x509 -in CERTIFICATE -noout -pubkey |
                 openssl pkey -pubin -outform DER | sha256sum
 
-            SIGHUP asks the broker again and serves new connections with what it hands over; SIGTERM and SIGINT \
-            finish the responses in hand and end. Exit status: 0 done, 64 usage, 69 the broker cannot be reached, \
+            If the key is rotated, new connections are served with the next one; SIGHUP asks the broker again at once. \
+            SIGTERM and SIGINT finish the responses in hand and end. Exit status: 0 done, 64 usage, 69 the broker cannot be reached, \
             71 system error, 75 try again, 77 not permitted, 78 the key or certificate cannot be used.
             """,
         version: "keybroker-tls-demo \(version)")
@@ -39,11 +39,11 @@ struct Start: ParsableCommand {
     private func serve() throws(Exit) {
         if Privileges.isRoot { complain("runs as root; a service that gets its key from the broker need not") }
         let runningAs = try Exit.onFailure(try RunningAs.now())
-        let identity = try Identity(options, waitingUpTo: .seconds(options.wait))
+        let (identity, watchedKey) = try Identity.watched(options, waitingUpTo: .seconds(options.wait))
         // Signals are handled only from here on. Before, there is nothing to finish, and a signal ends the program at
         // once, even while it waits for the broker.
         let signals = try Exit.onFailure(try Signals())
-        let server = try Server(options, runningAs, identity, signals)
+        let server = try Server(options, runningAs, identity, watchedKey, signals)
         try Exit.onFailure(try server.run())
     }
 }

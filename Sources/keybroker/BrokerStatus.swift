@@ -95,6 +95,7 @@ struct BrokerStatus {
         lines += lastReloadFaults.map { "             \($0)" }
         lines += [
             "connections  \(shown(.connections)) of \(shown(.connectionsMost)), "
+                + (value(.watches).map { "\($0) of them watch keys, " } ?? "")
                 + "oldest waiting request \(shown(.oldestWaitingMilliseconds)) ms",
             "audit log    \(value(.auditPath) ?? ""), \(shown(.audit)), record \(shown(.auditSeq))",
             "             head \(shown(.auditHead))",
@@ -134,7 +135,7 @@ struct BrokerStatus {
 
     private static let inText: Set<StatusName> = [
         .version, .pid, .uptimeSeconds, .policy, .policyAgeSeconds, .policyKeys, .policyPermits,
-        .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost,
+        .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost, .watches,
         .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
         .outsideSandboxKeys,
     ]

@@ -18,7 +18,10 @@ struct KeyBrokerTool: ParsableCommand {
             74 the audit log cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
             """,
         version: "keybroker \(version)",
-        subcommands: [Get.self, List.self, StatusCommand.self, Reload.self, PolicyCommand.self, AuditCommand.self])
+        subcommands: [
+            Get.self, List.self, StatusCommand.self, Reload.self, RotationCommand.self, PolicyCommand.self,
+            AuditCommand.self,
+        ])
 
     static func main() {
         StandardStream.openClosedOnes()

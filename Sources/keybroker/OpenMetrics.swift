@@ -44,6 +44,7 @@ extension BrokerStatus {
                 number(line).map { (labels(("outcome", outcome)), $0) }
             })
         gauge("connections", "Connections now.", number(.connections))
+        gauge("watches", "Connections that watch a key.", number(.watches))
         gauge("connections_limit", "Connections that there may be at a time.", number(.connectionsMost))
         gauge(
             "oldest_waiting_request_seconds", "How long the request has waited that waits longest.",
