@@ -115,7 +115,8 @@ package final class Broker {
         case .permitted(let key, let rule):
             var record = request
             record.rule = rule.location.description
-            guard client.account.unread < capacity.unreadPerUser else {
+            // A watch has a limit of its own instead.
+            guard isWatch || client.account.unread < capacity.unreadPerUser else {
                 return busy(.limitUnread, for: Limits.busy, record, client)
             }
             if client.crowd != nil, let wait = groupGrants.wait(of: client.account, now: now) {
@@ -147,8 +148,9 @@ package final class Broker {
         record.generation = watched?.generation
         record = complete(record, client)
         let number = ledger.stage(record, of: name)
-        // A connection is told of the next rotation only after it has read the last one, so these need no bound.
-        let unread = begun == nil ? UnreadReply(of: client.account) : nil
+        // A connection is told of the next rotation only after it has read the last one, so the limit of watches is also
+        // one of unread replies.
+        let unread = isWatch ? nil : UnreadReply(of: client.account)
         return Answer(
             granted: number, files, record: record, unread, watch: begun ?? watched.map { Watch(client, $0) })
     }
