@@ -34,7 +34,7 @@ export DESTDIR ?=
 export PREFIX ?= /usr
 
 # The suites that need no root and nothing installed but what the programs are built with.
-CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests HouseTests FuzzTests
+CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests LaunchingTests HouseTests FuzzTests
 NOTHING :=
 SPACE := $(NOTHING) $(NOTHING)
 

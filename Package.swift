@@ -69,21 +69,25 @@ let package = Package(
         // Those who ask. What they link holds no libcrypto.
         .target(name: "ClientKernel", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
         .target(name: "KeyBrokerClient", dependencies: ["ClientKernel", "Wire", "Kernel"], swiftSettings: strict),
+        // What they do with keys and certificates, on libcrypto.
+        .target(name: "PEM", dependencies: ["CCrypto", "Digest"], swiftSettings: strict),
+        .target(
+            name: "Launching", dependencies: ["KeyBrokerClient", "PEM", "ClientKernel", "Wire", "Kernel"],
+            swiftSettings: strict),
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "AuditReading", "FileReading", "LocalTime", "PolicyReview", "PolicyLoading",
-                "Policy",
-                "NameLookup", "Digest", "Wire", "Kernel",
+                "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "LocalTime", "PolicyReview",
+                "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
-        .target(name: "TLS", dependencies: ["COpenSSL", "ClientKernel", "Digest", "Kernel"], swiftSettings: strict),
+        .target(name: "TLS", dependencies: ["COpenSSL", "PEM", "Kernel"], swiftSettings: strict),
         .target(name: "Streams", dependencies: ["Kernel"], swiftSettings: strict),
         .executableTarget(
             name: "keybroker-tls-demo",
             dependencies: [
-                "KeyBrokerClient", "TLS", "Streams", "NameLookup", "Wire", "Kernel",
+                "KeyBrokerClient", "TLS", "PEM", "Streams", "NameLookup", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),
@@ -116,7 +120,7 @@ let package = Package(
         .testTarget(
             name: "TLSTests",
             dependencies: [
-                "TLS", "Streams", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo",
+                "TLS", "PEM", "Streams", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             exclude: ["Peers"], swiftSettings: strict),
@@ -126,6 +130,8 @@ let package = Package(
                 "Wire", "Policy", "Audit", "AuditReading", "Kernel", "TestSupport", "keybroker", "keybroker-tls-demo",
             ],
             swiftSettings: strict),
+        .testTarget(
+            name: "LaunchingTests", dependencies: ["Launching", "PEM", "Wire", "TestSupport"], swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["Wire", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],

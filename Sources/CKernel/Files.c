@@ -43,7 +43,7 @@ int ck_open_closed_streams(void) {
     for (int stream = 0; stream < 3; stream++) {
         if (fcntl(stream, F_GETFD) >= 0 || errno != EBADF) continue;
         // open(2) returns the lowest free number, which is this stream.
-        if (open("/dev/null", O_RDWR | O_NOCTTY) < 0) return -errno;
+        if (open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC) < 0) return -errno;
     }
     return 0;
 }

@@ -5,6 +5,7 @@
 
 internal import COpenSSL
 internal import Glibc
+package import PEM
 
 /// The TLS settings of a server (`SSL_CTX`). Connections that use it keep it alive.
 @safe package final class ServerContext {

@@ -5,6 +5,7 @@
 
 internal import COpenSSL
 internal import Glibc
+package import PEM
 package import Kernel
 
 /// The result of a step.

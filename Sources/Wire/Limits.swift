@@ -134,4 +134,12 @@ package enum Limits {
     package static let listedNames = 1_000_000, statusPages = 16_384
     /// How long a client waits for a reply or for a whole list.
     package static let reply = Duration.seconds(10)
+
+    // MARK: Commands that are given keys
+
+    /// How long a key and a certificate that do not belong together are asked for again, and the first pause in between,
+    /// each of which is twice as long as the one before.
+    package static let pairSettles = Duration.seconds(2), firstPairLook = Duration.milliseconds(50)
+    /// The first and the longest pause between two requests for a key that the broker cannot hand over yet.
+    package static let firstMissingLook = Duration.milliseconds(250), lastMissingLook = Duration.seconds(2)
 }

@@ -5,6 +5,7 @@
 internal import Kernel
 internal import KeyBrokerClient
 internal import Streams
+internal import PEM
 internal import TLS
 
 final class Server {

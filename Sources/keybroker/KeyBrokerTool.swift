@@ -14,17 +14,19 @@ struct KeyBrokerTool: ParsableCommand {
         commandName: "keybroker",
         abstract: "Asks the key broker for private keys, and looks after its policy and its log.",
         discussion: """
-            Exit status: 0 done, 64 usage, 66 the key is empty, 69 the broker cannot be reached, 71 system error, \
-            74 the audit log cannot be written, 75 busy or not now: try again, 77 not permitted, 78 the policy is faulty.
+            Exit status: 0 done, 64 usage, 65 a key and its certificate do not match, 66 the key is empty, 69 the \
+            broker cannot be reached, 71 system error, 74 the audit log cannot be written, 75 busy or not now: try \
+            again, 77 not permitted, 78 the policy is faulty.
             """,
         version: "keybroker \(version)",
         subcommands: [
-            Get.self, List.self, StatusCommand.self, Reload.self, RotationCommand.self, PolicyCommand.self,
+            Get.self, List.self, Exec.self, StatusCommand.self, Reload.self, RotationCommand.self, PolicyCommand.self,
             AuditCommand.self,
         ])
 
     static func main() {
         StandardStream.openClosedOnes()
+        Exec.runIfAsked()
         // If the reader of the output goes away, the write fails, and that ends the program.
         Signals.ignoreBrokenPipes()
         main(ProgramArguments.all)

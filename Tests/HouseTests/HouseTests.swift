@@ -27,7 +27,8 @@ struct HouseTests {
 
     /// The targets that wrap C: Kernel for the daemon, the others for programs that are not part of it.
     private static let wrappers = [
-        "Kernel/", "Digest/", "NameLookup/", "FileReading/", "ClientKernel/", "LocalTime/", "TLS/", "Streams/", "Gzip/",
+        "Kernel/", "Digest/", "NameLookup/", "FileReading/", "ClientKernel/", "LocalTime/", "PEM/", "TLS/", "Streams/",
+        "Gzip/",
     ]
 
     @Test func unsafeStandsWhereCIsWrapped() throws {
@@ -94,14 +95,14 @@ struct HouseTests {
         "keybrokerd": ["Broker", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
         "ClientKernel": ["CKernel", "Kernel", "Glibc"],
         "KeyBrokerClient": ["ClientKernel", "Wire", "Kernel", "Dispatch", "Synchronization"],
+        "PEM": ["CCrypto", "Digest"], "Launching": ["KeyBrokerClient", "PEM", "ClientKernel", "Wire", "Kernel"],
         "keybroker": [
-            "KeyBrokerClient", "AuditReading", "FileReading", "LocalTime", "PolicyReview", "PolicyLoading", "Policy",
-            "NameLookup",
-            "Digest", "Wire", "Kernel", "ArgumentParser",
+            "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "LocalTime", "PolicyReview",
+            "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel", "ArgumentParser",
         ],
-        "TLS": ["COpenSSL", "ClientKernel", "Digest", "Kernel", "Glibc"], "Streams": ["Kernel", "Glibc"],
+        "TLS": ["COpenSSL", "PEM", "Kernel", "Glibc"], "Streams": ["Kernel", "Glibc"],
         "keybroker-tls-demo": [
-            "KeyBrokerClient", "TLS", "Streams", "NameLookup", "Kernel", "Wire", "ArgumentParser",
+            "KeyBrokerClient", "TLS", "PEM", "Streams", "NameLookup", "Kernel", "Wire", "ArgumentParser",
         ],
     ]
 
@@ -235,6 +236,13 @@ struct HouseTests {
         }
         for status in try source("keybrokerd/Exit.swift").matches(of: #/= (\d\d)\b/#) {
             #expect(daemon.contains(".It \(status.1)\n"), "status \(status.1)")
+        }
+        let tool = try page("systemd/keybroker.1")
+        let options = try source("Launching/LaunchOptions.swift").matches(of: #/\("--([a-z-]+)", "/#)
+        #expect(options.count > 5)
+        for option in options { #expect(tool.contains(".It Fl -\(option.1) "), "exec --\(option.1)") }
+        for status in try source("Launching/LaunchFailure.swift").matches(of: #/= (\d\d\d?)\b/#) {
+            #expect(tool.contains(".It \(status.1)\n"), "status \(status.1)")
         }
         let audit = try page("policy/keybroker-audit.5")
         let readme = try page("README.md")

@@ -3,6 +3,7 @@
 import ArgumentParser
 import Foundation
 import Kernel
+import PEM
 import Streams
 import TestSupport
 import Testing

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernel
+import PEM
 import Streams
 import TestSupport
 import Testing

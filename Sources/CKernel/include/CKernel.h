@@ -125,7 +125,7 @@ int ck_open_directory(int directory, const char *name);
 // if it is neither a terminal nor a pipe.
 int ck_open_stream_again(int descriptor);
 
-// Opens /dev/null for each of the descriptors 0 to 2 that is closed.
+// Opens /dev/null for each of the descriptors 0 to 2 that is closed. An executed program has them closed again.
 int ck_open_closed_streams(void);
 
 // Writes if that is possible at once; EAGAIN if it is not. Other programs may share `descriptor`, so its flags are not
@@ -186,5 +186,23 @@ const char *ck_argument(int number);
 const char *ck_environment(const char *name);
 // madvise(2): keeps the pages out of core dumps, and makes them zero in a child process.
 int ck_keep_private(void *bytes, size_t count);
+
+// ---- another program ------------------------------------------------------------------------
+
+// memfd_create(2): an empty file in memory with mode 0400, close-on-exec. It takes seals, and from Linux 6.3 on it can
+// never be executed.
+int ck_memory_file(const char *name);
+// fcntl(F_ADD_SEALS): the content and the size can never change again.
+int ck_seal(int file);
+// 1 if the descriptor is open and an executed program would have it too, else 0.
+int ck_survives_execution(int descriptor);
+// dup2(2), fcntl(2): gives each descriptor its number, under which an executed program has it. What is open under such a
+// number is closed. The old numbers stay open and close-on-exec, unless a new one is the same.
+int ck_pass_on(int descriptors[], const int numbers[], size_t count);
+// execvp(3) with the environment as it is. It returns only if that fails.
+int ck_execute(char *const arguments[]);
+// prctl(PR_SET_DUMPABLE): until the next execve(2), other processes of the same account can neither trace this one nor
+// read its memory, and it leaves no core dump.
+int ck_forbid_tracing(void);
 
 #endif

@@ -4,6 +4,7 @@
 // finds no argument at all. A program would then do what it does without arguments, and report success.
 
 internal import CKernel
+internal import Glibc
 
 /// The command line of this program.
 package enum ProgramArguments {
@@ -16,4 +17,15 @@ package enum ProgramArguments {
         }
         return arguments
     }()
+
+    /// The same arguments, byte for byte, without the NUL at the end of each.
+    package static var bytes: [[UInt8]] {
+        var arguments: [[UInt8]] = []
+        // Safety: as above.
+        while let argument = unsafe ck_argument(Int32(arguments.count + 1)) {
+            // Safety: as above.
+            unsafe arguments.append(Array(UnsafeRawBufferPointer(start: argument, count: strlen(argument))))
+        }
+        return arguments
+    }
 }

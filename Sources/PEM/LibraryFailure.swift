@@ -2,16 +2,16 @@
 //
 // It must be read right after the call that failed. Reading empties the queue, as the next call needs it.
 
-internal import COpenSSL
+internal import CCrypto
 
 /// A failed call of OpenSSL, with all errors that its queue held.
 package struct LibraryFailure: Error, Equatable, Sendable, CustomStringConvertible {
     package let description: String
 
-    init(_ what: String) { description = what }
+    package init(_ what: String) { description = what }
 
     /// The failure of a call that was just made. `what` says what failed.
-    static func now(_ what: String) -> LibraryFailure { ErrorQueue.taken().failure(what) }
+    package static func now(_ what: String) -> LibraryFailure { ErrorQueue.taken().failure(what) }
 }
 
 /// The errors that OpenSSL kept for this thread. Taking them empties the queue.

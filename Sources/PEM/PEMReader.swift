@@ -2,15 +2,15 @@
 //
 // Must never outlive the bytes that it reads, nor ask anybody for a passphrase.
 
-internal import COpenSSL
+internal import CCrypto
 
 /// A read-only memory BIO over bytes of another owner (`BIO`). The BIO itself is owned.
-@safe struct PEMReader: ~Copyable {
+@safe package struct PEMReader: ~Copyable {
     // Safety: the BIO belongs to this value alone; `over` sees to it that the bytes live longer.
     private let pointer: OpaquePointer
 
     /// Lets `body` read the bytes while it runs. `what` names them in messages.
-    static func over<R: ~Copyable>(
+    package static func over<R: ~Copyable>(
         _ what: String, _ bytes: Span<UInt8>, _ body: (borrowing PEMReader) throws(LibraryFailure) -> R
     ) throws(LibraryFailure) -> R {
         // Safety: the BIO is freed when `body` has returned, and the span ends after that.
@@ -35,7 +35,7 @@ internal import COpenSSL
 
     /// Returns the next private key, which its new owner must free, or nil if there is none or it cannot be used.
     /// `isEncrypted` is true if OpenSSL asked for a passphrase, which is always refused.
-    borrowing func nextPrivateKey() -> (key: OpaquePointer?, isEncrypted: Bool) {
+    package borrowing func nextPrivateKey() -> (key: OpaquePointer?, isEncrypted: Bool) {
         var isEncrypted = false
         // Safety: OpenSSL calls back before it returns, while the flag is there, and gets no passphrase.
         let key = unsafe withUnsafeMutablePointer(to: &isEncrypted) { flag in
@@ -45,7 +45,7 @@ internal import COpenSSL
     }
 
     /// Returns the next certificate, which its new owner must free, or nil if there is none or it is broken.
-    borrowing func nextCertificate() -> OpaquePointer? {
+    package borrowing func nextCertificate() -> OpaquePointer? {
         // Safety: the call only reads; a fresh object comes back, or nil.
         unsafe PEM_read_bio_X509(pointer, nil, refusePassphrase, nil)
     }

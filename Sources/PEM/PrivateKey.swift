@@ -2,14 +2,13 @@
 //
 // Must never ask for a passphrase. Must never give the bytes of the key out again: only its public half is visible.
 
-internal import COpenSSL
+internal import CCrypto
 internal import Digest
-internal import Kernel
 
 /// A private key, owned (`EVP_PKEY`).
 @safe package struct PrivateKey: ~Copyable {
     // Safety: the key belongs to this value alone, from its making to its end.
-    let pointer: OpaquePointer
+    package let pointer: OpaquePointer
 
     /// SHA-256 of the public key (SubjectPublicKeyInfo, DER) in hexadecimal digits. For its certificate, `openssl x509
     /// -in CERTIFICATE -noout -pubkey | openssl pkey -pubin -outform DER | sha256sum` prints the same.
@@ -39,31 +38,17 @@ internal import Kernel
     }
 
     /// Whether the text has a line that begins a private key of any kind.
-    private static func hasPrivateKeyLine(_ pem: Span<UInt8>) -> Bool {
-        // Safety: the bytes are only compared, while the span is there.
-        unsafe pem.withUnsafeBufferPointer { bytes in unsafe bytes.contains("PRIVATE KEY-----".utf8) }
-    }
+    private static func hasPrivateKeyLine(_ pem: Span<UInt8>) -> Bool { pem.contains("PRIVATE KEY-----") }
 
     private init(taking pointer: OpaquePointer) throws(LibraryFailure) {
-        ERR_clear_error()
-        // Safety: asked without a buffer, the call says how many bytes it would write.
-        var der = [UInt8](repeating: 0, count: max(0, Int(unsafe i2d_PUBKEY(pointer, nil))))
-        // Safety: it writes as many bytes as it said, and the array holds as many.
-        let written = unsafe der.withUnsafeMutableBufferPointer { buffer in
-            // If there is no buffer, the call would allocate one itself.
-            guard buffer.count > 0 else { return 0 }
-            var position = buffer.baseAddress
-            return Int(unsafe i2d_PUBKEY(pointer, &position))
-        }
-        guard written > 0, written == der.count else {
+        // Safety: the key is valid until it is freed here, where there will be no value that owns it.
+        guard let fingerprint = unsafe fingerprint(ofPublicHalfOf: pointer) else {
             let failure = LibraryFailure.now("the key's public half cannot be written down")
-            // Safety: there will be no value that owns it.
+            // Safety: as above.
             unsafe EVP_PKEY_free(pointer)
             throw failure
         }
-        var hash = SHA256()
-        hash.update(der)
-        publicFingerprint = String(decoding: hash.finish(), as: UTF8.self)
+        publicFingerprint = fingerprint
         // Safety: it is this value's from here on.
         unsafe self.pointer = pointer
     }
@@ -77,5 +62,33 @@ internal import Kernel
         let name = unsafe EVP_PKEY_get0_type_name(pointer).map { unsafe String(cString: $0) } ?? "a key"
         // Safety: the call only reads the key.
         return "\(name), \(unsafe EVP_PKEY_get_bits(pointer)) bits"
+    }
+}
+
+/// The fingerprint of the public half of an `EVP_PKEY`, or nil if OpenSSL cannot write that half down.
+func fingerprint(ofPublicHalfOf key: OpaquePointer) -> String? {
+    ERR_clear_error()
+    // Safety: the caller vouches for the key. Asked without a buffer, the call says how many bytes it would write.
+    var der = [UInt8](repeating: 0, count: max(0, Int(unsafe i2d_PUBKEY(key, nil))))
+    // Safety: it writes as many bytes as it said, and the array holds as many.
+    let written = unsafe der.withUnsafeMutableBufferPointer { buffer in
+        // If there is no buffer, the call would allocate one itself.
+        guard buffer.count > 0 else { return 0 }
+        var position = buffer.baseAddress
+        return Int(unsafe i2d_PUBKEY(key, &position))
+    }
+    guard written > 0, written == der.count else { return nil }
+    var hash = SHA256()
+    hash.update(der)
+    return String(decoding: hash.finish(), as: UTF8.self)
+}
+
+extension Span<UInt8> {
+    /// Whether the text stands anywhere in the bytes.
+    func contains(_ text: StaticString) -> Bool {
+        // Safety: the bytes of both are only compared, while they are there.
+        unsafe withUnsafeBufferPointer { bytes in
+            unsafe bytes.contains(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+        }
     }
 }

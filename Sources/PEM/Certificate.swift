@@ -2,15 +2,15 @@
 //
 // Must never take a broken certificate for the end of the file: the server would then send an incomplete chain.
 
-internal import COpenSSL
+internal import CCrypto
 
 /// An X.509 certificate, owned (`X509`).
-@safe struct Certificate: ~Copyable {
+@safe package struct Certificate: ~Copyable {
     // Safety: the certificate belongs to this value alone, until its end or `release()`.
-    let pointer: OpaquePointer
+    package let pointer: OpaquePointer
 
     /// Returns the next certificate, or nil if the text holds no more.
-    static func next(in reader: borrowing PEMReader) throws(LibraryFailure) -> Certificate? {
+    package static func next(in reader: borrowing PEMReader) throws(LibraryFailure) -> Certificate? {
         ERR_clear_error()
         // Safety: a fresh certificate, which is the new value's from here on.
         if let certificate = unsafe reader.nextCertificate() { return unsafe Certificate(pointer: certificate) }
@@ -28,7 +28,7 @@ internal import COpenSSL
     deinit { unsafe X509_free(pointer) }
 
     /// Hands the certificate over. Its new owner must free it.
-    consuming func release() -> OpaquePointer {
+    package consuming func release() -> OpaquePointer {
         // Safety: this value ends here without freeing it.
         let pointer = unsafe pointer
         discard self
