@@ -17,7 +17,8 @@ struct Connection: ~Copyable {
     init(to path: String, waits: Bool = true) throws(KeyBrokerError) {
         let caller = Privileges.effectiveUID
         // Anybody who may write to the directory could put a socket of their own there.
-        do { try TrustedOwners(startedBy: caller).checkDirectories(above: path) } catch {
+        let owners = TrustedOwners(startedBy: caller)
+        do { try owners.checkDirectories(above: path) } catch {
             switch error.kind {
             case .missing: throw .notRunning(socket: path, reason: error.description)
             case .unreadable: throw .mayNotConnect(socket: path)
@@ -36,7 +37,7 @@ struct Connection: ~Copyable {
         }
         // In a sticky directory such as /tmp, anybody can create the socket.
         let listener = try calling(try socket.peerCredentials().uid)
-        guard listener == 0 || listener == caller else {
+        guard owners.contains(listener) else {
             throw .untrusted(socket: path, reason: "uid \(listener) listens there, neither root nor this account")
         }
         self.socket = socket

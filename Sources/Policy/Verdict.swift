@@ -44,11 +44,14 @@ package enum Verdict: Equatable, Sendable {
     /// The reason, for the log only. The caller is never told.
     package enum Denial: Sendable {
         case noRule, unknownKey
+        /// There is such a key, but the kernel cannot express the caller's uid here, so no line can permit it.
+        case overflowUID
 
         package var reason: Reason {
             switch self {
             case .noRule: .noRule
             case .unknownKey: .unknownKey
+            case .overflowUID: .overflowUID
             }
         }
     }
@@ -89,7 +92,7 @@ extension Policy {
         }
         let first = permitting.min { $0.order < $1.order }
         guard let key = keys[name] else { return .denied(.unknownKey) }
-        guard let first else { return .denied(.noRule) }
+        guard let first else { return .denied(caller.uid == nil ? .overflowUID : .noRule) }
         return .permitted(key, by: first.rule)
     }
 

@@ -97,6 +97,9 @@ extension Policy {
         case .denied(.unknownKey):
             guard expectation.isGranted else { return nil }
             message = "denied: there is no key '\(expectation.key)'"
+        case .denied(.overflowUID):
+            guard expectation.isGranted else { return nil }
+            message = "denied: that is the kernel's overflow uid, which no line permits"
         }
         return expectation.fault(message)
     }

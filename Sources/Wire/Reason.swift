@@ -9,6 +9,7 @@ package enum Reason: String, CaseIterable, Sendable {
     // The caller may not have the key.
     case noRule = "no-rule"
     case unknownKey = "unknown-key"
+    case overflowUID = "overflow-uid"
     case notAdministrator = "not-administrator"
     // The caller may have the key, but not now.
     case fileMissing = "file-missing"

@@ -92,7 +92,9 @@ struct IdentityTests {
 
     @Test func theOverflowUidIsNobodys() throws {
         let daemon = try daemon("permit 65534 key web\npermit :61100 key web")
-        #expect(try PeerProcess(daemon.socket, uid: 65534).ask("1Gweb").status == "D")
+        let reply = try PeerProcess(daemon.socket, uid: 65534).ask("1Gweb")
+        #expect(reply.packet == "1D\(reply.decision) not permitted")
+        #expect(try daemon.record(reply.decision)["reason"] as? String == "overflow-uid")
         #expect(try PeerProcess(daemon.socket, uid: 65534, groups: [61100]).ask("1Gweb").status == "D")
         #expect(try PeerProcess(daemon.socket, uid: 61001, groups: [61100]).ask("1Gweb").status == "K")
     }

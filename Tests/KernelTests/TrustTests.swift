@@ -42,6 +42,19 @@ struct TrustTests {
         #expect(throws: Never.self) { _ = try TrustedOwners(startedBy: 1).place(of: folder["b"]) }
     }
 
+    /// A user namespace shows the files of all accounts that it does not know as those of this uid.
+    @Test func theOverflowUidIsNobodysEvenIfItStartedTheProgram() throws {
+        try folder.write("a", "x", mode: 0o600, owner: 65534)
+        let owners = TrustedOwners(startedBy: 65534, overflow: OverflowIDs(uid: 65534, gid: 65534))
+        #expect(owners.description == "root" && !owners.contains(65534))
+        #expect {
+            _ = try owners.place(of: folder["a"])
+        } throws: {
+            "\($0)".contains(
+                "\(folder["a"]) belongs to uid 65534, which stands for every account that this user namespace")
+        }
+    }
+
     @Test func directoriesAbove() throws {
         try folder.directory("d/e")
         try folder.write("d/e/a", "x")

@@ -69,7 +69,9 @@ struct ExplanationTests {
                     let explanation = policy.explanation(of: name, for: caller)
                     switch policy.verdict(on: name, for: caller) {
                     case .permitted(_, let rule): #expect(explanation.permitting.first == rule, "seed \(seed)")
-                    case .denied(.noRule): #expect(!explanation.isPermitted && explanation.key != nil, "seed \(seed)")
+                    case .denied(.noRule):
+                        #expect(!explanation.isPermitted && explanation.key != nil && caller.uid != nil, "seed \(seed)")
+                    case .denied(.overflowUID): #expect(caller.uid == nil && explanation.key != nil, "seed \(seed)")
                     case .denied(.unknownKey): #expect(explanation.key == nil, "seed \(seed)")
                     }
                     #expect(policy.keys(for: caller).contains(name) == explanation.isPermitted, "seed \(seed)")

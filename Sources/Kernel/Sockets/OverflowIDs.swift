@@ -12,6 +12,9 @@ package struct OverflowIDs: Equatable, Sendable {
         self.gid = gid
     }
 
+    /// The values when they were first asked for.
+    package static let here = ofThisKernel()
+
     /// The values of `/proc/sys/kernel/overflowuid` and `overflowgid`. If they cannot be read, 65534, the kernel's
     /// default.
     package static func ofThisKernel() -> OverflowIDs {

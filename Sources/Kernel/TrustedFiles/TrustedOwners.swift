@@ -4,23 +4,31 @@
 
 internal import Glibc
 
-/// The accounts whose files are trusted: root, and the uid that started the program if that was not root.
+/// The accounts whose files are trusted: root, and the uid that started the program if that was not root. The overflow
+/// uid is never trusted, as a user namespace shows it for the files of many accounts.
 package struct TrustedOwners: Equatable, Sendable {
     package let startedBy: UInt32
     /// One more trusted account, and whether a directory may be writable by its group: see ``ofLog(writtenBy:)``.
     private var writer: UInt32?
     private var toleratesGroups = false
+    /// The overflow uid.
+    private let unmapped: UInt32
 
-    package init(startedBy uid: UInt32) { startedBy = uid }
+    package init(startedBy uid: UInt32, overflow: OverflowIDs = .here) {
+        startedBy = uid
+        unmapped = overflow.uid
+    }
 
     /// The owners for the process as it runs now. Must be read before privileges are given up.
     package static var now: TrustedOwners { TrustedOwners(startedBy: getuid()) }
 
-    package func contains(_ uid: UInt32) -> Bool { uid == 0 || uid == startedBy || uid == writer }
+    package func contains(_ uid: UInt32) -> Bool {
+        uid == 0 || uid != unmapped && (uid == startedBy || uid == writer)
+    }
 
     /// "root", or "root or uid 1000".
     package var description: String {
-        let others = Set([startedBy, writer ?? 0]).subtracting([0]).sorted()
+        let others = Set([startedBy, writer ?? 0]).subtracting([0, unmapped]).sorted()
         return (["root"] + others.map { "uid \($0)" }).joined(separator: " or ")
     }
 
@@ -79,6 +87,12 @@ extension TrustedOwners {
 
     private func checkOwner(_ status: FileStatus, _ path: String) throws(TrustError) {
         guard contains(status.owner) else {
+            if status.owner == unmapped {
+                throw TrustError(
+                    .untrusted,
+                    "\(path) belongs to uid \(unmapped), which stands for every account that this user namespace does "
+                        + "not know; see USER NAMESPACES in keybroker-sockets(7)")
+            }
             throw TrustError(.untrusted, "\(path) belongs to uid \(status.owner), not to \(description)")
         }
     }
