@@ -13,7 +13,8 @@ TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:u
 	mandoc:mandoc promtool:prometheus mount:mount ldd:libc-bin \
 	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
 	systemd-analyze:systemd /usr/lib/*/security/pam_systemd.so:libpam-systemd pgrep:procps \
-	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db
+	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db \
+	podman:podman runc:runc ss:iproute2
 # What a package is made with besides.
 DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 

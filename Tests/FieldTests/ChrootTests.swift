@@ -112,28 +112,16 @@ import Testing
     }
 
     @Test func theDemoServesWithoutProc() throws {
-        try folder.shell(
-            "openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -subj /CN=localhost "
-                + "-addext subjectAltName=DNS:localhost -keyout key -out crt 2>/dev/null; chmod 600 key; "
-                + "mkdir www; chown 61001 www")
-        let daemon = try Daemon(
-            folder, policy: "key web \(folder["key"]) certificate \(folder["crt"])\npermit 61001 key web\n")
+        let demo = try Demo(folder)
         let jail = try Jail(
             folder, hasProc: false, shares: [(folder["run"], "/run/keybroker"), (folder["www"], "/run/www")])
         let (executable, arguments) = try jail.command(
-            "keybroker-tls-demo", ["--key", "web", "--listen", "unix:/run/www/s"], user: 61001)
+            "keybroker-tls-demo", ["--key", "web", "--listen", "unix:/run/www/s"], user: Demo.uid)
         let server = try Program(executable, arguments)
         try server.wait(for: "readiness") { $0.contains("ready: ") ? true : nil }
-        let page = try Program.run(
-            try #require(installed("curl")),
-            [
-                "--silent", "--show-error", "--cacert", folder["crt"], "--unix-socket", folder["www/s"],
-                "https://localhost/status.json",
-            ])
-        #expect(
-            page.output.contains("\"account\":\"uid 61001\"") && page.output.contains("\"gid\":\"61001\""), "\(page)")
+        let page = try demo.page("https://localhost", ["--unix-socket", demo.socket])
+        #expect(page.contains("\"account\":\"uid 61033\"") && page.contains("\"gid\":\"61033\""), "\(page)")
         server.signal(SIGTERM)
         #expect(try server.waitForExit() == 0)
-        try daemon.stop()
     }
 }
