@@ -15,7 +15,7 @@ import Testing
 
     /// A root directory that shares the broker's directory, at the place where programs look for it.
     private func jail(hasProc: Bool) throws -> Jail {
-        try Jail(folder, hasProc: hasProc, shares: [(folder["run"], "/run/keybroker")])
+        try Jail(folder, hasProc: hasProc, shares: [(folder["run"], "/run/keybroker")], isReadOnly: true)
     }
 
     @Test(arguments: [true, false]) func theToolDoesWhatItIsToldTo(hasProc: Bool) throws {

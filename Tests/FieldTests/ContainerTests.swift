@@ -26,25 +26,30 @@ import Testing
 
     @Test func theUserOfTheContainerIsTheCaller() throws {
         let daemon = try daemon()
-        // The directory is shared by the option of the page, which comes last.
-        let container = try container()
+        // The directory is shared by the option of the page.
+        let container = try Container(folder)
         let line = try example(
             "podman run",
             [
-                "podman run": "\"$0\" \"$@\"", "/run/keybroker:": "\(folder["run"]):",
-                "IMAGE": "--rootfs \(container.root)",
-                "$(getent group keyusers | cut -d: -f3)": "61200",
+                "podman run": "\"$0\" \"$@\"", "--volume /run/keybroker:": "--volume \(folder["run"]):",
+                "IMAGE": "--rootfs \(container.root) \(keybroker) get web",
+                "\"$(getent group keyusers | cut -d: -f3)\"": "61200",
             ])
-        let granted = try Program.run("/bin/sh", ["-ec", "\(line) \(keybroker) get web"] + container.podmanRun)
+        func get(_ said: String = "", _ meant: String = "") throws -> (status: Int32, output: String, errors: String) {
+            #expect(said.isEmpty || line.contains(said))
+            let line = said.isEmpty ? line : line.replacing(said, with: meant)
+            return try Program.run("/bin/sh", ["-ec", line] + container.podmanRun)
+        }
+        let granted = try get()
         #expect(granted.status == 0 && granted.output == "THE KEY\n", "\(granted)")
         let record = try #require(try daemon.records().last)
         #expect(record["uid"] as? Int == 1000 && record["comm"] as? String == "keybroker", "\(record)")
         // Another user, and the container's root, which is the machine's: each needs a line.
-        #expect(try container.run([keybroker, "get", "web"], user(1001)).status == 77)
-        #expect(try container.run([keybroker, "get", "web"]).status == 77)
+        #expect(try get("--user 1000:1000", "--user 1001:1001").status == 77)
+        #expect(try get("--user 1000:1000").status == 77)
         #expect(try daemon.records().suffix(2).map { $0["uid"] as? Int } == [1001, 0])
         // Without the socket's group, nothing can be asked.
-        let outsider = try container.run([keybroker, "get", "web"], ["--user", "1000:1000"])
+        let outsider = try get("--group-add 61200")
         #expect(outsider.status == 77 && outsider.errors.contains("not in the socket's group"), "\(outsider)")
     }
 

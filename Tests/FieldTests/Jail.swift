@@ -12,13 +12,17 @@ struct Jail {
     private let root: String
     private let hasProc: Bool
     private let shares: [(outside: String, inside: String)]
+    private let isReadOnly: Bool
 
     /// - Parameters:
     ///   - hasProc: whether `/proc` is mounted there.
     ///   - shares: directories and files of the machine that are also there.
-    init(_ folder: TemporaryFolder, hasProc: Bool, shares: [(outside: String, inside: String)]) throws {
+    ///   - isReadOnly: whether the shares are mounted read-only.
+    init(
+        _ folder: TemporaryFolder, hasProc: Bool, shares: [(outside: String, inside: String)], isReadOnly: Bool = false
+    ) throws {
         root = try folder.directory("jail")
-        (self.hasProc, self.shares) = (hasProc, shares)
+        (self.hasProc, self.shares, self.isReadOnly) = (hasProc, shares, isReadOnly)
     }
 
     /// Why the suites of this target need root.
@@ -42,27 +46,28 @@ struct Jail {
     func command(
         _ program: String, _ arguments: [String], user: UInt32 = 0, entrance: [String]? = nil
     ) throws -> (executable: String, arguments: [String]) {
-        let folders = try Self.foldersOf(program).map { ($0, $0) }
-        let devices = [("/dev/null", "/dev/null")] + (hasProc ? [("/proc", "/proc")] : [])
-        // $1 is the root directory. Then come pairs of paths up to an empty one, and then the command.
+        let folders = try Self.foldersOf(program).map { [$0, $0, "ro"] }
+        let devices = (["/dev/null"] + (hasProc ? ["/proc"] : [])).map { [$0, $0, "rw"] }
+        let mounts = folders + devices + shares.map { [$0.outside, $0.inside, isReadOnly ? "ro" : "rw"] }
+        // $1 is the root directory. Then come two paths and an option for each mount, an empty word, and the command.
         let script = """
             root=$1; shift
             mount -t tmpfs -o mode=755 jail "$root"
             mkdir "$root/dev" "$root/etc" "$root/tmp"
             while [ -n "$1" ]; do
                 if [ -d "$1" ]; then mkdir -p "$root$2"; else mkdir -p "$(dirname "$root$2")"; : >"$root$2"; fi
-                mount --bind "$1" "$root$2"
-                shift 2
+                mount --bind -o "$3" "$1" "$root$2"
+                shift 3
             done
             shift
             exec "$@"
             """
         let entrance = entrance ?? [installed("chroot") ?? "chroot", "--userspec=\(user):\(user)", "--groups="]
-        let pairs = (folders + devices + shares).flatMap { [$0.0, $0.1] } + [""]
         return (
             try #require(installed("unshare")),
-            ["--mount", "--propagation", "private", "--", "/bin/sh", "-ec", script, "jail", root] + pairs + entrance
-                + [root, Program.built(program)] + arguments
+            ["--mount", "--propagation", "private", "--", "/bin/sh", "-ec", script, "jail", root]
+                + mounts.flatMap(\.self) + [""]
+                + entrance + [root, Program.built(program)] + arguments
         )
     }
 
