@@ -47,13 +47,16 @@ let package = Package(
         .target(
             name: "PolicyLoading", dependencies: ["Policy", "NameLookup", "Digest", "Wire", "Kernel"],
             swiftSettings: strict),
+        .target(
+            name: "Keys", dependencies: ["PolicyLoading", "Policy", "NameLookup", "Wire", "Kernel"],
+            swiftSettings: strict),
         .target(name: "Audit", dependencies: ["Digest", "Wire", "Kernel"], swiftSettings: strict),
         .target(
-            name: "Broker", dependencies: ["PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+            name: "Broker", dependencies: ["Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
             swiftSettings: strict),
         .executableTarget(
             name: "keybrokerd",
-            dependencies: ["Broker", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
+            dependencies: ["Broker", "Keys", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
             swiftSettings: strict),
 
         // Those who read what it wrote.
@@ -103,7 +106,8 @@ let package = Package(
         .testTarget(
             name: "AuditReadingTests",
             dependencies: [
-                "AuditReading", "LocalTime", "Digest", "Audit", "Broker", "PolicyReview", "PolicyLoading", "Policy",
+                "AuditReading", "LocalTime", "Digest", "Audit", "Broker", "Keys", "PolicyReview", "PolicyLoading",
+                "Policy",
                 "Wire", "Kernel",
                 "TestSupport", "keybroker",
             ],
@@ -112,7 +116,7 @@ let package = Package(
         .testTarget(
             name: "BrokerTests",
             dependencies: [
-                "keybrokerd", "Broker", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "TestSupport",
+                "keybrokerd", "Broker", "Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "TestSupport",
             ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests", dependencies: ["KeyBrokerClient", "TestSupport", "keybrokerd"],

@@ -4,6 +4,7 @@
 
 internal import Audit
 package import Kernel
+internal import Keys
 internal import Policy
 package import Wire
 
@@ -55,11 +56,8 @@ package final class Answer {
         names = []
         isLast = false
         granted = record
-        switch files.certificate.take() {
-        case .some(let file): certificate = file.intoDescriptor()
-        case .none: certificate = nil
-        }
-        key = files.key.intoDescriptor()
+        certificate = files.takeCertificate()
+        key = files.intoKey()
     }
 
     package var carriesDescriptors: Bool {

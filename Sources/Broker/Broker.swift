@@ -5,6 +5,7 @@
 
 package import Audit
 package import Kernel
+package import Keys
 internal import Policy
 package import PolicyLoading
 package import Wire

@@ -4,6 +4,7 @@
 
 package import Audit
 package import Kernel
+internal import Keys
 internal import Policy
 package import PolicyLoading
 package import Wire

@@ -4,6 +4,7 @@
 // content for a connection, nor let one slow connection delay another.
 
 internal import Kernel
+internal import Keys
 internal import Policy
 internal import Wire
 

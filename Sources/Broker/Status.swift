@@ -4,6 +4,7 @@
 
 internal import Audit
 internal import Kernel
+internal import Keys
 internal import Policy
 internal import PolicyLoading
 internal import Wire

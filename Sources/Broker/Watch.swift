@@ -3,6 +3,7 @@
 // Must never keep a file open: a rotation is opened anew for each connection that is told of it.
 
 internal import Kernel
+internal import Keys
 internal import Wire
 
 /// The watch of one connection. While it exists, it counts against the limit of its uid.

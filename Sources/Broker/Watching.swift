@@ -5,6 +5,7 @@
 
 internal import Audit
 package import Kernel
+internal import Keys
 internal import Policy
 internal import PolicyLoading
 internal import Wire

@@ -102,7 +102,7 @@ static const uint32_t permitted[] = {
     // The process's own ids, working directory and capabilities.
     SYS_getpid, SYS_gettid, SYS_getuid, SYS_geteuid, SYS_getgid, SYS_getegid, SYS_getcwd, SYS_capget,
     // Files: checking paths, reading the policy, writing and rotating the log, and removing the socket's file at the
-    // end. inotify_add_watch is missing: all watches exist by then, and can only be removed.
+    // end. inotify_add_watch is missing: all watches of the daemon exist by then, and can only be removed.
     SYS_statx, SYS_lseek, SYS_getdents64, SYS_readlinkat, SYS_dup, SYS_flock, SYS_fsync, SYS_ftruncate,
     SYS_unlinkat, SYS_inotify_rm_watch,
 #ifdef SYS_unlink
@@ -137,12 +137,13 @@ static const struct {
     {SYS_socket, 0, AF_UNIX, 0},
 };
 
-int ck_seccomp_restrict(void) {
+int ck_seccomp_restrict(int may_watch) {
 #ifndef ARCHITECTURE
+    (void)may_watch;
     return -ENOSYS;
 #else
     enum { checks = sizeof checked / sizeof *checked, calls = sizeof permitted / sizeof *permitted };
-    struct sock_filter program[3 + 5 * checks + 1 + 2 * calls + 1];
+    struct sock_filter program[3 + 5 * checks + 1 + 2 * calls + 2 + 1];
     const struct sock_filter number = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     size_t length = 0;
     const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
@@ -166,6 +167,11 @@ int ck_seccomp_restrict(void) {
     program[length++] = number;
     for (size_t i = 0; i < calls; i++) {
         program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, permitted[i], 0, 1);
+        program[length++] = allow;
+    }
+    if (may_watch) {
+        program[length++] =
+            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_inotify_add_watch, 0, 1);
         program[length++] = allow;
     }
     program[length++] = deny;

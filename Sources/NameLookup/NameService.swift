@@ -15,11 +15,14 @@ package enum NameService: Sendable {
     /// In this process.
     case here
     case separate(NameServiceProcess)
+    /// Nowhere: each name gets a number of its own. For who reads a policy and does not care who is permitted.
+    case invented(NameNumbers)
 
     package func user(named name: String) throws(Failure) -> UInt32? {
         switch self {
         case .here: try Accounts.user(named: name)?.uid
         case .separate(let process): try process.ask("u", name)
+        case .invented(let numbers): numbers.next()
         }
     }
 
@@ -27,6 +30,21 @@ package enum NameService: Sendable {
         switch self {
         case .here: try Accounts.gid(ofGroup: name)
         case .separate(let process): try process.ask("g", name)
+        case .invented(let numbers): numbers.next()
+        }
+    }
+}
+
+/// Numbers that are no account's on any machine. No number comes twice.
+package final class NameNumbers: Sendable {
+    private let last = Mutex(UInt32(0xC000_0000))
+
+    package init() {}
+
+    fileprivate func next() -> UInt32 {
+        last.withLock {
+            $0 += 1
+            return $0
         }
     }
 }
@@ -48,15 +66,10 @@ package final class NameServiceProcess: Sendable {
     /// The longest packet, in bytes. It holds a name from the policy, or the reason of a failure.
     private static let longest = 4096
 
-    /// Calls `fork(2)`. Call this while the process has only one thread. The child closes all inherited file
-    /// descriptors at once.
+    /// Makes the child. Call this while the process has only one thread. Calls `fork(2)`.
     package init(patience: Duration) throws(Failure) {
         self.patience = patience
-        var end: Int32 = -1
-        // Safety: the call fills the one number it is given.
-        let child = try unsafe succeed(ck_child(&end), "fork")
-        socket = SeqpacketSocket(connected: Descriptor(taking: end))
-        if child == 0 { Self.begin() }
+        socket = try ChildProcess.make { Self.begin() }
     }
 
     func ask(_ kind: Character, _ name: String) throws(Failure) -> UInt32? {
@@ -114,9 +127,6 @@ package final class NameServiceProcess: Sendable {
 
     /// The argument with which the program runs as this child and does nothing else.
     package static let argument = "--name-service"
-    /// The number of the child's file descriptor for its end of the socket pair.
-    private static let end: Int32 = 3
-
     /// The system call filter of a service manager may forbid giving up a capability. The program then executes itself
     /// once more: that removes the capability, because none is ambient, and none is inheritable with one of the file's
     /// own.
@@ -132,11 +142,10 @@ package final class NameServiceProcess: Sendable {
     /// Answers questions until the parent has gone. Must never start with a capability: if the process has one, it ends
     /// at once, and no name is found.
     package static func serve() -> Never {
-        // Safety: the name is a constant.
-        unsafe _ = ck_name_process("keybrokerd-name")
+        ChildProcess.setName("keybrokerd-name")
         guard Privileges.giveUpCapabilities() else { _exit(1) }
         Sandbox.restrictToReading()
-        let socket = SeqpacketSocket(connected: Descriptor(taking: end))
+        let socket = ChildProcess.takeEnd()
         while true {
             do throws(Failure) {
                 _ = try waitUntilReadable(socket.descriptor, until: .never)

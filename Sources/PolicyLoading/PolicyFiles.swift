@@ -58,6 +58,11 @@ package struct PolicyFiles: Sendable {
         self.owners = owners
     }
 
+    /// The same files, read with another name service.
+    package func withNames(_ names: NameService) -> PolicyFiles {
+        PolicyFiles(paths, optional: optionalPath, owners: owners, names: names)
+    }
+
     package func isOptional(_ path: String) -> Bool { path == optionalPath }
 
     /// `keybroker.policy` in `directory` (`/etc/keybroker`), and then `policy.d` in it, if that exists.
@@ -214,6 +219,11 @@ extension Source {
 }
 
 extension LoadedPolicy {
+    /// The paths of the files that the policy's keys consist of, as it names them.
+    package var keyPaths: Set<String> {
+        Set(policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } })
+    }
+
     /// The directories that contain the policy and the key files, with symbolic links followed. The sandbox permits the
     /// daemon to read below them.
     /// - Parameter watch: also watches each directory on the paths to the keys.
@@ -227,8 +237,7 @@ extension LoadedPolicy {
             policies.insert(isFolder ? path : folder(of: path))
         }
         let known = KnownFolders(owners, watchedBy: watch)
-        let files = policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } }
-        return (policies, Set(files.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
+        return (policies, Set(keyPaths.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
     }
 
     /// The keys, and their files, that `sandbox` does not permit the daemon to read.

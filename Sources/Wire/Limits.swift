@@ -114,6 +114,8 @@ package enum Limits {
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
+    /// How long the process that opens keys outside of the sandbox may take for one file.
+    package static let opening = Duration.seconds(5)
     /// How long the name service may take for one name.
     package static let nameLookup = Duration.seconds(10)
 

@@ -5,6 +5,7 @@
 
 internal import Broker
 internal import Kernel
+internal import Keys
 internal import PolicyLoading
 internal import Wire
 
@@ -12,6 +13,9 @@ final class EventLoop {
     let listener: Listener
     private let signals: Signals
     private let watch: ChangeWatch?
+    let opener: OpenerProcess
+    /// False after the end of the opener was noticed.
+    var hasOpener = true
     let broker: Broker
     let poller: Poller
     let policyFiles: PolicyFiles
@@ -33,19 +37,22 @@ final class EventLoop {
 
     /// The numbers by which the poller knows the daemon's own file descriptors.
     enum Token {
-        static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, firstConnection: UInt64 = 16
+        static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, opener: UInt64 = 3,
+            firstConnection: UInt64 = 16
     }
 
     /// The answers of a turn, in the order in which they are sent.
     typealias Turn = [(connection: Connection, answer: Answer)]
 
     init(
-        _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, broker: Broker,
-        poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, logger: Logger, capacity: Capacity
+        _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, opener: OpenerProcess,
+        broker: Broker, poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, logger: Logger,
+        capacity: Capacity
     ) {
         self.listener = listener
         self.signals = signals
         self.watch = watch
+        self.opener = opener
         self.broker = broker
         self.poller = poller
         self.policyFiles = policyFiles
@@ -64,6 +71,7 @@ final class EventLoop {
         try poller.watch(listener.socket.descriptor, for: .reading, as: Token.listener)
         try poller.watch(signals.descriptor, for: .reading, as: Token.signals)
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Token.changes) }
+        try opener.register(with: poller, as: Token.opener)
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
         try drain()
@@ -91,13 +99,13 @@ final class EventLoop {
         let events = try poller.wait(atMost: wait)
         turnBegan = .now
         // Changes come first, so that no answer of this turn relies on a path that has changed.
-        if events.contains(where: { $0.token == Token.changes }) { broker.noteChanges() }
+        if events.contains(where: { $0.token == Token.changes || $0.token == Token.opener }) { noteChanges() }
 
         var turn: Turn = []
         for event in events {
             switch event.token {
             case Token.listener: accept(&turn)
-            case Token.signals, Token.changes: break
+            case Token.signals, Token.changes, Token.opener: break
             case let number:
                 if let connection = connections[number] { attend(to: connection, event, &turn) }
             }

@@ -6,6 +6,7 @@
 internal import Audit
 internal import Broker
 internal import Kernel
+internal import Keys
 internal import Policy
 internal import PolicyLoading
 internal import Wire
@@ -62,6 +63,8 @@ struct Start {
             try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup)))
         sandbox.note("name-service", "separate process")
         let policyFiles = try path(try paths.policy(names: names))
+        let opener = try Exit.onFailure(try OpenerProcess(policyFiles, owners: owners))
+        sandbox.note("opener", "separate process")
 
         let policy = try policy(policyFiles, logger)
         let log: AuditLog
@@ -78,11 +81,12 @@ struct Start {
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + 8))
         sandbox.apply(folders, audit: audit, socket: listener.path, logger)
-        let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox)
+        let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
         try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(
-            listener, signals: signals, watch: watch, broker: broker, poller: poller, policyFiles: policyFiles,
+            listener, signals: signals, watch: watch, opener: opener, broker: broker, poller: poller,
+            policyFiles: policyFiles,
             manager: manager, logger: logger, capacity: capacity)
         logger.journal = journal
         loop.warnOfKeysOutside()

@@ -5,6 +5,7 @@ import AuditReading
 import Broker
 import Foundation
 import Kernel
+import Keys
 import LocalTime
 import Policy
 import PolicyLoading

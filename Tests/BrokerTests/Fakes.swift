@@ -3,6 +3,7 @@
 import Audit
 import Foundation
 import Kernel
+import Keys
 import Policy
 import PolicyLoading
 import TestSupport

@@ -2,6 +2,7 @@
 
 import Foundation
 import Kernel
+import Keys
 import Policy
 import PolicyLoading
 import TestSupport

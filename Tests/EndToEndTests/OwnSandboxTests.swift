@@ -109,7 +109,7 @@ struct ConfinementTests {
         let walls = try #require(said["sandbox"] as? [[String: String]])
         #expect(
             walls.compactMap { $0["wall"] } == [
-                "no-new-privileges", "name-service", "capabilities", "landlock", "seccomp",
+                "no-new-privileges", "name-service", "opener", "capabilities", "landlock", "seccomp",
             ])
         #expect(walls.allSatisfy { $0["state"]?.hasPrefix("missing") == false }, "\(walls)")
         let process = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
@@ -121,8 +121,8 @@ struct ConfinementTests {
         }
     }
 
-    /// The sandbox cannot admit a directory that a reload adds: the admin is warned, and the key is not granted.
-    @Test func aDirectoryThatAReloadAddsIsOutside() throws {
+    /// The daemon's own sandbox cannot admit a directory that a reload adds. The process beside it opens the key.
+    @Test func aDirectoryThatAReloadAddsIsServed() throws {
         let daemon = try daemon()
         try folder.directory("more")
         try folder.write("more/key", "MORE", mode: 0o600)
@@ -132,6 +132,49 @@ struct ConfinementTests {
             Program.built("keybroker"), ["reload", "--socket", daemon.socket])
         #expect(status == 0)
         #expect(output.hasPrefix("in force: 2 keys"))
+        #expect(!errors.contains("cannot be handed out"), "\(errors)")
+        let reply = try PeerProcess(daemon.socket, uid: 61001).ask("1Gm")
+        #expect(reply.contents == ["MORE"])
+        let record = try daemon.record(reply.decision)
+        #expect((record["file"] as? [String: Any])?["path"] as? String == folder["more/key"])
+        // It is trusted no more than any other.
+        try folder.setAttributes("more/key", mode: 0o666)
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").text == "file-untrusted")
+        try folder.remove("more/key")
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").text == "file-missing")
+        #expect(try daemon.stop() == 0)
+    }
+
+    /// If another directory takes the name of a permitted one, the key is served from it.
+    @Test func aDirectoryThatWasReplacedIsServed() throws {
+        let daemon = try daemon()
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1Gk").status == "K")
+        try folder.shell("mv keys old; mkdir keys; printf NEXT > keys/key; chmod 600 keys/key")
+        #expect(try peer.ask("1Gk").contents == ["NEXT"])
+        try folder.shell("mv keys new; mv old keys")
+        #expect(try peer.ask("1Gk").contents == ["KEY"])
+    }
+
+    /// Without the process that opens keys outside of the sandbox, the daemon serves what is inside, and says what is not.
+    @Test func theOpenersEndIsSaidAndCostsOnlyWhatIsOutside() throws {
+        let daemon = try daemon()
+        let children = try String(
+            contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
+        let opener = try #require(
+            children.split(separator: " ").compactMap { Int32($0) }.first {
+                (try? String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8)) == "keybrokerd-open\n"
+            })
+        kill(opener, SIGKILL)
+        try daemon.program.wait(for: "the end of the opener", in: .error) {
+            $0.contains("the process that opens keys outside of the sandbox has ended") ? true : nil
+        }
+        try folder.directory("more")
+        try folder.write("more/key", "MORE", mode: 0o600)
+        let more = "key m \(folder["more/key"])\npermit 61001 key m\n"
+        try folder.write("etc/policy", try folder.text("etc/policy") + more)
+        let (status, _, errors) = try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket])
+        #expect(status == 0)
         #expect(errors.contains("warning: key 'm' cannot be handed out until the broker is restarted"), "\(errors)")
         #expect(daemon.program.text(.error).contains("key 'm' cannot be handed out: \(folder["more/key"])"))
         let reply = try PeerProcess(daemon.socket, uid: 61001).ask("1Gm")
@@ -142,19 +185,6 @@ struct ConfinementTests {
         try daemon.stop()
         try daemon.restart()
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").contents == ["MORE"])
-    }
-
-    /// If another directory takes the name of a permitted one, it stays outside.
-    @Test func aDirectoryThatWasReplacedIsOutside() throws {
-        let daemon = try daemon()
-        let peer = try PeerProcess(daemon.socket, uid: 61001)
-        #expect(try peer.ask("1Gk").status == "K")
-        try folder.shell("mv keys old; mkdir keys; cp -p old/key keys/key")
-        #expect(try peer.ask("1Gk").text == "outside-sandbox")
-        let (_, _, errors) = try Program.run(Program.built("keybroker"), ["reload", "--socket", daemon.socket])
-        #expect(errors.contains("warning: key 'k' cannot be handed out"), "\(errors)")
-        try folder.shell("mv keys new; mv old keys")
-        #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
     /// For keys behind links, the target's directory counts. A rotation that renames within the directory stays inside.

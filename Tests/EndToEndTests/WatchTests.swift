@@ -80,6 +80,23 @@ struct WatchTests {
         #expect(try linked.receive().packet == "")
     }
 
+    /// Kubernetes, and many scripts for deployment, exchange a whole directory.
+    @Test func aDirectoryThatIsExchangedWholeIsARotation() throws {
+        let daemon = try daemon()
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try peer.ask("1Wtree").contents == ["KEY 1"])
+        try folder.directory("keys/tree/next")
+        try folder.write("keys/tree/next/key", "KEY 2", mode: 0o600)
+        try folder.shell("mv keys/tree/now keys/tree/old && mv keys/tree/next keys/tree/now")
+        #expect(try peer.receive().contents == ["KEY 2"])
+        // Files in the new directory are watched as those in the old one were.
+        try write("keys/tree/now/key", "KEY 3")
+        #expect(try peer.receive().contents == ["KEY 3"])
+        try folder.shell("mv keys/tree/now keys/tree/older && mv keys/tree/old keys/tree/now")
+        #expect(try peer.receive().contents == ["KEY 1"])
+        #expect(try daemon.stop() == 0)
+    }
+
     @Test func aKeyThatIsAwayForAMomentIsNoRotation() throws {
         let daemon = try daemon()
         let peer = try PeerProcess(daemon.socket, uid: 61002)

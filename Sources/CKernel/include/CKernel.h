@@ -147,8 +147,8 @@ int ck_landlock_allow(int ruleset, int version, int handle, int may);
 // landlock_restrict_self(2). It cannot be undone.
 int ck_landlock_restrict(int ruleset);
 // Installs a seccomp filter that permits only the calls that the daemon needs while it serves. All others fail with
-// EPERM. It cannot be undone.
-int ck_seccomp_restrict(void);
+// EPERM. With `may_watch`, inotify_add_watch(2) is permitted as well. It cannot be undone.
+int ck_seccomp_restrict(int may_watch);
 // Gives up all capabilities that are not in the bit set, and all that an executed program could inherit.
 int ck_keep_capabilities(uint64_t capabilities);
 // fork(2): returns the child's pid in the parent and 0 in the child, which is killed when its parent ends. `socket`

@@ -113,8 +113,15 @@ package struct Sandbox: Sendable {
     }
 
     private static func restrictCalls() throws(Failure) -> String {
-        _ = try succeed(ck_seccomp_restrict(), "seccomp")
+        _ = try succeed(ck_seccomp_restrict(0), "seccomp")
         return "on"
+    }
+
+    /// For the process that opens keys: as ``restrictToReading()``, and as ``restrictCalls()``. It may also watch
+    /// directories.
+    package static func restrictToOpening() {
+        restrictToReading()
+        _ = ck_seccomp_restrict(1)
     }
 
     /// For a helper process that only reads: forbids it to write or execute files.

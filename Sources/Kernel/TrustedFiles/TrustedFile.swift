@@ -56,3 +56,13 @@ package final class TrustedPath: Sendable {
         return TrustedFile(descriptor: descriptor, status: status, path: path)
     }
 }
+
+extension TrustedOwners {
+    /// A file that another process opened, after it was checked on its descriptor. Calls `fstat(2)`.
+    /// - Parameter path: its real path, as that process says.
+    package func received(_ descriptor: consuming Descriptor, from path: String) throws(TrustError) -> TrustedFile {
+        let status = try examining(path, try descriptor.status())
+        try checkFile(status, path)
+        return TrustedFile(descriptor: descriptor, status: status, path: path)
+    }
+}

@@ -1,10 +1,10 @@
-// Receives a packet at the client, with the descriptors that come with it.
+// Receives a packet with the descriptors that come with it: at a client, and from the process that opens keys.
 //
 // Must never lose a descriptor: each one is handed on or closed. Must never treat a packet as complete if it was cut,
 // or if the kernel did not deliver one of its descriptors.
 
 internal import CKernel
-package import Kernel
+internal import Glibc
 
 extension SeqpacketSocket {
     /// What a client received: the bytes of a packet, and its descriptors in their order.
@@ -20,11 +20,6 @@ extension SeqpacketSocket {
         package let isCut: Bool
         /// The pid of the sender as seen from here, after ``wantSenders()``. Nil if it is not visible from here.
         package let sender: Int32?
-    }
-
-    /// From now on, each packet says which process sent it. Calls `setsockopt(SO_PASSCRED)`.
-    package borrowing func wantSenders() throws(Failure) {
-        _ = try succeed(ck_want_senders(descriptor.withNumber { $0 }), "setsockopt SO_PASSCRED")
     }
 
     /// Receives a packet of at most `limit` bytes with its descriptors. Nil if no packet is there yet.

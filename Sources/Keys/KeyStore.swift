@@ -9,13 +9,24 @@ package import Wire
 
 /// What a grant hands over.
 package struct HandOut: ~Copyable {
-    package var key: TrustedFile
+    package let key: TrustedFile
     package var certificate: TrustedFile?
 
     package init(key: consuming TrustedFile, certificate: consuming TrustedFile?) {
         self.key = key
         self.certificate = certificate
     }
+
+    /// Takes the certificate's descriptor out. The caller then owns it.
+    package mutating func takeCertificate() -> Descriptor? {
+        switch certificate.take() {
+        case .some(let file): file.intoDescriptor()
+        case .none: nil
+        }
+    }
+
+    /// Takes the key's descriptor out. The caller then owns it.
+    package consuming func intoKey() -> Descriptor { key.intoDescriptor() }
 }
 
 /// Tells one content of a key's files from another. It says nothing about the bytes, which the daemon does not read.
@@ -38,6 +49,8 @@ package struct Sighting: Sendable {
     package let content: Content
     /// Whether later changes will be reported. If not, the key has to be looked at again and again.
     package let isFollowed: Bool
+
+    package init(content: Content, isFollowed: Bool) { (self.content, self.isFollowed) = (content, isFollowed) }
 }
 
 /// Opens what a policy permits.
@@ -64,6 +77,8 @@ package final class KeyStore: KeyOpener {
     /// Reports changes on the paths. Nil if the kernel offers no such watch: then each path is walked each time.
     private let watch: ChangeWatch?
     package let sandbox: Sandbox
+    /// Opens files that the sandbox does not permit this process. Nil: nobody does.
+    private let opener: OpenerProcess?
     package private(set) var keysOutside: [(key: KeyName, path: String)] = []
     private var remembered: [String: (place: TrustedPath, until: Instant)] = [:]
     /// How many ways were walked.
@@ -72,8 +87,9 @@ package final class KeyStore: KeyOpener {
     /// Whether paths that are walked now are to be followed.
     private var isFollowing = false
 
-    package init(owners: TrustedOwners, watch: ChangeWatch?, sandbox: Sandbox) {
+    package init(owners: TrustedOwners, watch: ChangeWatch?, sandbox: Sandbox, opener: OpenerProcess? = nil) {
         self.owners = owners
+        self.opener = opener
         self.sandbox = sandbox
         self.watch = watch
     }
@@ -102,7 +118,8 @@ package final class KeyStore: KeyOpener {
 
     package func adopt(_ policy: LoadedPolicy) {
         forgetWays()
-        keysOutside = policy.keys(outsideOf: sandbox, owners: owners)
+        opener?.adoptPolicy()
+        keysOutside = opener?.isRunning == true ? [] : policy.keys(outsideOf: sandbox, owners: owners)
     }
 
     package func noteChanges() { _ = forgetWaysIfChanged() }
@@ -129,6 +146,7 @@ package final class KeyStore: KeyOpener {
 
     /// Forgets all paths if anything on any of them has changed. Returns whether it did.
     private func forgetWaysIfChanged() -> Bool {
+        if opener?.noteChanges() == true { filesChanged = true }
         guard let changes = watch?.changes() else { return false }
         if changes.files { filesChanged = true }
         if changes.ways { forgetWays() }
@@ -169,7 +187,8 @@ package final class KeyStore: KeyOpener {
         }
         do { return try place.open() } catch {
             guard error.kind == .unreadable, !sandbox.covers(place.folder) else { throw error }
-            throw TrustError(outside: place.path)
+            guard let opener else { throw TrustError(outside: place.path) }
+            return try opener.open(path, owners: owners)
         }
     }
 }
