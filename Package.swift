@@ -144,6 +144,10 @@ let package = Package(
         .testTarget(
             name: "FieldTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "keybroker-tls-demo"],
             exclude: ["Peers"], swiftSettings: strict),
+        // The clients in other languages, compared with the library.
+        .testTarget(
+            name: "LanguageTests", dependencies: ["TestSupport", "KeyBrokerClient", "keybrokerd"],
+            exclude: ["Clients", "Brokers"], swiftSettings: strict),
         // In a real systemd, with the package that `make deb` built.
         .testTarget(
             name: "SystemdTests", dependencies: ["TestSupport", "keybroker"], exclude: ["Peers", "with-systemd"],
