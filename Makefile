@@ -14,7 +14,11 @@ TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:u
 	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
 	systemd-analyze:systemd /usr/lib/*/security/pam_systemd.so:libpam-systemd pgrep:procps \
 	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db \
-	podman:podman runc:runc ss:iproute2
+	podman:podman runc:runc ss:iproute2 \
+	gcc:gcc g++:g++ /usr/include/*/sys/socket.h:libc6-dev go:golang-go \
+	/usr/lib/python3/dist-packages/mypy:python3-mypy /usr/lib/python3/dist-packages/build:python3-build \
+	/usr/lib/python3/dist-packages/pip:python3-pip /usr/lib/python3/dist-packages/setuptools:python3-setuptools \
+	/usr/lib/python3/dist-packages/wheel:python3-wheel
 # What a package is made with besides.
 DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 

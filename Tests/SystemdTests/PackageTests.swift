@@ -31,10 +31,19 @@ import Testing
         #expect(try machine.must("getent passwd keybroker | cut -d: -f6,7") == "/:/usr/sbin/nologin")
         let get = Machine.asUser("www-data", "keybroker get web")
         #expect(try machine.must(get) == "THE KEY")
-        for page in ["keybroker.1", "keybrokerd.8", "keybroker.policy.5", "keybroker-audit.5"] {
+        for page in [
+            "keybroker.1", "keybrokerd.8", "keybroker.policy.5", "keybroker-audit.5", "keybroker.3",
+            "keybroker-protocol.7",
+        ] {
             try machine.must("gzip -t /usr/share/man/man\(page.last ?? "1")/\(page).gz")
         }
         try machine.must("bash -n /usr/share/bash-completion/completions/keybroker")
+        // The clients for other languages.
+        try machine.must("[[ -s /usr/include/keybroker.h && -s /usr/share/doc/keybroker/examples/keybroker.go ]]")
+        try machine.must("grep -q '^Version: [0-9.]*$' /usr/share/pkgconfig/keybroker.pc")
+        let load = "/usr/bin/python3 -c \"import keybroker; keybroker.KeyBroker().get('web').close()\""
+        try machine.must(Machine.asUser("www-data", load))
+        try machine.must("/usr/bin/python3 -c 'import keybroker'")
 
         // An upgrade under constant requests: the daemon is a new one, the socket is the same, and no caller is
         // refused.
