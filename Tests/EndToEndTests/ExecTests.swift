@@ -41,7 +41,10 @@ struct ExecTests {
     @Test func nothingElseChanges() throws {
         // The shell gives it one descriptor more than the standard streams, one ignored signal and one blocked one.
         func given(_ prefix: [String]) throws -> Given {
-            let script = "exec 5</dev/null; exec env --ignore-signal=USR2 --block-signal=USR1 \"$@\""
+            // Other tests start programs at the same time, whose pipes this one may inherit.
+            let script =
+                "for n in $(ls /proc/$$/fd); do [ $n -gt 2 ] && [ $n -ne 255 ] && eval \"exec $n>&-\"; done; "
+                + "exec 5</dev/null; exec env --ignore-signal=USR2 --block-signal=USR1 \"$@\""
             let (status, output, errors) = try Program.run(
                 installed("setpriv") ?? "setpriv",
                 ExecFixture.account + ["/bin/bash", "-c", script, "bash"] + prefix
