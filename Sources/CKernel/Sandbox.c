@@ -130,6 +130,8 @@ static const struct {
     // Not F_NOTIFY, which watches a directory. No locks, and no signals to other processes.
     {SYS_fcntl, 1, F_DUPFD_CLOEXEC, 0},
     {SYS_fcntl, 1, F_GETFD, 0},
+    // fdopendir(3) closes the directory for executed programs, of which there are none.
+    {SYS_fcntl, 1, F_SETFD, 0},
     {SYS_fcntl, 1, F_GETFL, 0},
     {SYS_mmap, 2, 0, PROT_EXEC},
     {SYS_mprotect, 2, 0, PROT_EXEC},
