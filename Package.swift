@@ -135,7 +135,7 @@ let package = Package(
             ],
             swiftSettings: strict),
         .testTarget(
-            name: "LaunchingTests", dependencies: ["Launching", "PEM", "Wire", "TestSupport"], swiftSettings: strict),
+            name: "LaunchingTests", dependencies: ["Launching", "ClientKernel", "Wire"], swiftSettings: strict),
         .testTarget(name: "HouseTests", dependencies: ["Wire", "TestSupport"], swiftSettings: strict),
         .testTarget(
             name: "EndToEndTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "KeyBrokerClient"],

@@ -6,12 +6,13 @@
 #include "CKernel.h"
 
 #include <features.h>
+#include <string.h>
 
 #ifndef __GLIBC__
 #error "Only glibc passes argc and argv to constructors. With another C library, take them from main()."
 #endif
 
-// Set once, before main(), and only read after that.
+// Set once, before main(). The strings are only read after that, but for ck_show_as.
 static struct {
     int count;
     char **arguments;
@@ -25,4 +26,14 @@ __attribute__((constructor)) static void keep(int count, char **arguments, char 
 
 const char *ck_argument(int number) {
     return number >= 0 && number < at_start.count ? at_start.arguments[number] : NULL;
+}
+
+void ck_show_as(const char *title) {
+    if (at_start.count < 1) return;
+    // The kernel puts the strings one behind the other.
+    char *first = at_start.arguments[0], *end = first;
+    for (int next = 0; next < at_start.count && at_start.arguments[next] == end; next++) end += strlen(end) + 1;
+    size_t room = (size_t)(end - first);
+    memset(first, 0, room);
+    strncpy(first, title, room - 1);
 }

@@ -32,7 +32,7 @@ package enum Execution {
     ///   - words: the program and its arguments; at least one.
     ///   - files: what it gets besides the descriptors that it inherits anyway.
     package static func replaceProcess(with words: [Word], passingOn files: [PassedFile]) -> Failure {
-        var descriptors = files.map { file in file.file.descriptor.withNumber { $0 } }
+        var descriptors = files.map { file in file.descriptor.withNumber { $0 } }
         let numbers = files.map(\.number)
         // Safety: both arrays have as many elements as the call is told.
         let passed = unsafe ck_pass_on(&descriptors, numbers, numbers.count)
@@ -64,11 +64,11 @@ package enum Execution {
 
 /// A file, and the number under which an executed program has it.
 package final class PassedFile {
-    package let file: MemoryFile
-    package let number: Int32
+    let descriptor: Descriptor
+    let number: Int32
 
-    package init(_ file: consuming MemoryFile, as number: Int32) {
-        self.file = file
+    package init(_ descriptor: consuming Descriptor, as number: Int32) {
+        self.descriptor = descriptor
         self.number = number
     }
 }

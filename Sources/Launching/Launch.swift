@@ -6,6 +6,7 @@
 internal import ClientKernel
 internal import Kernel
 internal import KeyBrokerClient
+internal import PEM
 internal import Wire
 
 /// A command that is about to run in the place of this process.
@@ -13,26 +14,45 @@ package struct Launch {
     private let options: LaunchOptions
     private let note: (String) -> Void
 
-    /// - Parameter note: told what the user should know although the command is run.
+    /// - Parameter note: told what the user should know although the command is run. It must not wait.
     package init(_ options: LaunchOptions, noting note: @escaping (String) -> Void) {
         self.options = options
         self.note = note
     }
 
-    /// Returns only if the command cannot be run.
-    package func run() -> LaunchFailure {
+    /// How it ended for this process.
+    package enum Outcome {
+        /// The command cannot be run.
+        case failure(LaunchFailure)
+        /// This is the process beside the command, which has ended.
+        case commandHasEnded
+    }
+
+    /// Returns only if the command cannot be run, and in the process beside it.
+    package func run() -> Outcome {
         do throws(LaunchFailure) {
             // Until the command runs, the keys are in this process.
             try calling(try Execution.forbidTracing())
             let numbers = try numbers()
-            let files = try files(numbers)
-            for (name, file) in options.variables { try calling(try Execution.set(name, to: numbers.path(file))) }
-            let words = options.command.prefix(1) + options.arguments.map { $0.filled(numbers.path) }
-            return Self.failure(Execution.replaceProcess(with: Array(words), passingOn: files))
+            guard let notice = options.onRotate else { return .failure(try execute(numbers, try files(numbers))) }
+            guard wipeWhatOpenSSLFrees() else {
+                throw LaunchFailure(status: LaunchFailure.system, "OpenSSL was used before it was set up")
+            }
+            let keys = try watchedKeys()
+            var files: [PassedFile] = []
+            for key in keys { files += try key.passed(numbers) }
+            let service = try calling(try Service(pid: Privileges.processID))
+            let names = options.keyNames.map(\.description).joined(separator: ", ")
+            guard let aside = try calling(try Aside.begin(titled: "keybroker: watches \(names) for \(service.pid)"))
+            else { return .failure(try execute(numbers, files)) }
+            try watch(keys, service, aside, notice)
+            return .commandHasEnded
         } catch {
-            return error
+            return .failure(error)
         }
     }
+
+    // MARK: The numbers and the files
 
     private func numbers() throws(LaunchFailure) -> Numbers {
         // sd_listen_fds(3): they are meant for the process that has this number, which the command will be.
@@ -45,50 +65,63 @@ package struct Launch {
         }
     }
 
+    /// Files that never change.
     private func files(_ numbers: Numbers) throws(LaunchFailure) -> [PassedFile] {
-        let fetching = Fetching(KeyBroker(socketPath: options.socketPath), waitingUpTo: options.wait, noting: note)
-        let wanted = options.files
+        let fetching = Fetching(broker, waitingUpTo: options.wait, noting: note)
         var files: [PassedFile] = []
-        var asked: Set<KeyName> = []
-        for name in wanted.map(\.key) where asked.insert(name).inserted {
-            let ofKey = wanted.filter { $0.key == name }
-            let material = try material(of: name, for: ofKey, by: fetching)
-            for file in ofKey {
+        for name in options.keyNames {
+            let wanted = options.files(of: name)
+            let material = try asking(name) { () throws(LaunchFailure) in try fetching.material(of: name, for: wanted) }
+            for file in wanted {
                 guard let number = numbers.numbers[file] else { continue }
-                let memory = try calling(try Self.file(file, of: material))
-                files.append(PassedFile(memory, as: number))
+                files.append(PassedFile(try calling(try Self.sealed(file, material)), as: number))
             }
         }
         return files
     }
 
-    private func material(
-        of name: KeyName, for files: [KeyFile], by fetching: Fetching
-    ) throws(LaunchFailure) -> KeyMaterial {
-        do { return try fetching.material(of: name, for: files) } catch { throw hint(error, about: name) }
-    }
-
-    /// The file with its bytes, which nobody can change any more.
-    private static func file(_ file: KeyFile, of material: borrowing KeyMaterial) throws(Failure) -> MemoryFile {
+    private static func sealed(_ file: KeyFile, _ material: borrowing KeyMaterial) throws(Failure) -> Descriptor {
         var memory = try MemoryFile(named: "keybroker \(file)")
         try material.write(file, to: &memory)
-        try memory.seal()
-        return memory
+        return try memory.sealed()
     }
+
+    private func watchedKeys() throws(LaunchFailure) -> [WatchedKey] {
+        let deadline = Instant.now.after(options.wait)
+        return try options.keyNames.map { name throws(LaunchFailure) in
+            let key = try WatchedKey(name, broker, noting: note)
+            try asking(name) { () throws(LaunchFailure) in
+                try key.begin(options.files(of: name), waitingUntil: deadline)
+            }
+            return key
+        }
+    }
+
+    private var broker: KeyBroker { KeyBroker(socketPath: options.socketPath) }
 
     /// Who meant no key by the braces is told how to write them.
-    private func hint(_ failure: LaunchFailure, about name: KeyName) -> LaunchFailure {
-        let isNamed = options.keys.contains(name) || options.variables.contains { $0.file.key == name }
-        guard failure.status == LaunchFailure.denied, !isNamed,
-            let file = options.files.first(where: { $0.key == name })
-        else { return failure }
-        return LaunchFailure(
-            status: failure.status,
-            "\(failure.description). An argument of the command names it as {\(file)}; if no key is meant there, "
-                + "write {{\(file)}}")
+    private func asking<R: ~Copyable>(
+        _ name: KeyName, _ body: () throws(LaunchFailure) -> R
+    ) throws(LaunchFailure) -> R {
+        do { return try body() } catch {
+            let isNamed = options.keys.contains(name) || options.variables.contains { $0.file.key == name }
+            guard error.status == LaunchFailure.denied, !isNamed, let file = options.files(of: name).first else {
+                throw error
+            }
+            throw LaunchFailure(
+                status: error.status,
+                "\(error.description). An argument of the command names it as {\(file)}; if no key is meant there, "
+                    + "write {{\(file)}}")
+        }
     }
 
-    private static func failure(_ failure: Failure) -> LaunchFailure {
+    // MARK: The command
+
+    /// Returns only if that fails.
+    private func execute(_ numbers: Numbers, _ files: [PassedFile]) throws(LaunchFailure) -> LaunchFailure {
+        for (name, file) in options.variables { try calling(try Execution.set(name, to: numbers.path(file))) }
+        let words = options.command.prefix(1) + options.arguments.map { $0.filled(numbers.path) }
+        let failure = Execution.replaceProcess(with: Array(words), passingOn: files)
         if failure.call == "dup2" {
             return LaunchFailure(
                 status: LaunchFailure.usage,
@@ -99,27 +132,16 @@ package struct Launch {
             "cannot run the command: \(failure)")
     }
 
+    /// Keeps the files up to date until the command has ended.
+    private func watch(
+        _ keys: [WatchedKey], _ service: Service, _ aside: Aside, _ notice: LaunchOptions.Notice
+    ) throws(LaunchFailure) {
+        try calling(try Execution.set("KEYBROKER_SERVICE_PID", to: String(service.pid)))
+        let notifier = Notifier(notice, service, aside, noting: note)
+        try calling(try Watching(keys: keys, service: service, notifier: notifier).run())
+    }
+
     private func calling<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(LaunchFailure) -> R {
         do { return try body() } catch { throw LaunchFailure(status: LaunchFailure.system, "\(error)") }
-    }
-}
-
-extension KeyMaterial {
-    /// Writes what belongs into the file.
-    borrowing func write(_ file: KeyFile, to memory: inout MemoryFile) throws(Failure) {
-        if file.hasCertificate {
-            switch certificate {
-            case .some(let certificate):
-                try certificate.withBytes { bytes throws(Failure) in
-                    try memory.append(bytes)
-                    // The key begins on a line of its own.
-                    if file.hasKey, bytes[bytes.count - 1] != UInt8(ascii: "\n") {
-                        try memory.append([UInt8(ascii: "\n")].span)
-                    }
-                }
-            case .none: break
-            }
-        }
-        if file.hasKey { try key.withBytes { bytes throws(Failure) in try memory.append(bytes) } }
     }
 }

@@ -22,8 +22,17 @@ package struct LaunchOptions: Equatable, Sendable {
     private(set) var variables: [(name: String, file: KeyFile)] = []
     package private(set) var wait = Duration.zero
     package private(set) var socketPath: String?
+    /// What is done when a key has changed. Nil: the files never change.
+    package private(set) var onRotate: Notice?
     /// The program and its arguments, with names in braces.
     package private(set) var command: [Word] = []
+
+    /// How a command learns that a key has changed.
+    package enum Notice: Equatable, Sendable {
+        case signal(Signal)
+        /// A command for the shell.
+        case command(String)
+    }
 
     /// Why a command line is not run.
     package enum Refusal: Error, Equatable, Sendable {
@@ -34,7 +43,7 @@ package struct LaunchOptions: Equatable, Sendable {
     /// The options, as they are written on the command line, and what follows each.
     package static let options = [
         ("--key", "NAME[=N]"), ("--certificate", "NAME[=N]"), ("--bundle", "NAME[=N]"), ("--env", "VAR=NAME"),
-        ("--wait", "TIME"), ("--socket", "PATH"),
+        ("--on-rotate", "SIGNAL"), ("--on-rotate-run", "COMMAND"), ("--wait", "TIME"), ("--socket", "PATH"),
     ]
 
     /// What this process was started with. Nil if that is another command than `exec`.
@@ -86,11 +95,24 @@ package struct LaunchOptions: Equatable, Sendable {
                 throw .fault("--wait '\(value)' is no time up to a day, such as 30s, 500ms or 2m")
             }
             wait = time
+        case "--on-rotate":
+            guard let signal = Signal(value) else {
+                throw .fault("--on-rotate '\(value)' is no signal that a program can handle, such as HUP or USR1")
+            }
+            try notify(.signal(signal))
+        case "--on-rotate-run":
+            guard !value.isEmpty else { throw .fault("--on-rotate-run needs a command, such as 'nginx -s reload'") }
+            try notify(.command(value))
         case "--socket":
             guard !value.isEmpty else { throw .fault("--socket needs a path") }
             socketPath = value
         default: throw .fault("unknown option '\(name)'")
         }
+    }
+
+    private mutating func notify(_ notice: Notice) throws(Refusal) {
+        guard onRotate == nil else { throw .fault("there is more than one --on-rotate or --on-rotate-run") }
+        onRotate = notice
     }
 
     private mutating func request(_ part: KeyFile.Part, _ option: String, _ value: String) throws(Refusal) {
@@ -141,8 +163,15 @@ package struct LaunchOptions: Equatable, Sendable {
         return files
     }
 
+    /// The keys of these files, each once, and the files of one.
+    var keyNames: [KeyName] {
+        files.map(\.key).reduce(into: []) { names, name in if !names.contains(name) { names.append(name) } }
+    }
+    func files(of name: KeyName) -> [KeyFile] { files.filter { $0.key == name } }
+
     package static func == (left: LaunchOptions, right: LaunchOptions) -> Bool {
-        left.requests == right.requests && left.wait == right.wait && left.socketPath == right.socketPath
+        left.requests == right.requests && left.wait == right.wait && left.onRotate == right.onRotate
+            && left.socketPath == right.socketPath
             && left.command == right.command
             && left.variables.elementsEqual(right.variables) { $0.name == $1.name && $0.file == $1.file }
     }

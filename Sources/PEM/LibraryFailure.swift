@@ -14,6 +14,11 @@ package struct LibraryFailure: Error, Equatable, Sendable, CustomStringConvertib
     package static func now(_ what: String) -> LibraryFailure { ErrorQueue.taken().failure(what) }
 }
 
+/// Makes OpenSSL overwrite all memory before it gives it back, because it does not do so with all parts of private keys.
+/// For processes that live longer than they need a key. Must be called before anything else of OpenSSL. Returns false if
+/// that is too late.
+package func wipeWhatOpenSSLFrees() -> Bool { kb_wipe_what_is_freed() == 1 }
+
 /// The errors that OpenSSL kept for this thread. Taking them empties the queue.
 struct ErrorQueue {
     private let codes: [UInt]

@@ -144,4 +144,10 @@ package enum Limits {
     package static let pairSettles = Duration.seconds(2), firstPairLook = Duration.milliseconds(50)
     /// The first and the longest pause between two requests for a key that the broker cannot hand over yet.
     package static let firstMissingLook = Duration.milliseconds(250), lastMissingLook = Duration.seconds(2)
+    /// How long the command of --on-rotate-run may run before it is ended.
+    package static let rotationCommand = Duration.seconds(90)
+    /// How often to look whether the command is prepared for the signal by now.
+    package static let notExpectedLook = Duration.milliseconds(100)
+    /// How long the broker has to be away, or a signal has to wait, before that is said.
+    package static let saidTrouble = Duration.seconds(10)
 }

@@ -13,7 +13,7 @@ struct Exec: ParsableCommand {
         abstract: "Runs a command with keys that it can read.",
         usage: """
             keybroker exec [--key NAME[=N]] ... [--certificate NAME[=N]] ... [--bundle NAME[=N]] ... \
-            [--env VAR=NAME] ... [--wait TIME] [--socket PATH] -- COMMAND [ARG] ...
+            [--env VAR=NAME] ... [--on-rotate SIGNAL | --on-rotate-run COMMAND] [--wait TIME] [--socket PATH] -- COMMAND [ARG] ...
             """,
         discussion: """
             The command has each file open at descriptor N, and can open it at /proc/self/fd/N. In its arguments \
@@ -41,6 +41,16 @@ struct Exec: ParsableCommand {
         help: ArgumentHelp(
             "Sets a variable to the path; also of NAME.certificate, NAME.bundle.", valueName: "VAR=NAME"))
     var variables: [String] = []
+
+    @Option(
+        help: ArgumentHelp(
+            "Brings the command each later key, and then sends it this signal, such as HUP.", valueName: "SIGNAL"))
+    var onRotate: String?
+
+    @Option(
+        help: ArgumentHelp(
+            "Brings the command each later key, and then has the shell run this.", valueName: "COMMAND"))
+    var onRotateRun: String?
 
     @Option(
         help: ArgumentHelp(
@@ -73,8 +83,13 @@ struct Exec: ParsableCommand {
             }
         }
         guard let options else { return }
-        let failure = Launch(options) { say("keybroker: \($0)") }.run()
-        say("keybroker: \(failure.description)")
-        exitProcess(failure.status)
+        // Nobody may read what the process beside the command says.
+        let prompt = PromptErrorStream()
+        switch Launch(options, noting: { _ = prompt.offerLine(harmless("keybroker: \($0)")) }).run() {
+        case .commandHasEnded: exitProcess(0)
+        case .failure(let failure):
+            say("keybroker: \(failure.description)")
+            exitProcess(failure.status)
+        }
     }
 }

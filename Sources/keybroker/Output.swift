@@ -10,7 +10,7 @@ internal import Policy
 internal import Wire
 
 /// The text in printable ASCII. Tabs are kept, because the caret in the line below is aligned with them.
-private func harmless(_ text: String) -> String {
+func harmless(_ text: String) -> String {
     func isHarmless(_ byte: UInt8) -> Bool { (0x20...0x7E).contains(byte) || byte == 0x09 }
     if text.utf8.allSatisfy(isHarmless) { return text }
     return text.unicodeScalars.split(separator: "\t", omittingEmptySubsequences: false)

@@ -247,6 +247,8 @@ struct HouseTests {
         for status in try source("Launching/LaunchFailure.swift").matches(of: #/= (\d\d\d?)\b/#) {
             #expect(tool.contains(".It \(status.1)\n"), "status \(status.1)")
         }
+        let seconds = try source("Wire/Limits.swift").firstMatch(of: #/rotationCommand = Duration.seconds\((\d+)\)/#)
+        #expect(tool.contains("After \(try #require(seconds).1) seconds"))
         let audit = try page("policy/keybroker-audit.5")
         let readme = try page("README.md")
         for reason in Reason.allCases {

@@ -1,5 +1,6 @@
 // The command line of `keybroker exec`, and the names in braces in the arguments of its command.
 
+import ClientKernel
 import Testing
 import Wire
 
@@ -42,6 +43,15 @@ struct OptionsTests {
         #expect(options.files.map(\.description) == ["web", "web.certificate", "api.bundle", "mail.bundle", "db"])
     }
 
+    @Test(arguments: [("HUP", Int32(1)), ("SIGHUP", 1), ("1", 1), ("USR1", 10), ("SIGUSR2", 12), ("WINCH", 28)])
+    func signals(_ text: String, _ number: Int32) throws {
+        guard case .signal(let signal) = try options("--on-rotate", text, "true").onRotate else {
+            Issue.record("\(text) is no signal")
+            return
+        }
+        #expect(signal.number == number)
+    }
+
     @Test func theCommandBeginsWithTheFirstWordThatIsNoOption() throws {
         #expect(try options("--key", "web", "nginx", "--key", "x").command == words(["nginx", "--key", "x"]))
         #expect(try options("--", "--odd").command == words(["--odd"]))
@@ -64,7 +74,12 @@ struct OptionsTests {
         (["--env", "1A=web", "true"], "VAR=NAME"), (["--env", "A=We", "true"], "made of a-z"),
         (["--wait", "soon", "true"], "no time"), (["--wait", "25h", "true"], "no time"),
         (["--key", "web"], "no command"), (["--key", "web", "--"], "no command"), (["--socket=", "true"], "a path"),
-        (["-k", "true"], "unknown option '-k'"), (["--help"], "help"), (["-h", "--nonsense"], "help"),
+        (["-k", "true"], "unknown option '-k'"),
+        (["--on-rotate", "KILL", "true"], "no signal"), (["--on-rotate", "STOP", "true"], "no signal"),
+        (["--on-rotate", "9", "true"], "no signal"), (["--on-rotate", "0", "true"], "no signal"),
+        (["--on-rotate", "NOPE", "true"], "no signal"), (["--on-rotate", "+1", "true"], "no signal"),
+        (["--on-rotate", "HUP", "--on-rotate-run", "x", "true"], "more than one"),
+        (["--on-rotate-run", "", "true"], "needs a command"), (["--help"], "help"), (["-h", "--nonsense"], "help"),
     ])
     func faults(_ texts: [String], _ said: String) throws {
         do throws(LaunchOptions.Refusal) {

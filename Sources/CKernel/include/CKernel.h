@@ -8,6 +8,7 @@
 #ifndef CKERNEL_H
 #define CKERNEL_H
 
+#include <signal.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <sys/inotify.h>
@@ -204,5 +205,26 @@ int ck_execute(char *const arguments[]);
 // prctl(PR_SET_DUMPABLE): until the next execve(2), other processes of the same account can neither trace this one nor
 // read its memory, and it leaves no core dump.
 int ck_forbid_tracing(void);
+
+// ---- a process beside it --------------------------------------------------------------------
+
+// fork(2), twice: 1 in a new process, which is no child of this one and has a session of its own, and 0 in this one.
+// Nothing of it is left here: no child, and no SIGCHLD.
+int ck_fork_aside(void);
+// Standard input becomes /dev/null, and standard output the same as standard error.
+int ck_leave_streams(void);
+// posix_spawn(3): runs /bin/sh -c with this signal mask, the environment as it is, and a process group of its own. Returns
+// the pid of the child.
+int ck_start_shell(const char *command, const sigset_t *mask);
+// Shows the process in ps(1) with this command line, as far as there is room in the old one.
+void ck_show_as(const char *title);
+// open(2) of what the descriptor is open on, as a new file description: O_RDONLY, close-on-exec.
+int ck_open_again(int descriptor);
+// fcntl(F_ADD_SEALS): the file takes no more seals.
+int ck_forbid_seals(int file);
+// The number of a signal by its name, "HUP" or "SIGHUP"; 0 if there is none of that name. And its name, without "SIG", or
+// NULL.
+int ck_signal_number(const char *name);
+const char *ck_signal_name(int number);
 
 #endif
