@@ -48,7 +48,8 @@ import Testing
         while try open(server.program.pid) > before.server, Date() < deadline { usleep(10_000) }
         #expect(try open(server.program.pid) <= before.server)
         #expect(try open(server.daemon.pid) <= before.daemon)
-        #expect(server.program.text(.error) == "")
+        // On a busy machine, a key may be announced before its certificate is in place. The server then waits for it.
+        #expect(server.program.lines(.error).allSatisfy { $0.contains("the key does not belong to the certificate") })
     }
 
     /// A restart of the broker is no rotation. One that happens meanwhile is not lost.
