@@ -62,14 +62,14 @@ package struct LaunchOptions: Equatable, Sendable {
             if word.elementsEqual("--".utf8) { break }
             let text = String(decoding: word, as: UTF8.self)
             if ["--help", "-h"].contains(text) { throw .helpWanted }
-            let name = String(text.prefix { $0 != "=" })
+            let name = String(decoding: word.prefix { $0 != UInt8(ascii: "=") }, as: UTF8.self)
             guard let option = Self.options.first(where: { $0.0 == name }) else {
                 let known = Self.options.map(\.0).joined(separator: ", ")
                 throw .fault("unknown option '\(name)'; the options are \(known), and -- stands before the command")
             }
             let value: String
             if name.utf8.count < text.utf8.count {
-                value = String(text.dropFirst(name.count + 1))
+                value = String(decoding: word.dropFirst(name.utf8.count + 1), as: UTF8.self)
             } else if let next = rest.popFirst() {
                 value = String(decoding: next, as: UTF8.self)
             } else {

@@ -83,9 +83,14 @@ struct Exec: ParsableCommand {
             }
         }
         guard let options else { return }
-        // Nobody may read what the process beside the command says.
-        let prompt = PromptErrorStream()
-        switch Launch(options, noting: { _ = prompt.offerLine(harmless("keybroker: \($0)")) }).run() {
+        // It does not wait: nobody may read what the process beside the command says. There is seldom anything to say.
+        var prompt: PromptErrorStream?
+        let launch = Launch(options) { line in
+            let stream = prompt ?? PromptErrorStream()
+            prompt = stream
+            _ = stream.offerLine(harmless("keybroker: \(line)"))
+        }
+        switch launch.run() {
         case .commandHasEnded: exitProcess(0)
         case .failure(let failure):
             say("keybroker: \(failure.description)")
