@@ -80,7 +80,9 @@ struct RotationWait: ParsableCommand {
                     line: number == 0
                         ? "nobody watches '\(name)'; who got it at its start is listed by "
                             + "'keybroker audit show --key \(name)'"
-                        : "all \(counted(number, "connection")) that watch '\(name)' have generation \(key.generation)")
+                        : number == 1
+                            ? "the one connection that watches '\(name)' has generation \(key.generation)"
+                            : "all \(number) connections that watch '\(name)' have generation \(key.generation)")
             }
             let now = Instant.now
             guard now < end else { throw timedOut(key) }

@@ -171,4 +171,34 @@ struct WatchTests {
         #expect(try stranger.ask("1Wplain").status == "D")
         #expect(try daemon.stop() == 0)
     }
+
+    /// A uid with as many watches as it may have, none of which it reads, costs another uid nothing: neither its watch nor
+    /// its key, nor the descriptors in flight.
+    @Test func watchersThatReadNothingCostTheOthersNothing() throws {
+        let daemon = try daemon("limit 61001 watches 60\n")
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/watchers.py").path
+        let hoarder = try Program(
+            installed("python3") ?? "python3", [script, daemon.socket, "61001", "plain", "60"])
+        _ = try hoarder.wait(forLines: 1)
+        let before = try daemon.openDescriptors()
+        let victim = try PeerProcess(daemon.socket, uid: 61002)
+        #expect(try victim.ask("1Wplain").status == "K")
+        let other = try PeerProcess(daemon.socket, uid: 61002)
+        for number in 2...12 {
+            try write("keys/a/key", "KEY \(number)")
+            #expect(try victim.receive().contents == ["KEY \(number)", "CRT 1"])
+            #expect(try other.ask("1Gplain").contents == ["KEY \(number)", "CRT 1"])
+        }
+        // Each of them was told once, and is told of the newest when it reads.
+        let grants = try daemon.records().filter {
+            $0["uid"] as? Int == 61001 && $0["decision"] as? String == "granted"
+        }
+        #expect(grants.count == 120)
+        hoarder.closeInput()
+        try hoarder.waitForExit()
+        let deadline = Date(timeIntervalSinceNow: 10)
+        while try daemon.openDescriptors() > before, Date() < deadline { usleep(10_000) }
+        #expect(try daemon.openDescriptors() <= before)
+        #expect(try daemon.stop() == 0)
+    }
 }
