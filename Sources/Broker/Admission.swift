@@ -1,4 +1,5 @@
-// Decides who may hold a connection: by the credentials, and by the groups only if the credentials do not settle it.
+// Decides who may hold a connection: by the credentials, and by the groups and the unit only if the credentials do not
+// settle it.
 //
 // Must never open anything. Must never let one account take the places of the others, nor many accounts that no line of
 // the policy names.
@@ -23,8 +24,8 @@ extension Broker {
     {
         var peer = Peer(credentials)
         let uid = credentials.uid
-        let account = allowance.account(of: uid)
-        let held = account.connections
+        var account = allowance.account(of: uid)
+        var held = account.connections
         let possible = policy.policy.possibleConnections(
             ofUser: uid == overflow.uid ? nil : uid, otherwise: capacity.connectionsPerUser)
         var standing = standing(of: credentials)
@@ -42,7 +43,21 @@ extension Broker {
             peer.groups = groups
         }
         if standing == .stranger, uid != overflow.uid, isPermitted(groups?.named ?? []) { standing = .group }
-        let client = Client(peer, standing, account)
+        var hasAskedForProcess = false
+        do throws(Failure) {
+            if let facts = try process(of: peer, standing, from: source) {
+                (peer.comm, peer.unit, hasAskedForProcess) = (facts.comm, facts.unit, true)
+            }
+        } catch {
+            guard error.isShortage else { throw error }
+            return turnAway(Client(peer, standing, account), .descriptorsExhausted)
+        }
+        if hasAskedForProcess, let unit = peer.unit, policy.policy.permits(unit: unit) {
+            standing = .unit
+            account = allowance.account(of: .unit(unit))
+            held = account.connections
+        }
+        let client = Client(peer, standing, account, hasAskedForProcess: hasAskedForProcess)
         if let groups { client.adopt(groups, under: policy.policy, number: policyNumber, overflow) }
         // Without a line about the caller the default holds, whatever lines say of other groups.
         let known = client.bounds.map { $0.connections ?? capacity.connectionsPerUser }
@@ -55,6 +70,19 @@ extension Broker {
         }
         allowance.beginConnection(account, standing)
         return .admitted(client)
+    }
+
+    /// What `/proc` says of a caller that only its unit could make better known. Nil if it makes no difference, cannot
+    /// be told, or was asked for too often.
+    private func process(
+        of peer: Peer, _ standing: Standing, from source: borrowing some PeerSource & ~Copyable
+    ) throws(Failure) -> (comm: String?, unit: String?)? {
+        guard standing < .unit, policy.policy.permitsUnits, peer.uid != overflow.uid, let pid = peer.pid else {
+            return nil
+        }
+        let most = policy.policy.possibleRequests(ofUser: peer.uid, otherwise: Limits.requestsPerSecond).upperBound
+        guard unitLooks.take(peer.uid, most: most, now: .now) else { return nil }
+        return try source.peerProcess(pid)
     }
 
     /// Gives back the place of a connection that `admit` let in and that has ended.

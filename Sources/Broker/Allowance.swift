@@ -1,4 +1,4 @@
-// Counts what each uid uses: open connections, requests per second, and replies that it does not read.
+// Counts what each uid, or each unit, uses: open connections, requests per second, and replies that it does not read.
 //
 // Must never let one caller use up another's share, or grow with the number of callers that have left.
 
@@ -11,6 +11,9 @@ package enum Standing: Int, CaseIterable, Comparable, Sendable {
     case stranger
     /// A line names one of its groups. Any number of uids can be in one group (subordinate uids, user namespaces).
     case group
+    /// A line permits a key to its unit, whatever its uid. What such callers use is counted for the unit: a uid may be
+    /// new each time (`DynamicUser=`), and a unit can have many.
+    case unit
     /// A line names its uid.
     case user
     /// Root, or the account that the daemon runs as.
@@ -25,21 +28,24 @@ package struct Capacity: Sendable {
 
     package init(total: Int) { self.total = total }
 
-    /// Places reserved for uids that lines of the policy name and that have no connection yet.
+    /// Places reserved for uids and units that lines of the policy name and that have no connection yet.
     private var firstPlaces: Int { total / 8 }
 
     /// How many connections of this standing or a lower one there may be in total.
-    /// - Parameter isFirst: true if the uid has no connection yet.
+    /// - Parameter isFirst: true if the uid or unit has no connection yet.
     func places(for standing: Standing, isFirst: Bool) -> Int {
         let places = places(for: standing)
-        return (standing == .user || standing == .group) && !isFirst ? places - firstPlaces : places
+        return switch standing {
+        case .group, .unit, .user: isFirst ? places : places - firstPlaces
+        case .stranger, .administrator: places
+        }
     }
 
     private func places(for standing: Standing) -> Int {
         switch standing {
         case .stranger: total / 4
         case .group: total < 4 ? total : total / 4 * 3
-        case .user: total - min(Limits.administratorsPlaces, total / 32)
+        case .unit, .user: total - min(Limits.administratorsPlaces, total / 32)
         case .administrator: total
         }
     }
@@ -50,9 +56,15 @@ package struct Capacity: Sendable {
     var watchesPerUser: Int { min(Limits.watchesPerUser, max(1, total / 8)) }
 }
 
-/// What one uid uses up. Each of its clients holds a reference, so that a request needs no lookup.
+/// For whom something is counted.
+enum AccountOwner: Hashable {
+    case user(UInt32)
+    case unit(String)
+}
+
+/// What one uid or unit uses up. Each of its clients holds a reference, so that a request needs no lookup.
 final class UserAccount {
-    let uid: UInt32
+    let owner: AccountOwner
     fileprivate(set) var connections = 0
     /// Replies with file descriptors that are not known to have been read.
     var unread = 0
@@ -63,7 +75,7 @@ final class UserAccount {
     /// Grants that only a group permits, beyond the free ones.
     var sharedGrants = Pace()
 
-    init(uid: UInt32) { self.uid = uid }
+    init(_ owner: AccountOwner) { self.owner = owner }
 
     /// Whether what it has used still makes a difference.
     fileprivate func isBusy(_ now: Instant) -> Bool { requests.isBusy(now) || sharedGrants.isBusy(now) }
@@ -83,9 +95,9 @@ final class UserAccount {
     }
 }
 
-/// The accounts of all uids that are connected or were connected a moment ago.
+/// The accounts of all uids and units that are connected or were connected a moment ago.
 struct Allowance {
-    private var accounts: [UInt32: UserAccount] = [:]
+    private var accounts: [AccountOwner: UserAccount] = [:]
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
     /// The rate limit that all callers with very many groups share if only a group could make them known.
     private var manyGroups = Pace()
@@ -97,8 +109,9 @@ struct Allowance {
     /// The connections of all uids together.
     var connections: Int { held.reduce(0, +) }
 
-    /// The account of a uid. A new account is kept only once its first connection begins.
-    func account(of uid: UInt32) -> UserAccount { accounts[uid] ?? UserAccount(uid: uid) }
+    /// The account of a uid or unit. A new account is kept only once its first connection begins.
+    func account(of owner: AccountOwner) -> UserAccount { accounts[owner] ?? UserAccount(owner) }
+    func account(of uid: UInt32) -> UserAccount { account(of: .user(uid)) }
 
     /// Whether there is a place left for a caller of this standing.
     func hasPlace(for standing: Standing, isFirst: Bool, in capacity: Capacity) -> Bool {
@@ -110,7 +123,7 @@ struct Allowance {
     }
 
     mutating func beginConnection(_ account: UserAccount, _ standing: Standing) {
-        accounts[account.uid] = account
+        accounts[account.owner] = account
         account.connections += 1
         held[standing.rawValue] += 1
     }
@@ -120,7 +133,7 @@ struct Allowance {
         held[standing.rawValue] -= 1
         guard account.connections == 0 else { return }
         // The rate limit must outlive the connection for a moment. A uid that made no request can be forgotten now.
-        if !account.isBusy(now) { accounts[account.uid] = nil } else { expectForgetting(now) }
+        if !account.isBusy(now) { accounts[account.owner] = nil } else { expectForgetting(now) }
     }
 
     private mutating func expectForgetting(_ now: Instant) {

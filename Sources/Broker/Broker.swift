@@ -33,6 +33,7 @@ package final class Broker {
     let rotations = Rotations()
     /// Called before a list of watches, so that it knows which replies have been read.
     package var noteReadReplies: () -> Void = {}
+    var unitLooks = UnitLooks()
     let life = Lifetime()
     /// The account that the daemon runs as.
     let ownUID = Privileges.effectiveUID
@@ -120,7 +121,7 @@ package final class Broker {
             guard isWatch || client.account.unread < capacity.unreadPerUser else {
                 return busy(.limitUnread, for: Limits.busy, record, client)
             }
-            if client.crowd != nil, let wait = groupGrants.wait(of: client.account, now: now) {
+            if client.isOneOfMany, let wait = groupGrants.wait(of: client.account, now: now) {
                 return busy(.limitRequests, for: wait, record, client)
             }
             guard !isWatch || client.account.watches < mostWatches(of: client) else {
@@ -128,7 +129,7 @@ package final class Broker {
             }
             do throws(TrustError) {
                 let files = try keys.handOut(key)
-                if client.crowd != nil { groupGrants.count(client.account, now: now) }
+                if client.isOneOfMany { groupGrants.count(client.account, now: now) }
                 return grant(files, of: name, record, client, isWatch: isWatch)
             } catch { return notHandedOver(error, record, client) }
         }

@@ -20,14 +20,16 @@ package final class Client {
     private(set) var bounds: Bounds?
     /// The number of the policy for which its groups were read, or -1 if they were not read yet.
     private var policyNumber = -1
-    private var hasAskedForProcess = false
+    private var hasAskedForProcess: Bool
     /// Its very many groups were looked at for the request that is being answered.
     var owesForGroups = false
 
-    init(_ peer: Peer, _ standing: Standing, _ account: UserAccount) {
+    /// - Parameter hasAskedForProcess: true if `peer` holds already what `/proc` says of the process.
+    init(_ peer: Peer, _ standing: Standing, _ account: UserAccount, hasAskedForProcess: Bool = false) {
         self.peer = peer
         self.account = account
         self.standing = standing
+        self.hasAskedForProcess = hasAskedForProcess
     }
 
     package var uid: UInt32 { peer.uid }
@@ -38,9 +40,15 @@ package final class Client {
         switch standing {
         case .stranger: .strangers
         case .group: .groups
+        case .unit: .units
         case .user, .administrator: nil
         }
     }
+    /// Whether one person can have any number of such callers, each with an account of its own.
+    var isOneOfMany: Bool { standing <= .group }
+
+    /// Whether what both use is counted together.
+    package func sharesAccount(with other: Client) -> Bool { account === other.account }
 
     /// How many requests it may make per second.
     var rate: Int { bounds?.requests ?? Limits.requestsPerSecond }

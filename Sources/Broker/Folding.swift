@@ -59,8 +59,8 @@ struct Folding {
     }
 
     /// Groups of uids that can be any number, so their records together are bounded as well. Uids that only a group
-    /// makes known have a share of their own, so that strangers cannot hide their refusals.
-    enum Crowd: Int, CaseIterable { case strangers, groups }
+    /// or only their unit makes known have shares of their own, so that strangers cannot hide their refusals.
+    enum Crowd: Int, CaseIterable { case strangers, groups, units }
 
     enum Subject: Equatable {
         case uid(UInt32)
@@ -115,8 +115,8 @@ struct Folding {
         var accounts: [UInt32: Account] = [:]
         /// For each crowd: the rate limit of the records of its uids, and the events counted while the limit is
         /// reached.
-        var crowdPaces = InlineArray<2, Pace>(repeating: Pace())
-        var crowds = InlineArray<2, Account?>(repeating: nil)
+        var crowdPaces = InlineArray<3, Pace>(repeating: Pace())
+        var crowds = InlineArray<3, Account?>(repeating: nil)
         var nextCollection: Instant?
     }
     private var state = State()
@@ -130,7 +130,7 @@ struct Folding {
     /// it changes.
     private struct Before {
         var accounts: [UInt32: Account?] = [:]
-        let crowds: InlineArray<2, Account?>, crowdPaces: InlineArray<2, Pace>, nextCollection: Instant?
+        let crowds: InlineArray<3, Account?>, crowdPaces: InlineArray<3, Pace>, nextCollection: Instant?
     }
     private var before: Before?
 

@@ -22,16 +22,18 @@ struct GroupGrants {
 
     /// Returns nil if the uid may have a key now, or else how long it must wait. Counts nothing.
     mutating func wait(of account: UserAccount, now: Instant) -> Duration? {
+        guard case .user(let uid) = account.owner else { return nil }
         turn(now)
-        if hasFreeGrant(account.uid) { return nil }
+        if hasFreeGrant(uid) { return nil }
         let isModest = account.sharedGrants.wait(Self.ofOne, now) == nil
         return pace.wait(isModest ? Self.shared : Self.half, now)
     }
 
     /// Counts a grant that `wait` permitted.
     mutating func count(_ account: UserAccount, now: Instant) {
-        if hasFreeGrant(account.uid) {
-            recent[account.uid, default: 0] += 1
+        guard case .user(let uid) = account.owner else { return }
+        if hasFreeGrant(uid) {
+            recent[uid, default: 0] += 1
         } else {
             account.sharedGrants.count(Self.ofOne, now)
             pace.count(Self.shared, now)

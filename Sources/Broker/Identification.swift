@@ -34,7 +34,7 @@ extension Broker {
         let wanted = policy.policy.namedGroups
         if let few = try source.peerGroups(among: wanted, limit: Limits.groupsReadFreely) { return few }
         client.owesForGroups = true
-        guard client.crowd == nil || allowance.mayReadManyGroups(now: now) else { return nil }
+        guard !client.isOneOfMany || allowance.mayReadManyGroups(now: now) else { return nil }
         return try source.peerGroups(among: wanted, limit: .max)
     }
 

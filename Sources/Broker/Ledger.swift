@@ -192,6 +192,7 @@ extension Folding.Crowd {
         switch self {
         case .strangers: "users that no line names"
         case .groups: "users that only a group makes known"
+        case .units: "users that only their unit makes known"
         }
     }
 }

@@ -35,6 +35,7 @@ extension Grammar {
 
     mutating func warn(isFaulty: Bool) {
         warnOfUselessPermits()
+        warnOfUselessUnits()
         for declaration in declarations {
             line = declaration.line
             if policy.rules[declaration.name] == nil, !isFaulty {
@@ -74,6 +75,28 @@ extension Grammar {
                     firstOf[rule.unit] = permit
                 }
             }
+        }
+    }
+
+    /// Warns about permits to an account in a unit if another line permits the key to the whole unit.
+    mutating func warnOfUselessUnits() {
+        struct Subject: Hashable {
+            let key: KeyName
+            let unit: UnitPattern
+        }
+        var whole: [Subject: Rule] = [:]
+        for permit in permits {
+            guard case .unit(let pattern) = permit.rule.identity else { continue }
+            let subject = Subject(key: permit.rule.key, unit: pattern)
+            if whole[subject] == nil { whole[subject] = permit.rule }
+        }
+        if whole.isEmpty { return }
+        for permit in permits {
+            guard let unit = permit.rule.unit, let rule = whole[Subject(key: permit.rule.key, unit: unit)] else {
+                continue
+            }
+            line = permit.line
+            warn(permit, "\(rule.location) permits that to the whole unit")
         }
     }
 

@@ -5,19 +5,25 @@
 
 package import Wire
 
-/// The user or group that a line is about.
+/// The user, group or systemd unit that a line is about.
 package enum Identity: Hashable, Sendable, CustomStringConvertible {
     case user(UInt32)
     /// A primary or supplementary group.
     case group(UInt32)
+    /// Whoever runs in a system unit of such a name, under any uid.
+    case unit(UnitPattern)
 
-    /// In the form of a policy: `33`, `:33`.
+    /// In the form of a policy: `33`, `:33`, `unit:nginx.service`.
     package var description: String {
         switch self {
         case .user(let uid): String(uid)
         case .group(let gid): ":\(gid)"
+        case .unit(let pattern): "\(Identity.unitPrefix)\(pattern)"
         }
     }
+
+    /// What stands before the name of a unit that is an identity.
+    package static let unitPrefix = "unit:"
 }
 
 /// The origin of a key or certificate.
@@ -46,7 +52,7 @@ package struct Key: Equatable, Sendable {
 /// One key of a `permit` line. A line with several keys gives several rules.
 package struct Rule: Equatable, Sendable {
     package let identity: Identity
-    /// In the words of the line: `www-data`, `:tls-ops`.
+    /// In the words of the line: `www-data`, `:tls-ops`, `unit:nginx.service`.
     package let writtenIdentity: String
     package let unit: UnitPattern?
     package let key: KeyName
@@ -78,6 +84,8 @@ package struct Policy: Equatable, Sendable {
     package private(set) var userNames: [UInt32: String] = [:]
     /// The groups that lines name, sorted. Other groups of a caller make no difference.
     package private(set) var namedGroups: [UInt32] = []
+    /// The units that lines permit a key to: plain names, and patterns with a star.
+    private var namedUnits: [String: UnitPattern] = [:], unitPatterns: [UnitPattern] = []
     /// The lowest and the highest limit that lines about groups set, or nil if none sets one.
     private(set) var connectionsOfGroups: ClosedRange<Int>?, requestsOfGroups: ClosedRange<Int>?
 
@@ -112,6 +120,10 @@ package struct Policy: Equatable, Sendable {
     mutating func complete() {
         let identities = Set(rulesOf.keys).union(bounds.keys)
         namedGroups = identities.compactMap { if case .group(let gid) = $0 { gid } else { nil } }.sorted()
+        for case .unit(let pattern) in rulesOf.keys {
+            if pattern.hasStar { unitPatterns.append(pattern) } else { namedUnits[pattern.description] = pattern }
+        }
+        unitPatterns.sort { $0.description < $1.description }
         let ofGroups = namedGroups.compactMap { bounds[.group($0)] }
         connectionsOfGroups = Self.range(ofGroups.compactMap(\.connections))
         requestsOfGroups = Self.range(ofGroups.compactMap(\.requests))
@@ -127,6 +139,23 @@ package struct Policy: Equatable, Sendable {
 
     /// Whether a line permits a key to it.
     package func permits(_ identity: Identity) -> Bool { rulesOf[identity] != nil }
+
+    /// Whether a line permits a key to a unit, whatever the uid.
+    package var permitsUnits: Bool { !namedUnits.isEmpty || !unitPatterns.isEmpty }
+
+    /// Whether a line permits a key to the unit of this name, whatever the uid.
+    package func permits(unit: String) -> Bool {
+        namedUnits[unit] != nil || unitPatterns.contains { $0.matches(unit) }
+    }
+
+    /// The identities by which lines can name this caller. Which ones they are never depends on a key.
+    package func identities(of caller: Caller) -> [Identity] {
+        var identities = caller.accounts
+        guard permitsUnits, caller.canBeNamed, let unit = caller.unit else { return identities }
+        if let pattern = namedUnits[unit] { identities.append(.unit(pattern)) }
+        for pattern in unitPatterns where pattern.matches(unit) { identities.append(.unit(pattern)) }
+        return identities
+    }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
 

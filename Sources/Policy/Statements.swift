@@ -63,21 +63,24 @@ extension Grammar {
     // MARK: permit IDENTITY [unit UNIT] key NAME…
 
     mutating func readPermit(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
-        let who = try next(&words, "the user or :group is missing")
+        let who = try next(&words, "the user, the :group or unit:NAME is missing")
         let identity = identity(who)
         var unit: UnitPattern?
         var isFaulty = false
         var keyword = try next(&words, "'key' and the names of keys are missing")
         if keyword.says("unit") {
-            let word = try next(&words, "the unit's name is missing")
-            unit = UnitPattern(word.bytes)
-            if let fault = UnitPattern.fault(in: word.bytes) {
-                report("bad unit name '\(word.text)': \(fault)", word)
+            if who.namesUnit {
+                report("'\(who.text)' is a unit already; name one unit, not two", keyword)
                 isFaulty = true
             }
+            let word = try next(&words, "the unit's name is missing")
+            unit = unitPattern(word)
+            if unit == nil { isFaulty = true }
             keyword = try next(&words, "'key' and the names of keys are missing")
         }
-        guard keyword.says("key") else { throw unknown(keyword, among: unit == nil ? ["unit", "key"] : ["key"]) }
+        guard keyword.says("key") else {
+            throw unknown(keyword, among: unit == nil && !who.namesUnit ? ["unit", "key"] : ["key"])
+        }
         if words.isEmpty { throw missing("the name of a key is missing") }
         while let word = words.popFirst() {
             guard let name = keyName(word) else { continue }
@@ -89,7 +92,16 @@ extension Grammar {
         }
     }
 
+    /// The pattern that the word is. Reports the fault if it is none.
+    mutating func unitPattern(_ word: Word) -> UnitPattern? {
+        if let fault = UnitPattern.fault(in: word.bytes) {
+            report("bad unit name '\(word.text)': \(fault)", word)
+        }
+        return UnitPattern(word.bytes)
+    }
+
     mutating func identity(_ word: Word) -> Identity? {
+        if word.namesUnit { return unitIdentity(word.dropping(Identity.unitPrefix.utf8.count)) }
         let isGroup = word.bytes.first == UInt8(ascii: ":")
         let name = word.dropping(UInt8(ascii: ":")) ?? word
         let kind = isGroup ? "group" : "user"
@@ -115,7 +127,7 @@ extension Grammar {
         case .unknown:
             // A likely mistake is to name a group as a user, or the reverse. The hint says so.
             let other = isGroup ? resolver.user(name.text) : resolver.group(name.text)
-            var hint = ""
+            var hint = Self.unitHint(name)
             if case .id = other {
                 let (otherKind, written) = isGroup ? ("user", name.text) : ("group", ":" + name.text)
                 hint = "; there is a \(otherKind) of that name, written '\(written)'"
@@ -125,6 +137,26 @@ extension Grammar {
             report("the \(kind) '\(name.text)' cannot be looked up: \(reason)", word)
         }
         return nil
+    }
+
+    private mutating func unitIdentity(_ word: Word) -> Identity? {
+        if word.bytes.isEmpty {
+            report("the unit's name is missing after 'unit:'", word)
+            return nil
+        }
+        guard let pattern = unitPattern(word) else { return nil }
+        if let unit = pattern.unitOfAnyUser {
+            report(
+                "this line permits every user that can log in: \(word.text) matches \(unit) too", word, .warning)
+        }
+        return .unit(pattern)
+    }
+
+    /// What is said in addition if somebody has named a unit as they would name a user.
+    private static func unitHint(_ word: Word) -> String {
+        if word.says("unit") { return "; a unit is written 'unit:NAME'" }
+        let isUnit = [".service", ".scope"].contains { word.text.hasSuffix($0) } && UnitPattern(word.bytes) != nil
+        return isUnit ? "; a unit is written 'unit:\(word.text)'" : ""
     }
 
     mutating func checked(_ identity: Identity, _ word: Word) -> Identity {
@@ -141,6 +173,9 @@ extension Grammar {
 
     mutating func readLimit(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let who = try next(&words, "the user, the :group or 'each-user' is missing")
+        if who.namesUnit {
+            throw fault("a limit is for a user, a :group or 'each-user', not for a unit", who)
+        }
         let isEachUser = who.says("each-user")
         let identity = isEachUser ? nil : identity(who)
         if words.isEmpty { throw missing("'connections N', 'requests N' or 'watches N' is missing") }

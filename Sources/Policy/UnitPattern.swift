@@ -33,6 +33,14 @@ package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
         return nil
     }
 
+    /// Whether it stands for more than one name.
+    package var hasStar: Bool { bytes.contains(UInt8(ascii: "*")) }
+
+    /// A unit of this pattern in which the system puts whoever logs in, or nil if there is none.
+    var unitOfAnyUser: String? {
+        hasStar ? ["session-1.scope", "session-c1.scope", "user@1000.service"].first(where: matches) : nil
+    }
+
     /// Whether the pattern matches a unit of that name.
     package func matches(_ unit: String) -> Bool {
         let name = Array(unit.utf8)

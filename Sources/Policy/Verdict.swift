@@ -7,17 +7,29 @@ package import Wire
 
 /// A caller, as far as its identity is certain.
 package struct Caller: Equatable, Sendable {
-    /// Nil if the kernel cannot express it here (the overflow uid). No line permits such a caller anything.
+    /// Nil if the kernel cannot express it here (the overflow uid). No line permits such a caller anything. Also nil
+    /// if the caller is a unit alone.
     package let uid: UInt32?
     /// The primary and supplementary groups, without those that the kernel cannot express here.
     package let groups: [UInt32]
     /// The systemd unit, or nil if the kernel cannot tell.
     package let unit: String?
+    /// True if it is a unit and no account: the service manager asks for a unit that it is about to start.
+    package let isUnitAlone: Bool
 
     package init(uid: UInt32?, groups: [UInt32], unit: String?) {
         self.uid = uid
         self.groups = groups
         self.unit = unit
+        isUnitAlone = false
+    }
+
+    /// A unit, whatever account it runs as. Lines about users and groups do not match it.
+    package init(unitAlone unit: String) {
+        uid = nil
+        groups = []
+        self.unit = unit
+        isUnitAlone = true
     }
 
     /// A caller as the kernel shows it.
@@ -29,8 +41,11 @@ package struct Caller: Equatable, Sendable {
             groups: ([gid] + groups).filter { $0 != unmapped.gid && $0 != .max }, unit: unit)
     }
 
-    /// The identities by which lines can name this caller.
-    package var identities: [Identity] {
+    /// Whether any line can match it.
+    var canBeNamed: Bool { uid != nil || isUnitAlone }
+
+    /// Its user and its groups, as identities.
+    var accounts: [Identity] {
         guard let uid else { return [] }
         return [.user(uid)] + groups.map { .group($0) }
     }
@@ -63,6 +78,8 @@ package enum Mismatch: Equatable, Sendable {
     case nobody
     case anotherUser
     case notInGroup
+    /// The line is for a user or a group, and the caller is a unit alone.
+    case unitAlone
     /// The line is for another unit. The value is the caller's unit, or nil if it is not known.
     case unit(String?)
 }
@@ -70,14 +87,24 @@ package enum Mismatch: Equatable, Sendable {
 extension Rule {
     /// The first part of the line that does not match this caller, or nil if the line permits it.
     package func mismatch(with caller: Caller) -> Mismatch? {
-        guard let uid = caller.uid else { return .nobody }
+        guard caller.canBeNamed else { return .nobody }
         switch identity {
-        case .user(let permitted): guard permitted == uid else { return .anotherUser }
-        case .group(let permitted): guard caller.groups.contains(permitted) else { return .notInGroup }
+        case .user, .group: if caller.isUnitAlone { return .unitAlone }
+        case .unit: break
         }
-        guard let unit else { return nil }
+        switch identity {
+        case .user(let permitted): guard permitted == caller.uid else { return .anotherUser }
+        case .group(let permitted): guard caller.groups.contains(permitted) else { return .notInGroup }
+        case .unit: break
+        }
+        guard let unit = namedUnit else { return nil }
         guard let actual = caller.unit, unit.matches(actual) else { return .unit(caller.unit) }
         return nil
+    }
+
+    /// The units to which the line is limited, whether as its identity or besides it. Nil if it names none.
+    package var namedUnit: UnitPattern? {
+        if case .unit(let pattern) = identity { pattern } else { unit }
     }
 
     /// Whether the line permits this caller.
@@ -87,19 +114,19 @@ extension Rule {
 extension Policy {
     /// Whether `caller` may have the key, and the first line that permits it.
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
-        let permitting = caller.identities.compactMap { identity in
+        let permitting = identities(of: caller).compactMap { identity in
             rules(of: identity)[name]?.first { $0.rule.permits(caller) }
         }
         let first = permitting.min { $0.order < $1.order }
         guard let key = keys[name] else { return .denied(.unknownKey) }
-        guard let first else { return .denied(caller.uid == nil ? .overflowUID : .noRule) }
+        guard let first else { return .denied(caller.canBeNamed ? .noRule : .overflowUID) }
         return .permitted(key, by: first.rule)
     }
 
     /// The keys that `caller` may get, sorted.
     package func keys(for caller: Caller) -> [KeyName] {
         var permitted: Set<KeyName> = []
-        for identity in caller.identities {
+        for identity in identities(of: caller) {
             for (name, lines) in rules(of: identity) where lines.contains(where: { $0.rule.permits(caller) }) {
                 permitted.insert(name)
             }

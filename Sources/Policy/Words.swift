@@ -12,6 +12,12 @@ package struct Word {
 
     package func says(_ keyword: String) -> Bool { bytes.elementsEqual(keyword.utf8) }
 
+    /// Whether it is an identity of the form `unit:NAME`.
+    package var namesUnit: Bool { bytes.starts(with: Identity.unitPrefix.utf8) }
+
+    /// The word without its first bytes.
+    package func dropping(_ count: Int) -> Word { Word(bytes: bytes.dropFirst(count), column: column + count) }
+
     /// The word without its first byte if that is `byte`, or else nil.
     func dropping(_ byte: UInt8) -> Word? {
         bytes.first == byte ? Word(bytes: bytes.dropFirst(), column: column + 1) : nil

@@ -38,6 +38,10 @@ private func given(
     by rules: [Rule], butNotBy others: [Rule], isGain: Bool, within limits: inout SearchLimits
 ) -> [PermissionChange] {
     let othersOf = Dictionary(grouping: others, by: \.identity)
+    // A line about a unit also permits every user and group that runs in it.
+    let wholeUnits = others.compactMap { rule -> UnitPattern? in
+        if case .unit(let pattern) = rule.identity { pattern } else { nil }
+    }
     var seen: [Identity: Set<UnitPattern?>] = [:]
     var given: [PermissionChange] = []
     for rule in rules {
@@ -47,11 +51,11 @@ private func given(
         // A line without a unit also permits callers whose unit is unknown. So it covers every other line, and only
         // another line without a unit covers it.
         if others.contains(where: { $0.unit == nil }) { continue }
-        guard let pattern = rule.unit else {
+        guard let pattern = rule.namedUnit else {
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: true))
             continue
         }
-        switch unit(of: pattern, butOfNone: others.compactMap(\.unit), within: &limits) {
+        switch unit(of: pattern, butOfNone: others.compactMap(\.unit) + wholeUnits, within: &limits) {
         case .named(let unit):
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: unit, isCertain: true))
         case .untold: given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: false))

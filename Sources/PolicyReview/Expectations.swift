@@ -1,6 +1,7 @@
 // Expectations for tests of a policy, one in each line: which user gets which key, and which does not.
 //
 //     expect USER [unit UNIT] key NAME granted|denied
+//     expect unit:UNIT key NAME granted|denied
 //
 // Must never pass if a line was not understood.
 
@@ -9,8 +10,8 @@ package import Wire
 
 /// One line: what is expected for one user and one key.
 package struct PolicyExpectation: Equatable, Sendable {
-    /// A name or a number, as written in the line.
-    package let user: String
+    /// A name or a number, as written in the line. Nil if it is about a unit, whatever the user.
+    package let user: String?
     package let unit: String?
     package let key: KeyName
     package let isGranted: Bool
@@ -59,10 +60,11 @@ private func expectation(
     guard first.says("expect") else {
         throw fault("unknown statement '\(first.text)'; a line begins with expect", first)
     }
-    let user = try next("the user")
+    let user = try next("the user or unit:NAME")
+    var unit = user.namesUnit ? user.dropping(Identity.unitPrefix.utf8.count).text : nil
+    if let unit, unit.isEmpty { throw fault("the unit's name is missing after 'unit:'", user) }
     var keyword = try next("'key' and its name")
-    var unit: String?
-    if keyword.says("unit") {
+    if keyword.says("unit"), !user.namesUnit {
         unit = try next("the unit's name").text
         keyword = try next("'key' and its name")
     }
@@ -78,7 +80,8 @@ private func expectation(
     if let extra = rest.first { throw fault("unknown word '\(extra.text)'; the line should end here", extra) }
     return KeyName(name.bytes).map { key in
         PolicyExpectation(
-            user: user.text, unit: unit, key: key, isGranted: outcome.says("granted"), location: location,
+            user: user.namesUnit ? nil : user.text, unit: unit, key: key, isGranted: outcome.says("granted"),
+            location: location,
             line: Array(line), column: outcome.column, length: outcome.bytes.count)
     }
 }

@@ -25,6 +25,9 @@ package enum Limits {
     /// more and no line of the policy names its uid, its groups are read only for `callersWithManyGroupsPerSecond`, and
     /// each time counts as `requestsForManyGroups` requests.
     package static let groupsReadFreely = 1024, callersWithManyGroupsPerSecond = 20, requestsForManyGroups = 20
+    /// If lines permit keys to units: for how many uids in a second it is counted how often the daemon looks for their
+    /// unit. Each may have as many looks as requests.
+    package static let unitLookUsers = 4096
     /// How long a connection may stay open without a granted request.
     package static let idle = Duration.seconds(30)
     /// How long a caller is told to wait if a limit on connections is reached, or the system is short of a resource.
@@ -53,8 +56,8 @@ package enum Limits {
     package static let recordsWithoutKeyAtOnce = 6
     /// How long events are counted before a folded record states their number.
     package static let folding = Duration.seconds(1)
-    /// Records of all uids together that no line of the policy names, and records of all uids together that lines name
-    /// only by a group: for each, this many at once, then so many per second.
+    /// Records of all uids together that no line of the policy names, of all uids together that lines name only by a
+    /// group, and of all that they name only by a unit: for each, this many at once, then so many per second.
     package static let crowdRecordsAtOnce = 200, crowdRecordsPerSecond = 2
     /// How long events of these uids are counted before a folded record states their number.
     package static let crowdFolding = Duration.seconds(60)

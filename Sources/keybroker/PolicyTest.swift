@@ -11,7 +11,8 @@ struct PolicyTest: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "test", abstract: "Tests a policy against expectations.",
         discussion: """
-            FILE has one expectation a line: expect USER [unit UNIT] key NAME granted|denied. Exit status: 0 where all \
+            FILE has one expectation a line: expect USER [unit UNIT] key NAME granted|denied, or expect unit:UNIT key \
+            NAME granted|denied. Exit status: 0 where all \
             are met, 1 where one is not, 64 where FILE is faulty, 78 where the policy is.
             """)
 
@@ -44,9 +45,12 @@ struct PolicyTest: ParsableCommand {
     }
 
     private func failure(of expectation: PolicyExpectation, _ policy: Policy) throws(ExitCode) -> Diagnostic? {
+        guard let user = expectation.user else {
+            return policy.failure(of: expectation, for: Caller(unitAlone: expectation.unit ?? ""))
+        }
         do throws(Failure) {
-            guard let caller = try caller(expectation.user, unit: expectation.unit) else {
-                return expectation.fault("there is no user '\(expectation.user)'")
+            guard let caller = try caller(user, unit: expectation.unit) else {
+                return expectation.fault("there is no user '\(user)'")
             }
             return policy.failure(of: expectation, for: caller)
         } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }

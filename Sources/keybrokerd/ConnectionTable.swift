@@ -56,7 +56,7 @@ final class ConnectionTable {
     /// If the client's uid has reached its limit of unread replies: checks whether some of them were read since.
     func lookAtUnread(of client: Client, _ now: Instant) {
         guard broker.isWorthLooking(at: client, now: now) else { return }
-        for connection in serving.values where connection.client.uid == client.uid { connection.noteIfRead() }
+        for connection in serving.values where connection.client.sharesAccount(with: client) { connection.noteIfRead() }
         look(now, all: true)
     }
 

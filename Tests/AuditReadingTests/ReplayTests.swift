@@ -44,6 +44,10 @@ struct ReplayTests {
                     ? "\(Self.uids.randomElement(using: &random) ?? 0)"
                     : ":\(Self.gids.randomElement(using: &random) ?? 0)"
                 let pattern = Self.patterns.randomElement(using: &random) ?? ""
+                if Int.random(in: 0..<4, using: &random) == 0 {
+                    lines.append("permit unit:\(pattern) key \(key)")
+                    continue
+                }
                 lines.append("permit \(who)\(Bool.random(using: &random) ? " unit \(pattern)" : "") key \(key)")
             }
         }

@@ -75,7 +75,7 @@ struct AllowanceTests {
     }
 
     @Test func whatTakesMoreCountsAsMore() {
-        let account = UserAccount(uid: 1)
+        let account = UserAccount(.user(1))
         account.charge(15, perSecond: 10, now: start)
         #expect(account.wait(perSecond: 10, now: start) == .milliseconds(600))
         // A debt has an end.
@@ -84,7 +84,7 @@ struct AllowanceTests {
     }
 
     @Test func aBurstOfASecondsWorthAndThenTheRate() {
-        let (one, two) = (UserAccount(uid: 1), UserAccount(uid: 2))
+        let (one, two) = (UserAccount(.user(1)), UserAccount(.user(2)))
         for _ in 0..<10 { #expect(one.waitBeforeRequest(perSecond: 10, now: start) == nil) }
         #expect(one.waitBeforeRequest(perSecond: 10, now: start) == .milliseconds(100))
         // Neither a refused request nor a check counts as a request.

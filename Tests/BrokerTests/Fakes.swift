@@ -74,6 +74,7 @@ final class FakePeer: PeerSource {
     let credentials: PeerCredentials
     let groups: [UInt32]
     var unit: String?
+    var fault: Failure?
     private(set) var askedForGroups = 0, askedForProcess = 0
 
     init(uid: UInt32, gid: UInt32? = nil, groups: [UInt32] = [], unit: String? = nil) {
@@ -91,6 +92,7 @@ final class FakePeer: PeerSource {
 
     func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
         askedForProcess += 1
+        if let fault { throw fault }
         return ("fake", unit)
     }
 }

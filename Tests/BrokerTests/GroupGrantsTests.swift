@@ -18,7 +18,7 @@ struct GroupGrantsTests {
 
     @Test func aFewOfEachUserAndThenAShare() {
         var grants = GroupGrants()
-        let accounts = (0..<500 as Range<UInt32>).map { UserAccount(uid: $0) }
+        let accounts = (0..<500 as Range<UInt32>).map { UserAccount(.user($0)) }
         var granted = 0
         for account in accounts {
             for _ in 0..<100 where get(account, &grants, start) { granted += 1 }
@@ -26,18 +26,18 @@ struct GroupGrantsTests {
         #expect(granted == 500 * Int(Limits.freeGroupGrants) + Limits.groupGrantsAtOnce)
         // Whoever had none gets its own all the same, and they come back in an hour at the latest.
         var first = 0
-        for _ in 0..<10 where get(UserAccount(uid: 9999), &grants, start) { first += 1 }
+        for _ in 0..<10 where get(UserAccount(.user(9999)), &grants, start) { first += 1 }
         #expect(first == Int(Limits.freeGroupGrants))
         let later = start.after(.seconds(3700))
-        let again = get(UserAccount(uid: 1), &grants, later)
+        let again = get(UserAccount(.user(1)), &grants, later)
         #expect(again)
     }
 
     /// A member that asks as often as it may does not starve another that asks now and then.
     @Test func oneUserDoesNotUseUpTheShare() {
         var grants = GroupGrants()
-        let greedy = (0..<6 as Range<UInt32>).map { UserAccount(uid: $0) }
-        let modest = UserAccount(uid: 100)
+        let greedy = (0..<6 as Range<UInt32>).map { UserAccount(.user($0)) }
+        let modest = UserAccount(.user(100))
         var got = 0
         for step in 0..<600 {
             let now = start.after(.milliseconds(10 * step))
@@ -59,7 +59,7 @@ struct GroupGrantsTests {
 
     @Test func whatIsNotGrantedIsNotCounted() {
         var grants = GroupGrants()
-        let account = UserAccount(uid: 1)
+        let account = UserAccount(.user(1))
         for _ in 0..<10_000 {
             let wait = grants.wait(of: account, now: start)
             #expect(wait == nil)
@@ -69,7 +69,7 @@ struct GroupGrantsTests {
     @Test func whatIsRememberedIsBounded() {
         var grants = GroupGrants()
         var granted = 0
-        for uid in 0..<102_000 as Range<UInt32> where get(UserAccount(uid: uid), &grants, start) { granted += 1 }
+        for uid in 0..<102_000 as Range<UInt32> where get(UserAccount(.user(uid)), &grants, start) { granted += 1 }
         #expect(granted == Limits.freeGroupGrantUsers + Limits.groupGrantsAtOnce)
     }
 }

@@ -32,10 +32,36 @@ struct PolicyToolTests {
 
                 """)
         #expect(try policy(["explain", "--user", "61002", "--unit", "w@1.service", "--key", "web"]).status == 0)
+        #expect(try policy(["explain", "--key", "web"]).status == 64)
         #expect(try policy(["explain", "--user", "61002", "--key", "wbe"]).output.contains("did you mean 'web'?"))
         #expect(try policy(["explain", "--user", "no-such-user", "--key", "web"]).status == 64)
         #expect(try policy(["explain", "--user", "4294967295", "--key", "web"]).status == 64)
         #expect(try policy(["explain", "--user", "61001", "--key", "NO"]).status == 64)
+    }
+
+    @Test func explainForAUnit() throws {
+        try folder.write("u", "key web \(folder["key"])\npermit unit:w@*.service key web\npermit 61001 key web\n")
+        func explain(_ unit: String) throws -> (status: Int32, output: String) {
+            try folder.write("key", "KEY", mode: 0o600)
+            let result = try Program.run(
+                Program.built("keybroker"), ["policy", "explain", "--unit", unit, "--key", "web", "--policy", "u"],
+                directory: folder.path)
+            return (result.status, result.output)
+        }
+        let granted = try explain("w@1.service")
+        #expect(granted.status == 0)
+        #expect(granted.output == "permitted: w@1.service may have web\n  u:2: permit unit:w@*.service key web\n")
+        let denied = try explain("x.service")
+        #expect(denied.status == 77)
+        #expect(
+            denied.output == """
+                denied: no line permits web to x.service
+                  u:2: permit unit:w@*.service key web
+                      the unit is x.service, not w@*.service
+                  u:3: permit 61001 key web
+                      only for a user or a group; name a user with --user
+
+                """)
     }
 
     @Test func show() throws {

@@ -73,6 +73,7 @@ struct FuzzTests {
     @Test func policies() {
         let good = [
             "key web /x certificate /y\npermit www key web\n", "key a /x\npermit :g unit a@*.service key a a\n",
+            "key a /x\npermit unit:a@*.service key a\n",
             "limit each-user connections 4 requests 9\nlimit 33 requests 1\n", "key c credential:x # comment\n",
         ]
         fuzz(good) { bytes in

@@ -47,6 +47,16 @@ struct DifferenceTests {
         #expect(try changes("permit 33 key a\n", "permit 33 unit * key a\n") == ["- permit 33 key a"])
     }
 
+    /// A line about a whole unit covers the lines about accounts in that unit, and no line about an account covers it.
+    @Test func aWholeUnitIsMoreThanAnAccountInIt() throws {
+        let (whole, account) = ("permit unit:x*.service key a\n", "permit 33 unit xy.service key a\n")
+        #expect(try changes(whole, whole + account).isEmpty)
+        #expect(try changes(account, whole) == ["+ permit unit:x*.service key a"])
+        #expect(try changes(whole, "permit 33 unit x*.service key a\n").first == "- permit unit:x*.service key a")
+        #expect(try changes(whole, whole + "permit 33 key a\n") == ["+ permit 33 key a"])
+        #expect(try changes("permit unit:* key a\n", "permit unit:*.scope key a\npermit unit:*.service key a\n") == [])
+    }
+
     @Test func unitsAreSetsOfNames() throws {
         func same(_ old: [String], _ new: [String]) throws -> Bool {
             func lines(_ units: [String]) -> String { units.map { "permit 33 unit \($0) key a\n" }.joined() }
@@ -76,8 +86,9 @@ struct DifferenceTests {
             var random = Seeded(state: seed)
             func lines() -> String {
                 (0..<Int.random(in: 0...4, using: &random)).map { _ in
-                    let who = ["1", ":1"].randomElement(using: &random) ?? "1"
+                    let who = ["1", ":1", "unit:"].randomElement(using: &random) ?? "1"
                     let unit = patterns.randomElement(using: &random) ?? ""
+                    if who == "unit:" { return "permit unit:\(unit.isEmpty ? "y.service" : unit) key a\n" }
                     return "permit \(who)\(unit.isEmpty ? "" : " unit \(unit)") key a\n"
                 }.joined()
             }
@@ -92,12 +103,17 @@ struct DifferenceTests {
                     switch change.rule.identity {
                     case .user(let uid): Caller(uid: uid, groups: [], unit: change.exampleUnit)
                     case .group(let gid): Caller(uid: 999, groups: [gid], unit: change.exampleUnit)
+                    case .unit: Caller(unitAlone: change.exampleUnit ?? "")
                     }
                 #expect(isPermitted(new, caller) == change.isGain, "seed \(seed): \(change)")
                 #expect(isPermitted(old, caller) != change.isGain, "seed \(seed): \(change)")
             }
             if found.isEmpty {
                 alike += 1
+                for unit in units.compactMap(\.self) {
+                    let caller = Caller(unitAlone: unit)
+                    #expect(isPermitted(old, caller) == isPermitted(new, caller), "seed \(seed), \(caller)")
+                }
                 for uid in [1, 999] as [UInt32] {
                     for groups in [[], [1]] as [[UInt32]] {
                         for unit in units {

@@ -106,8 +106,26 @@ struct ExpectationTests {
         #expect(policy.failure(of: expectations[1], for: stranger) == nil)
     }
 
+    @Test func expectationsOfAUnit() throws {
+        let (expectations, faults) = readAll(
+            "expect unit:a.service key web granted\nexpect unit:b.service key web denied\n")
+        #expect(faults.isEmpty)
+        #expect(expectations.map(\.user) == [nil, nil])
+        #expect(expectations.map(\.unit) == ["a.service", "b.service"])
+        let reading = read(
+            [PolicyText(file: "p", bytes: Array("key web /x\npermit unit:a.service key web\n".utf8))], in: machine)
+        let policy = try #require(reading.policy)
+        for expectation in expectations {
+            #expect(policy.failure(of: expectation, for: Caller(unitAlone: expectation.unit ?? "")) == nil)
+        }
+        #expect(readAll("expect unit: key web granted\n").faults.first?.message.hasPrefix("the unit's name") == true)
+        let two = readAll("expect unit:a.service unit a.service key web granted\n")
+        #expect(two.faults.first?.message == "unknown word 'unit'; key is expected")
+    }
+
     @Test(arguments: [
-        ("expect", "t:1:7: error: the user is missing"), ("expct a", "t:1:1: error: unknown statement 'expct'"),
+        ("expect", "t:1:7: error: the user or unit:NAME is missing"),
+        ("expct a", "t:1:1: error: unknown statement 'expct'"),
         ("expect a", "t:1:9: error: 'key' and its name is missing"),
         ("expect a key", "t:1:13: error: the key's name is missing"),
         ("expect a key B granted", "t:1:14: error: bad key name 'B'"),

@@ -4,6 +4,7 @@ import Testing
 import Wire
 
 @testable import Policy
+import PolicyReview
 
 private func policy(_ text: String) throws -> Policy {
     let reading = read([PolicyText(file: "p", bytes: Array(text.utf8))], in: machine)
@@ -53,6 +54,39 @@ struct VerdictTests {
         #expect(try rule("api-tls", Caller(uid: 110, groups: [], unit: "stunnel@a.service")) == "p:5")
         #expect(try rule("api-tls", Caller(uid: 110, groups: [], unit: "ssh.service")) == "no-rule")
         #expect(try rule("api-tls", Caller(uid: 111, groups: [], unit: "stunnel@a.service")) == "no-rule")
+    }
+
+    @Test func byUnitUnderAnyAccount() throws {
+        let policy = try policy(
+            """
+            key web-tls /web.pem
+            key api-tls /api.pem
+            permit unit:nginx.service key web-tls
+            permit unit:w@*.service key web-tls
+            permit www-data unit php.service key web-tls
+            permit www-data key api-tls
+            """)
+        func isPermitted(_ caller: Caller, _ name: String = "web-tls") throws -> Bool {
+            if case .permitted = policy.verdict(on: try key(name), for: caller) { true } else { false }
+        }
+        for uid in [0, 33, 61_184, 4_294_967_294] as [UInt32] {
+            #expect(try isPermitted(Caller(uid: uid, groups: [], unit: "nginx.service")))
+            #expect(try isPermitted(Caller(uid: uid, groups: [], unit: "w@1.service")))
+            #expect(try !isPermitted(Caller(uid: uid, groups: [], unit: "nginx.service.d")))
+            #expect(try !isPermitted(Caller(uid: uid, groups: [], unit: "ssh.service")))
+            #expect(try !isPermitted(Caller(uid: uid, groups: [], unit: nil)))
+        }
+        // The overflow uid is nobody, in any unit.
+        #expect(try !isPermitted(Caller(uid: nil, groups: [], unit: "nginx.service")))
+        // A unit alone is no account. Lines about accounts do not match it.
+        #expect(try isPermitted(Caller(unitAlone: "nginx.service")))
+        #expect(try !isPermitted(Caller(unitAlone: "php.service")))
+        #expect(try !isPermitted(Caller(unitAlone: "nginx.service"), "api-tls"))
+        #expect(policy.keys(for: Caller(unitAlone: "w@x.service")).map(\.description) == ["web-tls"])
+        #expect(policy.keys(for: Caller(uid: 33, groups: [], unit: "nginx.service")).count == 2)
+        #expect(policy.permits(unit: "w@1.service") && !policy.permits(unit: "php.service"))
+        let denied = policy.explanation(of: try key("web-tls"), for: Caller(unitAlone: "php.service"))
+        #expect(denied.misses.map(\.mismatch) == [.unit("php.service"), .unit("php.service"), .unitAlone])
     }
 
     @Test func nobodyWithoutALine() throws {
@@ -131,7 +165,7 @@ struct ExampleTests {
         let reading = read([PolicyText(file: "example", bytes: Array(uncommented.utf8))], in: machine)
         #expect(reading.diagnostics.isEmpty, "\(reading.diagnostics)")
         #expect(reading.policy?.keys.count == 3)
-        #expect(reading.policy?.rules.values.reduce(0) { $0 + $1.count } == 5)
+        #expect(reading.policy?.rules.values.reduce(0) { $0 + $1.count } == 6)
     }
 }
 
