@@ -105,6 +105,8 @@ extension Requests {
 }
 
 extension Requests.Question {
-    /// Whether it was a request for a key, and not for a list, a version or a status.
-    package var asksForKey: Bool { verb == "get" || verb == "watch" }
+    /// Whether it was a request for a key, for a caller or for a unit, and not for a list, a version or a status.
+    package var asksForKey: Bool { verb == "get" || verb == "watch" || isForUnit }
+    /// Whether the service manager asked for a unit (LoadCredential=).
+    package var isForUnit: Bool { verb == "credential" }
 }

@@ -85,6 +85,7 @@ extension Requests.Question {
     /// The caller as the broker would see it, or nil if the log does not say enough.
     /// - Parameter others: groups to assume in addition to those that the log names.
     package func caller(with others: [UInt32] = [], unmapped: (uid: UInt32, gid: UInt32)) -> Caller? {
-        gid.map { Caller(uid: uid, gid: $0, groups: groups + others, unit: unit, unmapped: unmapped) }
+        if isForUnit { return unit.map(Caller.init(unitAlone:)) }
+        return gid.map { Caller(uid: uid, gid: $0, groups: groups + others, unit: unit, unmapped: unmapped) }
     }
 }

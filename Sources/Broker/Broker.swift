@@ -34,6 +34,7 @@ package final class Broker {
     /// Called before a list of watches, so that it knows which replies have been read.
     package var noteReadReplies: () -> Void = {}
     var unitLooks = UnitLooks()
+    package var credentials = CredentialCounts()
     let life = Lifetime()
     /// The account that the daemon runs as.
     let ownUID = Privileges.effectiveUID
@@ -255,7 +256,7 @@ extension HandOut {
 }
 
 extension Reason {
-    fileprivate init(_ distrust: TrustError) {
+    init(_ distrust: TrustError) {
         switch distrust.kind {
         case .missing: self = .fileMissing
         case .unreadable: self = .fileUnreadable

@@ -62,8 +62,12 @@ struct Folding {
     /// or only their unit makes known have shares of their own, so that strangers cannot hide their refusals.
     enum Crowd: Int, CaseIterable { case strangers, groups, units }
 
-    enum Subject: Equatable {
+    enum Subject: Hashable {
         case uid(UInt32)
+        /// The service manager, asking for this unit, which a line names.
+        case unit(String)
+        /// The service manager, or who pretends to be it, asking for units that no line names.
+        case otherUnits
         case crowd(Crowd)
     }
 
@@ -112,7 +116,7 @@ struct Folding {
     }
 
     private struct State {
-        var accounts: [UInt32: Account] = [:]
+        var accounts: [Subject: Account] = [:]
         /// For each crowd: the rate limit of the records of its uids, and the events counted while the limit is
         /// reached.
         var crowdPaces = InlineArray<3, Pace>(repeating: Pace())
@@ -129,7 +133,7 @@ struct Folding {
     /// The state before this turn, for `undo`. It holds only the uids of the turn, so that a turn copies no more than
     /// it changes.
     private struct Before {
-        var accounts: [UInt32: Account?] = [:]
+        var accounts: [Subject: Account?] = [:]
         let crowds: InlineArray<3, Account?>, crowdPaces: InlineArray<3, Pace>, nextCollection: Instant?
     }
     private var before: Before?
@@ -139,13 +143,13 @@ struct Folding {
 
     // MARK: Events
 
-    /// Decides what happens with an event of a uid.
+    /// Decides what happens with an event of a uid or a unit.
     /// - Parameter crowd: the crowd of the uid, or nil if a line names the uid or it is an administrator's.
-    mutating func add(_ kind: Kind, of uid: UInt32, in crowd: Crowd?, now: Instant) -> Outcome {
-        remember(uid)
+    mutating func add(_ kind: Kind, of subject: Subject, in crowd: Crowd?, now: Instant) -> Outcome {
+        remember(subject)
         expectCollection(now.after(Limits.folding))
-        var account = state.accounts[uid] ?? Account(end: now.after(Limits.folding))
-        defer { state.accounts[uid] = account }
+        var account = state.accounts[subject] ?? Account(end: now.after(Limits.folding))
+        defer { state.accounts[subject] = account }
         // Nothing is counted against any of the limits unless all of them permit the record.
         var (pace, paceWithoutKey) = (account.pace, account.paceWithoutKey)
         if pace.take(Self.records, now) != nil { return .folded(into: account.fold(kind)) }
@@ -161,8 +165,8 @@ struct Folding {
     }
 
     /// Notes the number of a record that an event got for itself.
-    mutating func recorded(_ kind: Kind, of uid: UInt32, number: UInt64) {
-        state.accounts[uid]?.noteRecord(kind, number)
+    mutating func recorded(_ kind: Kind, of subject: Subject, number: UInt64) {
+        state.accounts[subject]?.noteRecord(kind, number)
     }
 
     /// Notes the number of the record that says that the crowd is counted from here on.
@@ -187,14 +191,14 @@ struct Folding {
     mutating func collect(now: Instant, all: Bool = false) -> [Folded] {
         var folded: [Folded] = []
         var next: Instant?
-        for (uid, account) in state.accounts {
+        for (subject, account) in state.accounts {
             var account = account
             if all || account.end <= now {
-                remember(uid)
-                folded += account.collect(of: .uid(uid))
+                remember(subject)
+                folded += account.collect(of: subject)
                 account.end = now.after(Limits.folding)
                 let isQuiet = !account.pace.isBusy(now) && !account.paceWithoutKey.isBusy(now)
-                state.accounts[uid] = isQuiet ? nil : account
+                state.accounts[subject] = isQuiet ? nil : account
                 if isQuiet { continue }
             }
             next = min(next ?? account.end, account.end)
@@ -215,12 +219,14 @@ struct Folding {
 
     // MARK: A turn
 
-    private mutating func remember(_ uid: UInt32?) {
+    private mutating func remember(_ subject: Subject?) {
         if before == nil {
             before = Before(
                 crowds: state.crowds, crowdPaces: state.crowdPaces, nextCollection: state.nextCollection)
         }
-        if let uid, before?.accounts[uid] == nil { before?.accounts[uid] = .some(state.accounts[uid]) }
+        if let subject, before?.accounts[subject] == nil {
+            before?.accounts[subject] = .some(state.accounts[subject])
+        }
     }
 
     /// Keeps what was counted and recorded since the last commit.
@@ -229,7 +235,7 @@ struct Folding {
     /// Restores the state of the last commit, because none of its records was written and their numbers are void.
     mutating func undo() {
         guard let before else { return }
-        for (uid, account) in before.accounts { state.accounts[uid] = account }
+        for (subject, account) in before.accounts { state.accounts[subject] = account }
         state.crowds = before.crowds
         state.crowdPaces = before.crowdPaces
         state.nextCollection = before.nextCollection

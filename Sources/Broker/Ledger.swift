@@ -64,15 +64,21 @@ final class Ledger {
 
     /// Stages a refusal or a query, or only counts it if one caller, or a crowd of callers, makes too many. Returns the
     /// number that the caller is told.
-    /// - Parameter crowd: the crowd of the caller, or nil if a line names its uid or it is an administrator's.
-    func stageFoldable(_ record: Record, of key: KeyName?, in crowd: Folding.Crowd?, now: Instant) -> UInt64 {
-        guard let kind = Folding.Kind(record), let uid = record.peer?.uid else { return stage(record, of: key) }
+    /// - Parameters:
+    ///   - subject: for whom it is counted, or nil if that is the caller's uid.
+    ///   - crowd: the crowd of the caller, or nil if a line names its uid or it is an administrator's.
+    func stageFoldable(
+        _ record: Record, of key: KeyName?, for subject: Folding.Subject? = nil, in crowd: Folding.Crowd?, now: Instant
+    ) -> UInt64 {
+        guard let kind = Folding.Kind(record), let subject = subject ?? record.peer.map({ .uid($0.uid) }) else {
+            return stage(record, of: key)
+        }
         tally.note(record, key)
-        switch folding.add(kind, of: uid, in: crowd, now: now) {
+        switch folding.add(kind, of: subject, in: crowd, now: now) {
         case .folded(let number): return number
         case .ownRecord:
             let number = add(record)
-            folding.recorded(kind, of: uid, number: number)
+            folding.recorded(kind, of: subject, number: number)
             return number
         case .beginsToFold(let crowd):
             var beginning = Record(.limit)
@@ -109,9 +115,19 @@ final class Ledger {
                 record.event = .request
                 record.uid = uid
                 record.detail = "as many more from uid \(uid), within a second"
+            case .unit(let unit):
+                record.event = .request
+                record.peer = Peer(uid: 0, gid: 0, unit: unit)
+                record.verb = .credential
+                record.detail = "as many more for \(unit), within a second"
+            case .otherUnits:
+                record.event = .request
+                record.peer = Peer(uid: 0, gid: 0)
+                record.verb = .credential
+                record.detail = "as many more for units that no line names, within a second"
             case .crowd(let crowd): record.detail = "as many from \(crowd.words), within a minute"
             }
-            record.verb = folded.kind.verb
+            record.verb = folded.kind.verb ?? record.verb
             record.decision = folded.kind.decision
             record.reason = .folded
             record.suppressed = folded.count
@@ -130,12 +146,14 @@ final class Ledger {
             stageEndOfOutage()
         }
         do throws(Failure) { try log.commit() } catch {
+            let credentials = staged.count { $0.record.verb == .credential && $0.record.of == nil }
             undo(answers)
             // Records that no caller waits for are tried again only after a pause.
             retryAt = now.after(Limits.retry)
             let isNew = outage == nil
             outage = Outage(
-                since: outage?.since ?? .now, failure: error, withdrawn: (outage?.withdrawn ?? 0) + answers.count)
+                since: outage?.since ?? .now, failure: error,
+                withdrawn: (outage?.withdrawn ?? 0) + answers.count + credentials)
             return isNew ? .failed(error) : .failedAgain(error)
         }
         let recorded = staged

@@ -67,6 +67,10 @@ extension Broker {
         page.add(.connectionsMost, load.mostConnections)
         page.add(.watches, rotations.count)
         page.add(.oldestWaitingMilliseconds, load.oldestWaiting.wholeMilliseconds)
+        if let place = credentials.place {
+            page.add(.credentialSocket, place)
+            page.add(.credentials, credentials.total)
+        }
         page.add(.audit, ledger.isWritten ? "written" : "failing")
         page.add(.auditSeq, ledger.lastNumber)
         page.add(.auditHead, ledger.head)

@@ -111,6 +111,8 @@ static const uint32_t permitted[] = {
 #ifdef SYS_readlink
     SYS_readlink,
 #endif
+    // Credentials: from the file to the socket, without being read here.
+    SYS_sendfile,
     // Existing sockets, and messages to the service manager, each of which makes its own socket (see below).
     SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
     // The daemon's own log lines on standard error.

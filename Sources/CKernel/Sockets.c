@@ -9,6 +9,7 @@
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <sys/sendfile.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -21,6 +22,10 @@ _Static_assert(sizeof(((struct sockaddr_un *)0)->sun_path) == ck_longest_socket_
 
 int ck_seqpacket_socket(void) {
     return outcome(socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+}
+
+int ck_stream_socket(void) {
+    return outcome(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
 }
 
 static int address_of(const char *path, struct sockaddr_un *address) {
@@ -49,15 +54,34 @@ int ck_accept(int socket) {
     return outcome(accept4(socket, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK));
 }
 
-int ck_is_seqpacket_listener(int descriptor) {
+int ck_accept_named(int socket, uint8_t *name, size_t room, size_t *length) {
+    struct sockaddr_un address;
+    socklen_t size = sizeof address;
+    *length = 0;
+    int accepted = accept4(socket, (struct sockaddr *)&address, &size, SOCK_CLOEXEC | SOCK_NONBLOCK);
+    if (accepted < 0) return -errno;
+    const size_t before = offsetof(struct sockaddr_un, sun_path);
+    // The kernel says how long the name was, even if it had to cut it.
+    if (size > sizeof address) size = sizeof address;
+    if (size > before) {
+        *length = size - before < room ? size - before : room;
+        memcpy(name, address.sun_path, *length);
+    }
+    return accepted;
+}
+
+static int is_listener(int descriptor, int type) {
     int value = 0;
     socklen_t size = sizeof value;
     if (getsockopt(descriptor, SOL_SOCKET, SO_DOMAIN, &value, &size) < 0 || value != AF_UNIX) return 0;
     size = sizeof value;
-    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &value, &size) < 0 || value != SOCK_SEQPACKET) return 0;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_TYPE, &value, &size) < 0 || value != type) return 0;
     size = sizeof value;
     return getsockopt(descriptor, SOL_SOCKET, SO_ACCEPTCONN, &value, &size) == 0 && value == 1;
 }
+
+int ck_is_seqpacket_listener(int descriptor) { return is_listener(descriptor, SOCK_SEQPACKET); }
+int ck_is_stream_listener(int descriptor) { return is_listener(descriptor, SOCK_STREAM); }
 
 int ck_refuse_descriptors(int socket) {
     int off = 0;
@@ -93,6 +117,14 @@ int ck_send(int socket, const void *bytes, size_t count, const int *descriptors,
     do result = sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     while (result < 0 && errno == EINTR);
     return outcome(result);
+}
+
+int64_t ck_send_file(int socket, int file, int64_t offset, size_t count) {
+    off_t from = offset;
+    ssize_t sent;
+    do sent = sendfile(socket, file, &from, count);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : sent;
 }
 
 int ck_datagram_socket(void) { return outcome(socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0)); }

@@ -25,6 +25,9 @@ package struct HandOut: ~Copyable {
         }
     }
 
+    /// Takes the key's file out. The caller then owns it.
+    package consuming func intoKeyFile() -> TrustedFile { key }
+
     /// Takes the key's descriptor out. The caller then owns it.
     package consuming func intoKey() -> Descriptor { key.intoDescriptor() }
 }

@@ -92,6 +92,19 @@ package enum Limits {
     /// When to try again to tell a watching connection of a rotation if the system is short of a resource.
     package static let watcherAgain = Duration.milliseconds(250)
 
+    // MARK: Credentials
+
+    /// How many credentials are sent at the same time. Others wait to be accepted.
+    package static let credentials = 16
+    /// How many of them to one unit. Others are refused.
+    package static let credentialsPerUnit = 4
+    /// How long one may take.
+    package static let credential = Duration.seconds(10)
+    /// How many a unit may ask for in a second.
+    package static let credentialsPerSecond = 100
+    /// The largest credential, in bytes. systemd accepts no larger one.
+    package static let credentialBytes = 1 << 20
+
     // MARK: Lists
 
     /// How far ahead of its rate a uid can be for what costs more than a request.

@@ -11,10 +11,12 @@ package enum Reason: String, CaseIterable, Sendable {
     case unknownKey = "unknown-key"
     case overflowUID = "overflow-uid"
     case notAdministrator = "not-administrator"
+    case notServiceManager = "not-service-manager"
     // The caller may have the key, but not now.
     case fileMissing = "file-missing"
     case fileUnreadable = "file-unreadable"
     case fileUntrusted = "file-untrusted"
+    case fileSize = "file-size"
     case outsideSandbox = "outside-sandbox"
     case auditUnavailable = "audit-unavailable"
     case notDelivered = "not-delivered"

@@ -19,6 +19,8 @@ package enum StatusName: String, CaseIterable, Sendable {
     case connections
     case connectionsMost = "connections-most"
     case oldestWaitingMilliseconds = "oldest-waiting-milliseconds"
+    case credentialSocket = "credential-socket"
+    case credentials
     case audit
     case auditSeq = "audit-seq"
     case auditHead = "audit-head"

@@ -23,7 +23,9 @@ struct ReplayTable {
                 change,
                 [
                     change.isGain ? "gains" : "loses", change.question.key,
-                    names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
+                    change.question.isForUnit
+                        ? change.question.unit.map { Identity.unitPrefix + $0 }
+                        : names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
                     String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
                     change.rule?.location.description ?? change.outcome.rule,
                 ]

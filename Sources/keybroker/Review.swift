@@ -37,8 +37,10 @@ struct Review {
         let names = Names()
         var rows: [Row: Counts] = [:]
         for (question, outcome) in requests.all {
+            let ofUnit = question.isForUnit ? question.unit.map { Identity.unitPrefix + $0 } : nil
             let row = Row(
-                key: question.key, user: names.user(question.uid, logged: outcome.user), unit: question.unit)
+                key: question.key, user: ofUnit ?? names.user(question.uid, logged: outcome.user),
+                unit: question.unit)
             var counts = rows[row] ?? Counts()
             counts.granted = counts.granted.plus(outcome.granted)
             counts.denied = counts.denied.plus(outcome.denied)

@@ -9,7 +9,8 @@ internal import Kernel
 extension EventLoop {
     /// How long until something is due, or nil if nothing is.
     func untilNextChore() -> Duration? {
-        let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife].compactMap(\.self)
+        let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife, credentials?.nextDue]
+            .compactMap(\.self)
         guard let next = dues.min(), next != .never else { return nil }
         return Instant.now.until(next)
     }
@@ -22,6 +23,7 @@ extension EventLoop {
             }
         }
         connections.look(now)
+        credentials?.doChores(now, commit: commitEvents)
         if let again = acceptAgain, again <= now { resumeAccepting() }
         if let due = nextSignOfLife, due <= now {
             manager.isAlive()

@@ -26,13 +26,12 @@ final class EventLoop {
 
     private var lastNumber: UInt64 = Token.firstConnection
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
-    private var isStopping = false
-    private var turnBegan = Instant.now
+    private var isStopping = false, turnBegan = Instant.now
+    var credentials: CredentialServer?
     var nextSignOfLife: Instant?
     /// When to accept connections again, or nil while they are accepted.
     var acceptAgain: Instant?
-    var acceptTrouble: RateLimited
-    var peerTrouble: RateLimited
+    var acceptTrouble: RateLimited, peerTrouble: RateLimited
     private var sendTrouble: RateLimited
 
     /// The numbers by which the poller knows the daemon's own file descriptors.
@@ -75,6 +74,7 @@ final class EventLoop {
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
         try drain()
+        credentials?.stop()
         do throws(Failure) { try broker.stop() } catch {
             logger.log("the end could not be recorded: \(error)", .failure)
         }
@@ -86,9 +86,10 @@ final class EventLoop {
     /// daemon.
     private func drain() throws(Failure) {
         if listener.outlivesTheDaemon { pauseAccepting(until: .never) }
+        credentials?.stopAccepting()
         let end = Instant.now.after(Limits.drain)
         try turn(wait: .zero)
-        while connections.hasSilent, Instant.now < end {
+        while connections.hasSilent || credentials?.isSending == true, Instant.now < end {
             try turn(wait: Instant.now.until(end))
         }
     }
@@ -113,6 +114,7 @@ final class EventLoop {
         tellWatchers(&turn)
         broker.settle()
         deliver(turn)
+        credentials?.turn(events, commit: commitEvents)
         // Chores come after the answers, so that a connection that is due to end still gets its reply.
         doChores()
         // Signals come last, so that requests that came before a reload or stop are answered as before it.

@@ -13,6 +13,7 @@ extension Recorded {
     /// one that nobody searches for: a list, a version or a status that was given.
     var sentence: String? {
         guard let decision = record.decision, let peer = record.peer else { return nil }
+        if record.verb == .credential { return credentialSentence(decision) }
         if decision == .granted, record.key == nil { return nil }
         let what = record.key ?? record.verb?.rawValue ?? (record.event == .limit ? "a connection" : "a packet")
         let who = "uid \(peer.uid)" + (peer.unit.map { " in \(printable($0))" } ?? "")
@@ -25,6 +26,20 @@ extension Recorded {
             }
         return told + " (decision \(number))"
     }
+
+    /// `granted web-tls as a credential to nginx.service (decision 4711)`. A refusal is an empty credential for the unit,
+    /// so this sentence is what an admin finds.
+    private func credentialSentence(_ decision: Record.Decision) -> String? {
+        let to = record.peer?.unit.map(printable) ?? "uid \(record.peer?.uid ?? .max)"
+        let what = record.key ?? "a key"
+        guard decision != .granted else { return "granted \(what) as a credential to \(to) (decision \(number))" }
+        let why = [record.reason?.rawValue, record.detail.map(printable)].compactMap(\.self).joined(separator: ", ")
+        if record.of != nil { return "\(what) as a credential to \(to): \(why) (decision \(number))" }
+        return "\(to) is given an empty credential: \(decision.rawValue) \(what): \(why) (decision \(number))"
+    }
+
+    /// Whether it is said on standard error too if that is not the journal.
+    var isForEveryLog: Bool { record.verb == .credential && record.decision != .granted }
 
     var priority: Priority { record.decision == .granted ? .information : .warning }
 

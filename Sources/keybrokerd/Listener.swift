@@ -19,25 +19,22 @@ struct Listener: ~Copyable {
 
     /// Takes over the service manager's socket, or makes one.
     /// - Parameters:
+    ///   - inherited: the service manager's socket, if there is one.
     ///   - path: the path of the socket. It is evaluated only if a socket must be made.
     ///   - group: the group that may connect, used only then. Nil leaves the group as it is.
     static func begun(
-        at path: @autoclosure () throws(Exit) -> String, mode: UInt32, owners: TrustedOwners,
+        _ inherited: consuming SeqpacketSocket?, at path: @autoclosure () throws(Exit) -> String, mode: UInt32,
+        owners: TrustedOwners,
         group: @autoclosure () throws(Exit) -> UInt32?
     ) throws(Exit) -> Listener {
-        let inherited = try Exit.onFailure(try ServiceManager.inheritedListener())
         if let inherited {
             _ = inherited.refuseDescriptors()
             return Listener(socket: inherited, claim: nil, path: nil)
         }
         let (path, group) = (try path(), try group())
-        try makeDirectory(above: path, owners: owners)
-        do throws(TrustError) { try owners.checkDirectories(above: path) } catch {
-            throw Exit(.system, "the socket cannot be at \(path): \(error)")
+        let claim = try claimed(path, owners: owners) { path throws(Failure) in
+            _ = try SeqpacketSocket.connected(to: path)
         }
-        let claim = try Exit.onFailure(try LockFile.claimed(path + ".lock"))
-        guard let claim else { throw Exit(.busy, "another keybrokerd serves \(path)") }
-        try removeStaleSocket(path, owners: owners)
         let socket = try Exit.onFailure(try SeqpacketSocket.bound(to: path))
         // Mode and group are set before `listen(2)`, so that nobody can connect earlier.
         try Exit.onFailure(try setMode(path, mode))
@@ -45,6 +42,22 @@ struct Listener: ~Copyable {
         _ = socket.refuseDescriptors()
         try Exit.onFailure(try socket.listen(backlog: Limits.backlog))
         return Listener(socket: socket, claim: claim, path: path)
+    }
+
+    /// Makes sure that a socket can be made at `path`: that nobody else can put one there, and that no other instance
+    /// or program has one. Returns the lock that keeps it so.
+    /// - Parameter connect: connects to the socket that is there, to find out whether somebody listens.
+    static func claimed(
+        _ path: String, owners: TrustedOwners, connect: (String) throws(Failure) -> Void
+    ) throws(Exit) -> LockFile {
+        try makeDirectory(above: path, owners: owners)
+        do throws(TrustError) { try owners.checkDirectories(above: path) } catch {
+            throw Exit(.system, "the socket cannot be at \(path): \(error)")
+        }
+        let claim = try Exit.onFailure(try LockFile.claimed(path + ".lock"))
+        guard let claim else { throw Exit(.busy, "another keybrokerd serves \(path)") }
+        try removeStaleSocket(path, owners: owners, connect)
+        return claim
     }
 
     /// Makes the directory of the socket. The directories above it must exist.
@@ -57,7 +70,9 @@ struct Listener: ~Copyable {
         _ = try Exit.onFailure(try Kernel.makeDirectory(directory, mode: Privileges.isRoot ? 0o755 : 0o700))
     }
 
-    private static func removeStaleSocket(_ path: String, owners: TrustedOwners) throws(Exit) {
+    private static func removeStaleSocket(
+        _ path: String, owners: TrustedOwners, _ connect: (String) throws(Failure) -> Void
+    ) throws(Exit) {
         let status = try Exit.onFailure(try statusWithoutFollowing(path))
         guard let status else { return }
         guard status.kind == .socket, owners.contains(status.owner) else {
@@ -66,7 +81,7 @@ struct Listener: ~Copyable {
                 "there is something at \(path) that is no socket of this daemon's; move it away, "
                     + "or choose another place with --socket")
         }
-        do throws(Failure) { _ = try SeqpacketSocket.connected(to: path) } catch {
+        do throws(Failure) { try connect(path) } catch {
             if error.code == Failure.connectionRefused {
                 try Exit.onFailure(try removeFile(path))
                 return

@@ -41,10 +41,9 @@ final class Logger {
     }
 
     /// Writes decisions that are in the audit log to the journal. They do not go to standard error: whoever reads that
-    /// has the audit log as well.
+    /// has the audit log as well. Only refused credentials do, because the unit itself is not told why.
     func log(_ recorded: [Recorded]) {
-        guard journal != nil else { return }
-        for decision in recorded {
+        for decision in recorded where journal != nil || decision.isForEveryLog {
             guard let sentence = decision.sentence else { continue }
             log(sentence, decision.priority, decision.fields)
         }

@@ -11,6 +11,7 @@ struct Options {
     var socket: String?
     var socketGroup: String?
     var socketMode: UInt32?
+    var credentialSocket: String?
     var audit: String?
     var auditSyncs = true
     var user: String?
@@ -46,6 +47,7 @@ struct Options {
             case "--socket": options.socket = try value()
             case "--socket-group": options.socketGroup = try value()
             case "--socket-mode": options.socketMode = try mode(try value())
+            case "--credential-socket": options.credentialSocket = try value()
             case "--audit": options.audit = try value()
             case "--audit-sync":
                 switch try value() {
@@ -90,6 +92,9 @@ struct Options {
                                   a socket over
           --socket-group GROUP    who may connect (keyusers), a name or a number
           --socket-mode OCTAL     the socket's mode (0660)
+          --credential-socket PATH
+                                  where root's service manager loads credentials of units (LoadCredential=);
+                                  nowhere, unless it hands a socket over
           --audit PATH            the audit log (/var/log/keybroker/audit.jsonl)
           --audit-sync WHEN       'always' (the default): a record is on disk before its key leaves; 'never':
                                   it is written, and the system puts it on disk in its own time

@@ -42,6 +42,12 @@ struct Paths {
         return try Self.path("XDG_RUNTIME_DIR", inHome: nil, option: "--socket") + "/keybroker/broker.sock"
     }
 
+    /// The path of the socket for credentials, or nil if the command line names none.
+    func credentialSocket() throws(Unknown) -> String? {
+        guard let given = options.credentialSocket else { return nil }
+        return try Self.inFull(given)
+    }
+
     func audit() throws(Unknown) -> String {
         if let given = options.audit { return try Self.inFull(given) }
         if servesSystem { return "/var/log/keybroker/audit.jsonl" }

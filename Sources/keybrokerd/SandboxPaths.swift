@@ -9,9 +9,9 @@ extension Sandbox {
     /// Restricts the process to what serving needs, no matter who started it.
     /// - Parameters:
     ///   - audit: the absolute path of the log.
-    ///   - socket: the absolute path of the daemon's own socket, or nil if the service manager owns it.
+    ///   - sockets: the absolute paths of the daemon's own sockets. Those of the service manager are not among them.
     mutating func apply(
-        _ folders: (policies: Set<String>, keys: Set<String>), audit: String, socket: String?,
+        _ folders: (policies: Set<String>, keys: Set<String>), audit: String, sockets: [String],
         _ logger: Logger
     ) {
         var permitted: [(path: String, rights: Rights)] = []
@@ -21,8 +21,8 @@ extension Sandbox {
         permitted.append((folder(of: audit), [.read, .list, .write]))
         // For the units and names of callers, and for the overflow uid and gid.
         permitted.append(("/proc", .read))
-        // To remove its own socket at the end.
-        if let socket { permitted.append((folder(of: socket), .remove)) }
+        // To remove its own sockets at the end.
+        permitted += sockets.map { (folder(of: $0), .remove) }
         keepOneCapability()
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
         restrictCalls()

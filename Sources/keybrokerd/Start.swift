@@ -48,10 +48,14 @@ struct Start {
         let audit = try path(try paths.audit())
 
         let account = try account(options)
+        var inherited = try Exit.onFailure(try ServiceManager.inheritedSockets())
+        let credentialListener = try CredentialListener.begun(
+            inherited.credential.take(), at: try path(try paths.credentialSocket()), owners: owners)
         let listener = try Listener.begun(
-            at: try path(try paths.socket()),
+            inherited.broker.take(), at: try path(try paths.socket()),
             mode: options.socketMode ?? (Privileges.isRoot ? 0o660 : 0o600), owners: owners,
             group: try group(options))
+        let sockets = [listener.path, Self.path(of: credentialListener)].compactMap(\.self)
         let state = "serves \(listener.description): "
         try makeLogDirectory(audit, for: account, owners: owners)
         if let account { try Exit.onFailure(try Privileges.become(uid: account.uid, gid: account.gid)) }
@@ -79,8 +83,8 @@ struct Start {
         // No path can be added to the watch later: the sandbox denies it from here on.
         watch?.seal()
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
-        let poller = try Exit.onFailure(try Poller(capacity: capacity.total + 8))
-        sandbox.apply(folders, audit: audit, socket: listener.path, logger)
+        let poller = try Exit.onFailure(try Poller(capacity: capacity.total + Limits.credentials + 8))
+        sandbox.apply(folders, audit: audit, sockets: sockets, logger)
         let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
         try Exit.onFailure(try broker.start(), status: .audit)
@@ -88,12 +92,29 @@ struct Start {
             listener, signals: signals, watch: watch, opener: opener, broker: broker, poller: poller,
             policyFiles: policyFiles,
             manager: manager, logger: logger, capacity: capacity)
+        loop.credentials = try credentials(credentialListener, broker, poller, logger)
         logger.journal = journal
         loop.warnOfKeysOutside()
         logger.log(state + policy.summary, .information)
         manager.ready(state + policy.summary)
         try Exit.onFailure(try loop.run())
         logger.journal = nil
+    }
+
+    private static func credentials(
+        _ listener: consuming CredentialListener?, _ broker: Broker, _ poller: Poller, _ logger: Logger
+    ) throws(Exit) -> CredentialServer? {
+        guard let listener else { return nil }
+        do throws(Failure) { return try CredentialServer(listener, broker, poller, logger) } catch {
+            throw Exit(.system, error.description)
+        }
+    }
+
+    private static func path(of listener: borrowing CredentialListener?) -> String? {
+        switch listener {
+        case .some(let listener): listener.path
+        case .none: nil
+        }
     }
 
     private static func path<R>(_ body: @autoclosure () throws(Paths.Unknown) -> R) throws(Exit) -> R {
@@ -120,7 +141,7 @@ struct Start {
     /// out, and some for the daemon itself.
     private static func connections(_ options: Options, _ logger: Logger) throws(Exit) -> Int {
         let limit = try Exit.onFailure(try Privileges.raiseDescriptorLimit())
-        let own = Limits.reservedDescriptors + Limits.rememberedPaths
+        let own = Limits.reservedDescriptors + Limits.rememberedPaths + 3 * Limits.credentials
         let possible = max(1, (limit - own) / 3)
         if possible < options.maxConnections {
             logger.log("at most \(possible) connections at a time, as the process may have \(limit) descriptors")

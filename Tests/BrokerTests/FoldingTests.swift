@@ -18,11 +18,11 @@ struct FoldingTests {
     ) -> Int {
         var records = 0
         for _ in 0..<count {
-            switch folding.add(kind, of: uid, in: crowd, now: now) {
+            switch folding.add(kind, of: .uid(uid), in: crowd, now: now) {
             case .folded: break
             case .ownRecord:
                 (number, records) = (number + 1, records + 1)
-                folding.recorded(kind, of: uid, number: number)
+                folding.recorded(kind, of: .uid(uid), number: number)
             case .beginsToFold(let crowd):
                 (number, records) = (number + 1, records + 1)
                 folding.foldsInto(number, crowd)
@@ -36,11 +36,11 @@ struct FoldingTests {
         var number: UInt64 = 0
         let records = add(15, .denied, to: &folding, at: start, number: &number)
         #expect(records == 12)
-        #expect(folding.add(.denied, of: 1, in: nil, now: start) == .folded(into: 12))
+        #expect(folding.add(.denied, of: .uid(1), in: nil, now: start) == .folded(into: 12))
         // Other uids still get records of their own.
-        #expect(folding.add(.denied, of: 2, in: nil, now: start) == .ownRecord)
+        #expect(folding.add(.denied, of: .uid(2), in: nil, now: start) == .ownRecord)
         // An event of a kind without a record is known by the number of the last record of the uid.
-        #expect(folding.add(.unavailable, of: 1, in: nil, now: start) == .folded(into: 12))
+        #expect(folding.add(.unavailable, of: .uid(1), in: nil, now: start) == .folded(into: 12))
         #expect(folding.nextCollection == start.after(.milliseconds(1000)))
         #expect(folding.collect(now: start.after(.milliseconds(999))).isEmpty)
         let folded = folding.collect(now: start.after(.milliseconds(1000)))
@@ -119,10 +119,10 @@ struct FoldingTests {
         }
         // There is one more record: it says that they are counted from here on.
         #expect(records == Limits.crowdRecordsAtOnce + 1)
-        #expect(folding.add(.denied, of: 5000, in: .strangers, now: start) == .folded(into: number))
+        #expect(folding.add(.denied, of: .uid(5000), in: .strangers, now: start) == .folded(into: number))
         // Uids that a group makes known are not strangers, and neither are uids that a line names.
-        #expect(folding.add(.denied, of: 5002, in: .groups, now: start) == .ownRecord)
-        #expect(folding.add(.denied, of: 5001, in: nil, now: start) == .ownRecord)
+        #expect(folding.add(.denied, of: .uid(5002), in: .groups, now: start) == .ownRecord)
+        #expect(folding.add(.denied, of: .uid(5001), in: nil, now: start) == .ownRecord)
         let folded = folding.collect(now: start.after(Limits.crowdFolding))
         let ofStrangers = folded.filter { $0.subject == .crowd(.strangers) }.map(\.count).reduce(0, +)
         // The first 16 uids got twelve records each, as any uid may, and the next one got eight.
@@ -153,7 +153,7 @@ struct FoldingTests {
         _ = add(20, .denied, to: &folding, at: start, number: &number)
         _ = add(3, .denied, of: 2, to: &folding, at: start, number: &number)
         folding.undo()
-        #expect(folding.add(.denied, of: 1, in: nil, now: start) == .folded(into: 12))
+        #expect(folding.add(.denied, of: .uid(1), in: nil, now: start) == .folded(into: 12))
         folding.undo()
         // Earlier counts are not lost with the turn, and counts that were collected in vain are collected again.
         let over = start.after(.milliseconds(1000))

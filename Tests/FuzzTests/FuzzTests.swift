@@ -58,6 +58,16 @@ struct FuzzTests {
         }
     }
 
+    @Test func namesOfTheServiceManagersSocket() {
+        fuzz(["\0adf9d86b6eda275e/unit/foobar.service/credx", "\01/unit/a@\\x2d.service/web.bundle"]) { bytes in
+            guard let address = CredentialAddress(socketName: bytes) else { return }
+            // The parts are the whole name, and nothing in them has a meaning of its own.
+            #expect(String(decoding: bytes, as: UTF8.self).hasSuffix("/unit/\(address.unit)/\(address.id)"))
+            #expect(bytes.count { $0 == UInt8(ascii: "/") } == 3 && bytes.count { $0 == 0 } == 1)
+            #expect(!address.unit.contains("*"))
+        }
+    }
+
     @Test func replies() {
         fuzz(["1K12", "1D13 not permitted", "1U14 file-missing", "1B15 250", "1E16 why", "1La\nb", "1L", "1V0.1.0"]) {
             bytes in

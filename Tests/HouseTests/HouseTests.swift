@@ -270,6 +270,8 @@ struct HouseTests {
             ("crowdRecordsAtOnce", "at once Ta 200"),
             ("groupGrantsAtOnce", "at once Ta 1000"),
             ("policyErrors", "policy that are listed Ta 100"),
+            ("credentials", "all units together Ta 16"), ("credentialsPerUnit", "a time, per unit Ta 4"),
+            ("credentialsPerSecond", "a second, per unit Ta 100"),
         ] {
             let number = text.split(separator: " ").first { $0.allSatisfy(\.isNumber) } ?? ""
             #expect(limits.contains(try Regex("let \(name) = \(number)[\n,]")), "\(name)")

@@ -28,6 +28,8 @@ import Testing
         try machine.install(policy: "permit www-data key web\nlimit www-data connections 64 requests 100000")
         #expect(try machine.must("systemctl is-enabled keybrokerd.socket") == "enabled")
         #expect(try machine.must("systemctl is-active keybrokerd.socket") == "active")
+        #expect(try machine.must("systemctl is-enabled keybrokerd-credential.socket") == "enabled")
+        #expect(try machine.must("systemctl is-active keybrokerd-credential.socket") == "active")
         #expect(try machine.must("getent passwd keybroker | cut -d: -f6,7") == "/:/usr/sbin/nologin")
         let get = Machine.asUser("www-data", "keybroker get web")
         #expect(try machine.must(get) == "THE KEY")
@@ -62,7 +64,9 @@ import Testing
 
         // Removed: service and socket are gone, policy and log stay.
         try machine.must("dpkg --no-triggers -r keybroker")
-        #expect(try machine.run("systemctl is-active keybrokerd.socket keybrokerd.service").status != 0)
+        #expect(
+            try machine.run("systemctl is-active keybrokerd.socket keybrokerd-credential.socket keybrokerd.service")
+                .status != 0)
         try machine.must("[[ ! -e /run/keybroker && ! -e /usr/sbin/keybrokerd ]]")
         try machine.must("[[ -s /etc/keybroker/keybroker.policy && -s /var/log/keybroker/audit.jsonl ]]")
         try machine.must(
@@ -85,6 +89,44 @@ import Testing
         try machine.must("keybroker audit verify")
         try machine.must("systemctl stop keybrokerd.socket keybrokerd.service; : >/var/log/keybroker/audit.jsonl")
         try machine.must("dpkg --no-triggers -P keybroker; [[ ! -e /var/log/keybroker ]]")
+    }
+
+    /// The version before had one socket. The running daemon gets the second one at its restart, and no caller notices.
+    @Test func anUpgradeFromAVersionWithoutTheSocketForCredentials() throws {
+        let machine = try Machine()
+        try machine.must(
+            """
+            dpkg-deb -R /package/*.deb /run/old
+            cd /run/old
+            rm usr/lib/systemd/system/keybrokerd-credential.socket
+            sed -i 's/ keybrokerd-credential.socket//' usr/lib/systemd/system/keybrokerd.service DEBIAN/p*
+            sed -i 's/^Version: .*/Version: 0.0.1/' DEBIAN/control
+            dpkg-deb --root-owner-group -Znone -b /run/old /run/old.deb
+            dpkg --force-unsafe-io --no-triggers -i /run/old.deb
+            """)
+        try machine.write("/etc/ssl/private/web.pem", "THE KEY\n", mode: "600")
+        try machine.policy(
+            "permit unit:probe.service key web\npermit www-data key web\nlimit www-data connections 64 requests 100000")
+        try machine.must(
+            """
+            systemctl reload-or-restart keybrokerd.service
+            [[ ! -e /run/keybroker/credential.sock ]]
+            systemd-run --quiet --unit=stream -p StandardOutput=truncate:/run/stream.out \
+                \(Machine.asUser("www-data", "python3 /tests/stream.py 2"))
+            """)
+        try machine.wait(until: "grep -q streams /run/stream.out")
+        let upgrade = try machine.run("dpkg --force-unsafe-io --no-triggers -i /package/*.deb")
+        #expect(upgrade.status == 0 && !upgrade.errors.contains("failed"), "\(upgrade.errors)")
+        try machine.must("systemctl stop stream.service")
+        let result = try machine.must("tail -n 1 /run/stream.out")
+        #expect(result.contains(" errors 0 "), "\(result)")
+        #expect(try machine.must("systemctl is-enabled keybrokerd-credential.socket") == "enabled")
+        #expect(
+            try machine.must(
+                """
+                systemd-run --quiet --pipe --wait --unit=probe -p LoadCredential=web:/run/keybroker/credential.sock \
+                    sh -c 'cat $CREDENTIALS_DIRECTORY/web'
+                """) == "THE KEY")
     }
 
     private func upgrade(_ machine: Machine) throws {

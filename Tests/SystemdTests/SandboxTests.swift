@@ -23,7 +23,9 @@ import Testing
     @Test func systemdHasNothingToSayOfTheUnits() throws {
         let units = "/usr/lib/systemd"
         #expect(
-            try machine.must("systemd-analyze verify \(units)/system/keybrokerd.{socket,service} 2>&1").isEmpty)
+            try machine.must(
+                "systemd-analyze verify \(units)/system/keybrokerd{.socket,-credential.socket,.service} 2>&1"
+            ).isEmpty)
         #expect(
             try machine.must(
                 "XDG_RUNTIME_DIR=/run systemd-analyze verify --user \(units)/user/keybrokerd.{socket,service} 2>&1"
@@ -49,7 +51,7 @@ import Testing
     }
 
     @Test func everyDirectiveHasItsReason() throws {
-        for name in ["keybrokerd.service", "keybrokerd.socket"] {
+        for name in ["keybrokerd.service", "keybrokerd.socket", "keybrokerd-credential.socket"] {
             let path = projectFolder.appendingPathComponent("systemd/\(name)").path
             let paragraphs = try String(contentsOfFile: path, encoding: .utf8).split(separator: "\n\n")
             for paragraph in paragraphs.dropFirst() where paragraph.contains(#/^# ---/#) {

@@ -5,16 +5,21 @@ internal import Foundation
 package enum Trace {
     /// The names of the system calls that `pid` makes while `body` runs, in order.
     package static func of(_ pid: Int32, _ body: () throws -> Void) throws -> [String] {
+        try lines(of: pid, body).compactMap { line in
+            guard let end = line.firstIndex(of: "("), !line.hasPrefix("strace:") else { return nil }
+            return String(line[..<end])
+        }
+    }
+
+    /// The lines of strace, in which each descriptor is followed by the path of its file.
+    package static func lines(of pid: Int32, _ body: () throws -> Void) throws -> [String] {
         guard let strace = installed("strace") else { throw Waited(description: "strace is not installed") }
-        let tracer = try Program(strace, ["-p", String(pid)])
+        let tracer = try Program(strace, ["-y", "-p", String(pid)])
         try tracer.wait(for: "strace's attaching", in: .error) { $0.contains("attached") ? true : nil }
         try body()
         // strace may have inherited a mask that blocks other signals from the thread of the test.
         tracer.signal(SIGKILL)
         try tracer.waitForExit()
-        return tracer.lines(.error).compactMap { line in
-            guard let end = line.firstIndex(of: "("), !line.hasPrefix("strace:") else { return nil }
-            return String(line[..<end])
-        }
+        return tracer.lines(.error)
     }
 }

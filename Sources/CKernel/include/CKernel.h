@@ -30,13 +30,19 @@ enum { ck_longest_socket_path = 107 };
 
 // socket(AF_UNIX, SOCK_SEQPACKET), close-on-exec and non-blocking.
 int ck_seqpacket_socket(void);
+// socket(AF_UNIX, SOCK_STREAM), close-on-exec and non-blocking.
+int ck_stream_socket(void);
 // bind(2) and connect(2) to a NUL-terminated path. ENAMETOOLONG if it does not fit into the address.
 int ck_bind(int socket, const char *path);
 int ck_connect(int socket, const char *path);
 // accept4(2), close-on-exec and non-blocking. The peer's address is not read, because a client seldom has one.
 int ck_accept(int socket);
-// 1 if the descriptor is a listening SOCK_SEQPACKET socket of AF_UNIX, else 0.
+// accept4(2), the same, with the name of the peer's socket: at most `room` bytes of it, without the address family. An
+// abstract name begins with a NUL. *length is 0 if the socket has no name.
+int ck_accept_named(int socket, uint8_t *name, size_t room, size_t *length);
+// 1 if the descriptor is a listening SOCK_SEQPACKET, or SOCK_STREAM, socket of AF_UNIX, else 0.
 int ck_is_seqpacket_listener(int descriptor);
+int ck_is_stream_listener(int descriptor);
 // SO_PASSRIGHTS = 0: if a peer sends descriptors (SCM_RIGHTS), its call fails. Sockets that are accepted later inherit
 // this. ENOPROTOOPT before Linux 6.16. There, ck_receive without room for descriptors drops them.
 int ck_refuse_descriptors(int socket);
@@ -45,6 +51,11 @@ int ck_unread_by_peer(int socket);
 
 // sendmsg(2) of one packet with 0 to 2 descriptors as SCM_RIGHTS. Uses MSG_NOSIGNAL and never blocks.
 int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count);
+
+// sendfile(2): passes at most `count` bytes of a file, from `offset` on, to a socket, without reading them into this
+// process. Returns their number, which is 0 at the end of the file. EAGAIN if a non-blocking socket has no room.
+// Raises SIGPIPE if the peer has gone, so that signal must be ignored.
+int64_t ck_send_file(int socket, int file, int64_t offset, size_t count);
 
 // socket(AF_UNIX, SOCK_DGRAM), close-on-exec.
 int ck_datagram_socket(void);

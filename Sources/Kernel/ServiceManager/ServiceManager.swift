@@ -43,18 +43,63 @@ package struct ServiceManager {
         unsafe _ = bytes.withUnsafeBytes { unsafe ck_notify(address, $0.baseAddress, $0.count) }
     }
 
-    /// The socket that the service manager passed to this process, or nil if there is none. Removes the variables from
-    /// the environment. More than one socket, or a malformed number, fails with `EINVAL`.
-    package static func inheritedListener() throws(Failure) -> SeqpacketSocket? {
+    /// The sockets that the service manager passed to this process. Removes the variables from the environment. Fails
+    /// with `EINVAL` if there are others, two of a kind, or a malformed number.
+    package static func inheritedSockets() throws(Failure) -> InheritedSockets {
         defer {
             // Safety: no other thread reads or changes the environment.
             for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
         }
-        guard let count = environment("LISTEN_FDS"), environment("LISTEN_PID") == String(getpid()) else {
-            return nil
+        var sockets = InheritedSockets()
+        guard let text = environment("LISTEN_FDS"), environment("LISTEN_PID") == String(getpid()) else {
+            return sockets
         }
-        guard count == "1" else { throw Failure("LISTEN_FDS", code: EINVAL, on: "(\(count) sockets; one is expected)") }
+        guard let count = text == "1" ? 1 : text == "2" ? 2 : nil else {
+            throw Failure("LISTEN_FDS", code: EINVAL, on: "(\(text) sockets; one or two are expected)")
+        }
+        let names = environment("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false)
         // sd_listen_fds(3): the descriptors begin at 3, and this process has to close them.
-        return try SeqpacketSocket.adopted(Descriptor(taking: 3))
+        for index in 0..<count {
+            let descriptor = Descriptor(taking: 3 + Int32(index))
+            guard CredentialSocket.isOne(descriptor) else {
+                if sockets.hasBroker { throw Failure("LISTEN_FDS", code: EINVAL, on: "(two sockets for callers)") }
+                sockets.broker = try SeqpacketSocket.adopted(descriptor)
+                continue
+            }
+            // The name shows that the socket is meant for this. A name is missing only if the manager gives none.
+            let name = names.map { index < $0.count ? String($0[index]) : "" }
+            guard name ?? InheritedSockets.credentialName == InheritedSockets.credentialName else {
+                throw Failure(
+                    "LISTEN_FDNAMES", code: EINVAL,
+                    on: "(a stream socket named '\(name ?? "")'; FileDescriptorName=credential is expected)")
+            }
+            if sockets.hasCredential { throw Failure("LISTEN_FDS", code: EINVAL, on: "(two sockets for credentials)") }
+            sockets.credential = try CredentialSocket.adopted(descriptor)
+        }
+        return sockets
+    }
+}
+
+/// The sockets that a service manager made before the daemon started.
+package struct InheritedSockets: ~Copyable {
+    /// The socket to which callers connect.
+    package var broker: SeqpacketSocket?
+    /// The socket to which the service manager itself connects.
+    package var credential: CredentialSocket?
+
+    /// The `FileDescriptorName=` of the second one.
+    static let credentialName = "credential"
+
+    var hasBroker: Bool {
+        switch broker {
+        case .some: true
+        case .none: false
+        }
+    }
+    var hasCredential: Bool {
+        switch credential {
+        case .some: true
+        case .none: false
+        }
     }
 }

@@ -63,15 +63,20 @@ package protocol PeerSource: ~Copyable {
 
 extension SeqpacketSocket: PeerSource {}
 
-extension SeqpacketSocket {
+extension Descriptor {
     /// Calls `getsockopt(SO_PEERCRED)`. If it fails, the peer is unknown and must get nothing.
-    package borrowing func peerCredentials() throws(Failure) -> PeerCredentials {
+    borrowing func peerCredentials() throws(Failure) -> PeerCredentials {
         var credentials = ck_credentials()
         // Safety: the call fills the one struct it is given.
-        _ = try unsafe succeed(ck_peer_credentials(descriptor.number, &credentials), "getsockopt SO_PEERCRED")
+        _ = try unsafe succeed(ck_peer_credentials(number, &credentials), "getsockopt SO_PEERCRED")
         return PeerCredentials(
             uid: credentials.uid, gid: credentials.gid, pid: credentials.pid > 0 ? credentials.pid : nil)
     }
+}
+
+extension SeqpacketSocket {
+    /// Calls `getsockopt(SO_PEERCRED)`. If it fails, the peer is unknown and must get nothing.
+    package borrowing func peerCredentials() throws(Failure) -> PeerCredentials { try descriptor.peerCredentials() }
 
     /// The peer's supplementary groups that are also in `wanted`, which must be sorted. Nil if the peer has more than
     /// `limit`; the kernel then copies none of them. Calls `getsockopt(SO_PEERGROUPS)`.
@@ -95,10 +100,17 @@ extension SeqpacketSocket {
         }
     }
 
+    /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer.
+    package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
+        try descriptor.peerProcess(pid)
+    }
+}
+
+extension Descriptor {
     /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer. Calls
     /// `getsockopt(SO_PEERPIDFD)` and reads `/proc`.
-    package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
-        let result = ck_peer_pidfd(descriptor.number)
+    borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
+        let result = ck_peer_pidfd(number)
         guard result >= 0 else {
             let failure = Failure("getsockopt SO_PEERPIDFD", code: -result)
             // This daemon has no free descriptor. Nil would be wrong: it would mean that the caller has no unit.
