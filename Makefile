@@ -35,7 +35,7 @@ endif
 STRICT := --explicit-target-dependency-import-check error
 
 # What the tool is measured beside.
-BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils openssl:openssl s6-fdholder-retrieve:s6
+BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils openssl:openssl s6-fdholder-retrieve:s6 nginx:nginx-light setpriv:util-linux
 
 # What a bare Debian is made with.
 FRESH_PACKAGES := mmdebstrap:mmdebstrap git:git setpriv:util-linux
@@ -108,6 +108,8 @@ bench: build
 	@.ci/install-packages $(BENCH_PACKAGES)
 	Tests/Benchmarks/admin-desk $(BINARIES)
 	Tests/Benchmarks/launch $(BINARIES)
+	Tests/Benchmarks/watchers $(BINARIES)
+	Tests/Benchmarks/rotation $(BINARIES)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests
