@@ -3,19 +3,14 @@
 // Must never change anything outside of the container. Must never outlive the tests: its shell ends when their end of
 // the pipe is closed.
 
-import Foundation
-import TestSupport
-import Testing
+internal import Foundation
 
-final class Machine: Sendable {
+package final class Machine: Sendable {
     private let shell: Program
     private let lock = NSLock()
 
-    /// Why the suites of this target need root, and what else they need.
-    static let condition: ConditionTrait = .enabled(if: isRoot, "needs root: it boots a systemd in a container")
-
     /// The package that `make deb` built from the current sources.
-    static func package() throws -> String {
+    package static func package() throws -> String {
         let folder = projectFolder.appendingPathComponent(".build-release/release").path
         let found = ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? [])
             .filter { $0.hasPrefix("keybroker_") && $0.hasSuffix(".deb") }
@@ -36,8 +31,8 @@ final class Machine: Sendable {
         try? FileManager.default.attributesOfItem(atPath: path)[.modificationDate] as? Date
     }
 
-    /// Boots the machine. It has a folder /package with the package, and a folder /tests with this target's peers.
-    init() throws {
+    /// Boots the machine. It has a folder /package with the package, and a folder /tests with the peers of SystemdTests.
+    package init() throws {
         let tests = testsFolder.appendingPathComponent("SystemdTests")
         // Each line of input is a script. The answer is one line with the status, the output and the errors.
         let agent = """
@@ -64,7 +59,7 @@ final class Machine: Sendable {
     deinit { _ = try? shell.waitForExit() }
 
     /// Runs a script, as root.
-    func run(_ script: String, seconds: Double = 60) throws -> (status: Int32, output: String, errors: String) {
+    package func run(_ script: String, seconds: Double = 60) throws -> (status: Int32, output: String, errors: String) {
         lock.lock()
         defer { lock.unlock() }
         try shell.send(Data(script.utf8).base64EncodedString())
@@ -76,25 +71,25 @@ final class Machine: Sendable {
 
     /// Runs a script that must succeed, and returns what it printed, without the last line feed.
     @discardableResult
-    func must(_ script: String, seconds: Double = 60) throws -> String {
+    package func must(_ script: String, seconds: Double = 60) throws -> String {
         let (status, output, errors) = try run(script, seconds: seconds)
         guard status == 0 else { throw Waited(description: "\(script)\nstatus \(status)\n\(output)\n\(errors)") }
         return output.hasSuffix("\n") ? String(output.dropLast()) : output
     }
 
     /// Runs a script that must fail, and returns its status and errors.
-    func mustFail(_ script: String) throws -> (status: Int32, errors: String) {
+    package func mustFail(_ script: String) throws -> (status: Int32, errors: String) {
         let (status, output, errors) = try run(script)
         guard status != 0 else { throw Waited(description: "\(script)\nsucceeded: \(output)") }
         return (status, errors)
     }
 
     /// Waits until a script succeeds, at most `seconds`.
-    func wait(until script: String, seconds: Int = 20) throws {
+    package func wait(until script: String, seconds: Int = 20) throws {
         try must("for ((i = 0; i < \(seconds * 50); i++)); do { \(script); } && exit 0; sleep 0.02; done; exit 1")
     }
 
-    func write(_ path: String, _ text: String, mode: String = "644") throws {
+    package func write(_ path: String, _ text: String, mode: String = "644") throws {
         let encoded = Data(text.utf8).base64EncodedString()
         try must("mkdir -p $(dirname \(path)); base64 -d <<<'\(encoded)' >\(path); chmod \(mode) \(path)")
     }
@@ -102,32 +97,32 @@ final class Machine: Sendable {
     // MARK: The broker in the machine
 
     /// Installs the package. The triggers of other packages, such as man-db's index, are left for later.
-    func install() throws {
+    package func install() throws {
         try must("dpkg --force-unsafe-io --no-triggers -i /package/*.deb")
     }
 
     /// Installs the package with the key `web` and this policy.
-    func install(policy: String) throws {
+    package func install(policy: String) throws {
         try install()
         try write("/etc/ssl/private/web.pem", "THE KEY\n", mode: "600")
         try self.policy(policy)
     }
 
-    func policy(_ lines: String) throws {
+    package func policy(_ lines: String) throws {
         try write("/etc/keybroker/keybroker.policy", "key web /etc/ssl/private/web.pem\n\(lines)\n")
     }
 
     /// A command line that runs `command` as `user`. The user may connect to the broker, and is in no other group.
-    static func asUser(_ user: String, _ command: String) -> String {
+    package static func asUser(_ user: String, _ command: String) -> String {
         "setpriv --reuid \(user) --regid $(id -g \(user)) --groups keyusers -- \(command)"
     }
 
-    func property(_ name: String, of unit: String = "keybrokerd.service") throws -> String {
+    package func property(_ name: String, of unit: String = "keybrokerd.service") throws -> String {
         try must("systemctl show --property \(name) --value \(unit)")
     }
 
     /// The last records of the audit log.
-    func records() throws -> [[String: Any]] {
+    package func records() throws -> [[String: Any]] {
         try must("tail -n 100 /var/log/keybroker/audit.jsonl").split(separator: "\n").compactMap {
             try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
         }
