@@ -19,6 +19,11 @@ TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:u
 	/usr/lib/python3/dist-packages/mypy:python3-mypy /usr/lib/python3/dist-packages/build:python3-build \
 	/usr/lib/python3/dist-packages/pip:python3-pip /usr/lib/python3/dist-packages/setuptools:python3-setuptools \
 	/usr/lib/python3/dist-packages/wheel:python3-wheel
+# The services of keybroker-recipes(7).
+RECIPE_PACKAGES := apache2:apache2 haproxy:haproxy stunnel4:stunnel4 caddy:caddy lighttpd:lighttpd \
+	/usr/lib/lighttpd/mod_openssl.so:lighttpd-mod-openssl hitch:hitch redis-server:redis-server \
+	pg_ctlcluster:postgresql mosquitto:mosquitto gunicorn:gunicorn node:nodejs \
+	valkey-server:valkey-server?
 # What a package is made with besides.
 DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 
@@ -96,7 +101,7 @@ deb: build
 	@systemd/debian/build $(BINARIES)
 
 test: lint deb
-	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RECIPE_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
 	$(SWIFT) test --skip-build
 

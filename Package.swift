@@ -152,5 +152,6 @@ let package = Package(
         .testTarget(
             name: "SystemdTests", dependencies: ["TestSupport", "keybroker"], exclude: ["Peers", "with-systemd"],
             swiftSettings: strict),
+        .testTarget(name: "RecipeTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]
 )

@@ -190,7 +190,7 @@ struct HouseTests {
 
     @Test(arguments: [
         "systemd/keybrokerd.8", "systemd/keybroker.1", "policy/keybroker.policy.5", "policy/keybroker-audit.5",
-        "systemd/keybroker-security.7", "systemd/keybroker-sockets.7",
+        "systemd/keybroker-security.7", "systemd/keybroker-sockets.7", "systemd/keybroker-recipes.7",
         "systemd/keybroker-protocol.7", "systemd/keybroker.3",
     ])
     func manualPagesAreWellFormed(_ path: String) throws {
