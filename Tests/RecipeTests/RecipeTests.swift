@@ -41,11 +41,9 @@ import Testing
             #expect(try shop.copies(of: files.key).isEmpty)
 
             // The key is open in the service, and another account cannot open it there.
-            if permit.unit != nil {
-                let open = try shop.openKeys(unit)
-                #expect(!open.isEmpty)
-                for path in open { _ = try machine.mustFail(Machine.asUser("games", "cat \(path)")) }
-            }
+            let readable = try shop.readable(unit)
+            #expect(!readable.isEmpty)
+            for path in readable { _ = try machine.mustFail(Machine.asUser("games", "cat \(path)")) }
 
             // The account has it in that unit alone.
             let account = permit.unit == nil ? "root" : permit.account
@@ -54,6 +52,7 @@ import Testing
             // The next key.
             let main = try machine.property("MainPID", of: unit)
             try machine.must(Shop.make("next web-tls", files.key, files.certificate))
+            if trial.renewal == .isRestartedByHand { try machine.must("systemctl restart \(unit)") }
             try machine.wait(until: Shop.handshake(trial, files.certificate))
             #expect(try shop.copies(of: files.key).isEmpty)
             #expect(try (machine.property("MainPID", of: unit) == main) == (trial.renewal == .reads))

@@ -98,12 +98,15 @@ struct Shop {
 
     // MARK: Units
 
-    /// The paths at which the processes of a unit have files in memory open.
-    func openKeys(_ unit: String) throws -> [String] {
-        try processes(unit).flatMap { process in
-            try machine.must("find /proc/\(process.pid)/fd -lname '/memfd:*' 2>/dev/null || true")
-                .split(separator: "\n").map(String.init)
-        }
+    /// The paths at which the processes of a unit can read keys: files in memory that they have open, and credentials.
+    func readable(_ unit: String) throws -> [String] {
+        let folders = try processes(unit).map { "/proc/\($0.pid)/fd" }.joined(separator: " ")
+        return try machine.must(
+            """
+            find \(folders) -lname '/memfd:*' 2>/dev/null || true
+            find /run/credentials/\(unit) -type f 2>/dev/null || true
+            """
+        ).split(separator: "\n").map(String.init)
     }
 
     /// The account, number and command line of each process of a unit.

@@ -23,6 +23,8 @@ struct Trial: Sendable, CustomTestStringConvertible {
         case reads
         /// It reads its key only once, so a new key ends it, and systemd starts it anew.
         case isStartedAnew
+        /// Nobody tells it: the admin restarts it.
+        case isRestartedByHand
     }
 
     var testDescription: String { recipe }
@@ -45,5 +47,8 @@ struct Trial: Sendable, CustomTestStringConvertible {
         Trial(recipe: "gunicorn", program: "gunicorn", port: 8443, account: "www-data"),
         Trial(recipe: "Node", program: "node", port: 8443, account: "www-data"),
         Trial(recipe: "Go", program: "go", port: 8443, account: "www-data", renewal: .isStartedAnew),
+        Trial(
+            recipe: "LoadCredential=", program: "gunicorn", port: 8443, account: "web-server",
+            renewal: .isRestartedByHand),
     ]
 }
