@@ -26,7 +26,7 @@ enum Language: String, CaseIterable, Sendable {
     /// The command that runs the client: built once, where every account can read it.
     func command() throws -> [String] { try Self.built.command(self) }
 
-    private static let built = Built()
+    fileprivate static let built = Built()
 
     /// Runs the client.
     /// - Parameter uid: the account that it runs as. Nil: the tests' own.
@@ -59,6 +59,9 @@ private final class Built: Sendable {
     let folder = TemporaryFolder("languages")
     private let lock = NSLock()
 
+    /// Nothing releases what belongs to all tests.
+    init() { atexit { try? FileManager.default.removeItem(atPath: Language.built.folder.path) } }
+
     func command(_ language: Language) throws -> [String] {
         lock.lock()
         defer { lock.unlock() }
@@ -79,5 +82,4 @@ private final class Built: Sendable {
         }
         return [program]
     }
-
 }
