@@ -44,6 +44,8 @@ package struct Record: Sendable {
     package var suppressed: Int?
     /// If the record says that a grant never reached its caller: the number of that grant.
     package var of: UInt64?
+    /// Whether it says that a watch has ended. It is no field of its own.
+    package var endsWatch = false
 
     package init(_ event: Event) { self.event = event }
 }

@@ -147,7 +147,7 @@ package final class Broker {
         record.reason = .permitted
         record.file = HandedOver(path: files.key.path, status: files.key.status)
         record.certificate = files.certificateHandedOver
-        let watched = isWatch ? rotations.key(name, with: Content(of: files)) : nil
+        let watched = isWatch ? rotations.key(name, with: Content(of: files), now: .now) : nil
         record.generation = watched?.generation
         record = complete(record, client)
         let number = ledger.stage(record, of: name)

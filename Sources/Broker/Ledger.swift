@@ -39,7 +39,8 @@ final class Ledger {
     private var folding = Folding()
     private var staged: [Recorded] = []
     private var outage: Outage?
-    /// Corrections that could not be written. The grants that they correct are in the log, so they are staged again.
+    /// Corrections, and ends of watches, that could not be written. What they end or correct is in the log, so they are
+    /// staged again.
     private var owed: [Record] = []
     /// If the log cannot be written: when to try again for records that no caller waits for.
     private var retryAt = Instant.boot
@@ -173,7 +174,7 @@ final class Ledger {
     /// The only place that undoes. The log has already released the numbers itself.
     private func undo(_ answers: [Answer]) {
         for answer in answers { answer.withdraw() }
-        owed = staged.map(\.record).filter { $0.of != nil }
+        owed = staged.map(\.record).filter { $0.of != nil || $0.endsWatch }
         staged = []
         tally.withdraw()
         folding.undo()

@@ -17,6 +17,8 @@ final class Rotations {
     private var due: [Watch] = [], postponed: [Watch] = []
     /// When the first and the last change was reported of those that were not looked at yet.
     private var changed: (first: Instant, last: Instant)?
+    /// Whether the keys that are looked at now did not stop changing.
+    private var isRestless = false
     private var nextLook = Instant.never, nextTry = Instant.never
 
     // MARK: Watches
@@ -24,15 +26,28 @@ final class Rotations {
     /// The number of open watches.
     var count: Int { keys.values.reduce(0) { $0 + $1.watches.count } }
 
-    /// The key with this content. If the content is new, the other watches of the key are due.
-    func key(_ name: KeyName, with content: Content) -> WatchedKey {
+    /// The key, of which this content was opened for a request. A new content is announced to those who watch the key
+    /// only when it has settled, as any other: a caller must not be able to hasten that.
+    func key(_ name: KeyName, with content: Content, now: Instant) -> WatchedKey {
         guard let key = keys[name] else {
             let key = WatchedKey(name, content)
             keys[name] = key
             return key
         }
-        if key.note(content) { enqueue(key.watches.values) }
+        if key.watches.isEmpty {
+            _ = key.note(content)
+        } else if key.content != content {
+            noteChange(now: now)
+        }
         return key
+    }
+
+    /// Whether a content that was opened for a watch may be handed out: if it is the one that was announced, or if the
+    /// key does not stop changing. If not, it is announced when it has settled.
+    func mayHandOut(_ content: Content, of key: WatchedKey, now: Instant) -> Bool {
+        if content == key.content { return true }
+        noteChange(now: now)
+        return key.isRestless
     }
 
     /// Begins a watch whose connection was told of the key, or notes that it was told again.
@@ -76,15 +91,15 @@ final class Rotations {
         }
     }
 
-    /// The next watches that may have to be told something.
+    /// The next watches that may have to be told something, in the order in which they became due.
     func takeDue(now: Instant) -> ArraySlice<Watch> {
         if nextTry <= now {
             due += postponed.filter { $0.tryAgain <= now }
             postponed.removeAll { $0.tryAgain <= now }
             nextTry = postponed.map(\.tryAgain).min() ?? .never
         }
-        let taken = due.suffix(Limits.watchersPerTurn)
-        due.removeLast(taken.count)
+        let taken = due.prefix(Limits.watchersPerTurn)
+        due.removeFirst(taken.count)
         for watch in taken { watch.isDue = false }
         return taken
     }
@@ -110,7 +125,8 @@ final class Rotations {
     /// Looks at keys that may have changed.
     /// - Parameter sight: looks at the files of a key. Throws the reason why they cannot be handed out now.
     func look(now: Instant, _ sight: (KeyName) throws(TrustError) -> Sighting?) {
-        if let settled, settled <= now {
+        if let settled, settled <= now, let (_, last) = changed {
+            isRestless = now < last.after(Limits.settling)
             changed = nil
             toLook = keys.values.filter { !$0.watches.isEmpty }
         }
@@ -119,12 +135,13 @@ final class Rotations {
             nextLook = keys.values.filter { !$0.watches.isEmpty && $0.nextLook > now }.map(\.nextLook).min() ?? .never
         }
         for _ in 0..<min(toLook.count, Limits.keysPerTurn) {
-            guard let key = toLook.popLast() else { return }
+            let key = toLook.removeLast()
             var isFollowed = false
             do throws(TrustError) {
                 guard let sighting = try sight(key.name) else { continue }
                 isFollowed = sighting.isFollowed
                 key.fault = nil
+                key.isRestless = isRestless
                 if key.note(sighting.content) { enqueue(key.watches.values) }
             } catch {
                 // The last content stays the newest until there is another one that can be handed out.

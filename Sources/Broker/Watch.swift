@@ -60,6 +60,8 @@ final class WatchedKey {
     var watches: [UInt64: Watch] = [:]
     /// When to look at the key if no change is reported before.
     var nextLook = Instant.boot
+    /// Whether it did not stop changing when it was looked at last.
+    var isRestless = false
     /// Why the key cannot be handed out now, or nil if it can.
     var fault: String?
 

@@ -23,39 +23,48 @@ extension Broker {
         return rotations.takeDue(now: now)
     }
 
-    /// What to tell the connection of a watch now, or nil if there is nothing to tell.
+    /// What to tell the connection of a watch now.
     /// - Parameter hasRead: whether the client has read what it was told before. If not, only the end is told.
     /// - Throws: if the client cannot be identified under the policy in force. Its connection then has to end.
     package func renewal(
         of watch: Watch, from source: borrowing some PeerSource & ~Copyable, hasRead: Bool
-    ) throws(Failure) -> Answer? {
+    ) throws(Failure) -> Renewal {
         let now = Instant.now
         let client = watch.client
         defer { payForGroups(client, now) }
         if !client.isIdentified(under: policyNumber), try identify(client, from: source, now) != nil {
-            rotations.postpone(watch, now: now)
-            return nil
+            return later(watch, now)
         }
         var record = Record(.request)
         (record.verb, record.key) = (.watch, watch.key.name.description)
-        guard let caller = client.caller else { return end(watch, .noRule, record) }
+        guard let caller = client.caller else { return .answer(end(watch, .noRule, record)) }
         switch policy.policy.verdict(on: watch.key.name, for: caller) {
-        case .denied(let denial): return end(watch, denial.reason, record)
+        case .denied(let denial): return .answer(end(watch, denial.reason, record))
         case .permitted(let key, let rule):
-            guard watch.told != watch.key.generation else { return nil }
-            guard hasRead else {
-                rotations.postpone(watch, now: now)
-                return nil
-            }
+            guard watch.told != watch.key.generation else { return .nothing }
+            guard hasRead else { return later(watch, now) }
+            do throws(Failure) {
+                if try source.peerIsRunning() == false {
+                    _ = ledger.stage(ended(watch, .unavailable, .callerEnded, record), of: watch.key.name)
+                    return .leave
+                }
+            } catch { return later(watch, now) }
             record.rule = rule.location.description
             do throws(TrustError) {
-                return grant(try keys.handOut(key), of: watch.key.name, record, client, isWatch: true, begun: watch)
+                let files = try keys.handOut(key)
+                guard rotations.mayHandOut(Content(of: files), of: watch.key, now: now) else { return .nothing }
+                return .answer(
+                    grant(files, of: watch.key.name, record, client, isWatch: true, begun: watch))
             } catch {
                 // The key was there a moment ago. It will be looked at again.
-                rotations.postpone(watch, now: now)
-                return nil
+                return later(watch, now)
             }
         }
+    }
+
+    private func later(_ watch: Watch, _ now: Instant) -> Renewal {
+        rotations.postpone(watch, now: now)
+        return .nothing
     }
 
     /// Notes that the connection was sent a rotation.
@@ -72,12 +81,30 @@ extension Broker {
     /// How many watches a client may have.
     func mostWatches(of client: Client) -> Int { client.bounds?.watches ?? capacity.watchesPerUser }
 
-    /// The answer that ends a watch. Its record is never folded, so that the log tells until when each key was watched.
+    /// The answer that ends a watch.
     private func end(_ watch: Watch, _ reason: Reason, _ request: Record) -> Answer {
-        var record = complete(request, watch.client)
-        record.decision = .denied
-        record.reason = reason
-        record.detail = "the watch has ended"
-        return Answer(.watchEnded(decision: ledger.stage(record), reason: reason.rawValue), isLast: true)
+        let record = ended(watch, .denied, reason, request)
+        return Answer(
+            .watchEnded(decision: ledger.stage(record, of: watch.key.name), reason: reason.rawValue), isLast: true)
     }
+
+    /// The record of the end of a watch. It is never folded or lost, so that the log tells until when each key was watched.
+    private func ended(_ watch: Watch, _ decision: Record.Decision, _ reason: Reason, _ request: Record) -> Record {
+        var record = complete(request, watch.client)
+        record.decision = decision
+        record.reason = reason
+        record.detail =
+            reason == .callerEnded
+            ? "the watch has ended: the process that asked for it has ended" : "the watch has ended"
+        record.endsWatch = true
+        return record
+    }
+}
+
+/// What to do about a watch that is due.
+package enum Renewal {
+    case nothing
+    case answer(Answer)
+    /// End its connection: the process that asked for the watch has ended, and whoever else has the connection never did.
+    case leave
 }

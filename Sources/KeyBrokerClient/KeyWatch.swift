@@ -100,6 +100,14 @@ public struct KeyWatch: ~Copyable, Sendable {
         if outcome == .calledOff { throw .cancelled }
     }
 
+    /// Asks the broker again, on a new connection. The next content is then given even if it is the one that was given
+    /// last, and a watch that has ended begins again.
+    public mutating func restart() {
+        connection = nil
+        (due, ended, last, trouble) = (.boot, nil, nil, nil)
+        pause = Deadline.firstPause
+    }
+
     /// Does what can be done without waiting: connects, asks and receives.
     /// - Returns: the key if there is a new content of it.
     /// - Throws: as ``next(waitingUpTo:)``, but never for a reason that may pass by itself: see ``trouble``.

@@ -103,16 +103,28 @@ package final class KeyStore: KeyOpener {
         guard let certificate = key.certificate else {
             return HandOut(key: try open(key.source), certificate: nil)
         }
-        do {
-            let before = walks
-            let pair = try open(key.source, certificate)
-            // One way from memory and one walked now may lead to what was there at two times.
-            if !forgetWaysIfChanged(), walks != before + 1 { return pair }
+        for _ in 1..<Limits.pairAttempts {
+            if let pair = try pair(key.source, certificate) { return pair }
+            forget(key.source)
+            forget(certificate)
         }
-        forget(key.source)
-        forget(certificate)
         return try open(key.source, certificate)
     }
+
+    /// Both files, or nil if they may be what was there at two times.
+    private func pair(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut? {
+        let before = walks
+        let pair = try open(key, certificate)
+        // One way from memory and one walked now may be of two times.
+        guard !forgetWaysIfChanged(), walks != before + 1 else { return nil }
+        // A change on a way that is not watched is not reported: then the key must still be the same one.
+        var isSame = isWatched(key) && isWatched(certificate)
+        if !isSame { isSame = ContentMark(try open(key).status) == ContentMark(pair.key.status) }
+        if isSame { return pair }
+        return nil
+    }
+
+    private func isWatched(_ source: Source) -> Bool { source.path().flatMap { remembered[$0] } != nil }
 
     private func open(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut {
         let file = try open(key)

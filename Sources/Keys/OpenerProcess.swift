@@ -17,6 +17,9 @@ package final class OpenerProcess: Sendable {
 
     private struct State {
         var lastNumber: UInt64 = 0
+        /// The question whose answer did not come in time. Until it comes, nothing else is asked, as each question would
+        /// have to wait as long.
+        var late: UInt64?
         var hasChanges = false
         var hasEnded = false
     }
@@ -59,7 +62,12 @@ package final class OpenerProcess: Sendable {
     /// - Parameter path: as the policy names it.
     package func open(_ path: String, owners: TrustedOwners) throws(TrustError) -> TrustedFile {
         let delivery = state.withLock { state in answer(to: path, &state) }
-        guard var delivery, let answer = OpenerPacket(delivery.packet) else { throw TrustError(outside: path) }
+        guard var delivery else {
+            guard isRunning else { throw TrustError(outside: path) }
+            throw TrustError(
+                .unreadable, "\(path) was not opened in time by the process that opens it; it is tried again")
+        }
+        guard let answer = OpenerPacket(delivery.packet) else { throw TrustError(outside: path) }
         switch delivery.first.take() {
         case .some(let descriptor): return try owners.received(descriptor, from: answer.text)
         case .none: throw answer.kind.map { TrustError($0, answer.text) } ?? TrustError(outside: path)
@@ -68,6 +76,8 @@ package final class OpenerProcess: Sendable {
 
     /// Nil if there is no answer in time.
     private func answer(to path: String, _ state: inout State) -> SeqpacketSocket.Delivery? {
+        while state.late != nil, let delivery = receive(&state) { note(delivery.packet, &state) }
+        guard state.late == nil, !state.hasEnded else { return nil }
         state.lastNumber += 1
         let number = state.lastNumber
         let deadline = Instant.now.after(Limits.opening)
@@ -78,6 +88,7 @@ package final class OpenerProcess: Sendable {
                 if OpenerPacket(delivery.packet)?.number == number { return delivery }
                 note(delivery.packet, &state)
             }
+            if !state.hasEnded { state.late = number }
         } catch { state.hasEnded = true }
         return nil
     }
@@ -100,5 +111,6 @@ package final class OpenerProcess: Sendable {
     /// A packet that is no answer to the last question: something may have changed, or the answer came too late.
     private func note(_ packet: [UInt8], _ state: inout State) {
         if packet == OpenerPacket.changed { state.hasChanges = true }
+        if let late = state.late, OpenerPacket(packet)?.number == late { state.late = nil }
     }
 }

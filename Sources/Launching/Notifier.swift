@@ -54,6 +54,9 @@ final class Notifier {
         }
     }
 
+    /// The command has ended: what runs because of a rotation ends too.
+    func end() { running?.command.kill() }
+
     private func send(_ signal: Signal) {
         let now = Instant.now
         if signal.isExpected(by: service.pid) == false {

@@ -21,7 +21,7 @@ struct Watching {
             let numbers = [service.handle.withNumber { $0 }, notifier.number] + keys.map(\.number)
             let due = (keys.map(\.due) + [notifier.due]).compactMap { $0 }.min()
             let ready = try waitUntilReadable(numbers, until: due)
-            if ready[0] { return }
+            if ready[0] { return notifier.end() }
             for key in keys where key.advance() { notifier.filesHaveChanged() }
             notifier.advance()
         }

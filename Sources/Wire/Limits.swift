@@ -130,8 +130,10 @@ package enum Limits {
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
+    /// How often a key and its certificate are opened at most if their directories change meanwhile.
+    package static let pairAttempts = 4
     /// How long the process that opens keys outside of the sandbox may take for one file.
-    package static let opening = Duration.seconds(5)
+    package static let opening = Duration.seconds(1)
     /// How long the name service may take for one name.
     package static let nameLookup = Duration.seconds(10)
 

@@ -20,6 +20,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case outsideSandbox = "outside-sandbox"
     case auditUnavailable = "audit-unavailable"
     case notDelivered = "not-delivered"
+    case callerEnded = "caller-ended"
     // A limit was reached.
     case limitConnections = "limit-connections"
     case limitRequests = "limit-requests"

@@ -21,12 +21,6 @@ struct Identity {
     /// The largest certificate file, in bytes.
     private static let certificateLimit = 1 << 20
 
-    /// Asks the broker for the key, and waits for the broker up to this time.
-    init(_ options: Options, waitingUpTo wait: Duration) throws(Exit) {
-        let broker = KeyBroker(socketPath: options.brokerSocket)
-        try self.init(try Self.asking(try broker.key(options.key, waitingUpTo: wait)), options)
-    }
-
     /// A watch of the key, and the first content of it.
     static func watched(_ options: Options, waitingUpTo wait: Duration) throws(Exit) -> (Identity, WatchedKey) {
         let broker = KeyBroker(socketPath: options.brokerSocket)

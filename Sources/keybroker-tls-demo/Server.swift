@@ -45,8 +45,6 @@ final class Server {
     private static let shortage = Duration.milliseconds(250), silence = Duration.seconds(10)
     /// How many connections are accepted before existing ones get their turn.
     private static let acceptedInTurn = 64
-    /// How long the server may wait for the broker while it has clients.
-    private static let renewal = Duration.seconds(1)
 
     /// Listens at all addresses, or fails if it cannot listen at one of them.
     init(
@@ -243,11 +241,10 @@ final class Server {
 
     // MARK: The next key
 
-    /// Asks for the key again.
+    /// Asks for the key again. The answer comes as a rotation does, and clients are served meanwhile.
     private func renew() {
-        do throws(Exit) {
-            use(try Identity(options, waitingUpTo: min(.seconds(options.wait), Self.renewal)))
-        } catch { keepOld(error.description) }
+        watchedKey.restart()
+        lookForRotation()
     }
 
     /// Takes the next content of the key if there is one.
@@ -257,7 +254,7 @@ final class Server {
             case .none: return
             case .rotated(let rotation):
                 do throws(Exit) { use(try Identity(rotation.key, options)) } catch { keepOld(error.description) }
-            case .ended(let error): keepOld("\(error)")
+            case .ended(let error), .trouble(let error): keepOld("\(error)")
             }
         } catch { complain("the key is no longer watched: \(error)") }
     }

@@ -10,6 +10,8 @@ final class WatchedKey {
     /// The number of the connection that the poller knows.
     private var registered = 0
     private var hasEnded = false
+    /// Whether somebody waits to hear why the broker does not answer.
+    private var saysTrouble = false
 
     init(_ watch: consuming KeyWatch) { self.watch = watch }
 
@@ -19,6 +21,14 @@ final class WatchedKey {
         case rotated(KeyRotation)
         /// The broker will hand out no more of it.
         case ended(KeyBrokerError)
+        /// The broker cannot be reached, or cannot hand it out now. That is said once after each ``restart()``.
+        case trouble(KeyBrokerError)
+    }
+
+    /// Asks the broker again.
+    func restart() {
+        watch.restart()
+        (hasEnded, saysTrouble) = (false, true)
     }
 
     /// Looks for news, and has the poller report the next.
@@ -33,7 +43,13 @@ final class WatchedKey {
             registered = watch.connections
             try watch.register(with: poller, as: token)
         }
-        return rotation.map { .rotated($0) } ?? .none
+        if let rotation {
+            saysTrouble = false
+            return .rotated(rotation)
+        }
+        guard saysTrouble, let trouble = watch.trouble else { return .none }
+        saysTrouble = false
+        return .trouble(trouble)
     }
 
     /// How long until the next look, or nil if there is none before news.

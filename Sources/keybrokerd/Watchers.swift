@@ -26,9 +26,11 @@ extension EventLoop {
             }
             connection.noteIfRead()
             do throws(Failure) {
-                let renewal = try broker.renewal(
-                    of: watch, from: connection.socket, hasRead: !connection.owesReading)
-                if let renewal { turn.append((connection, renewal)) }
+                switch try broker.renewal(of: watch, from: connection.socket, hasRead: !connection.owesReading) {
+                case .nothing: break
+                case .answer(let answer): turn.append((connection, answer))
+                case .leave: connections.leave(connection)
+                }
             } catch {
                 peerTrouble.log("a caller's identity could not be read: \(error)")
                 connections.leave(connection)

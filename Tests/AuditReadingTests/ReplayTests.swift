@@ -68,6 +68,7 @@ struct ReplayTests {
             return PeerGroups(named: named, others: groups.count - named.count)
         }
 
+        func peerIsRunning() throws(Failure) -> Bool? { true }
         func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? { (nil, unit) }
     }
 

@@ -90,6 +90,10 @@ final class FakePeer: PeerSource {
         return PeerGroups(named: named, others: groups.count - named.count)
     }
 
+    var hasEnded = false
+
+    func peerIsRunning() throws(Failure) -> Bool? { !hasEnded }
+
     func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
         askedForProcess += 1
         if let fault { throw fault }

@@ -1,5 +1,6 @@
 // When a rotation is announced, and to whom: with keys that are a file of the test, and a clock that the test moves.
 
+import Audit
 import Foundation
 import Kernel
 import Keys
@@ -42,7 +43,7 @@ struct RotationsTests {
 
     private func watch(_ number: UInt64) throws -> Watch {
         let client = try #require(try bench.admit(FakePeer(uid: 1001)))
-        let watch = Watch(client, rotations.key(name, with: try content()))
+        let watch = Watch(client, rotations.key(name, with: try content(), now: start))
         rotations.noteTold(watch, watch.key.generation, on: number, now: start)
         return watch
     }
@@ -119,17 +120,104 @@ struct RotationsTests {
         #expect(pauses.prefix(7) == [20, 40, 80, 160, 320, 640, 1000])
     }
 
-    /// A watch that begins between a change and its announcement has the new content already.
-    @Test func whoComesLaterHasTheSameGeneration() throws {
+    /// Regression: whoever asked for a watch at that moment had a rotation announced to all, half of it or not.
+    @Test func aRequestDoesNotHastenAnAnnouncement() throws {
         let first = try watch(1)
         _ = look(0)
         try change("NEXT")
         let second = try watch(2)
-        #expect(second.told == 1)
-        #expect(rotations.takeDue(now: after(0)).map(\.number) == [first.number])
+        #expect(second.told == 0)
+        #expect(rotations.takeDue(now: after(0)).isEmpty)
+        #expect(look(99).isEmpty)
+        try change("LAST")
+        rotations.noteChange(now: after(99))
+        #expect(look(150).isEmpty)
+        #expect(look(199) == [1, 1])
+        #expect(first.key.generation == 1)
         rotations.end(first)
         rotations.end(second)
         #expect(rotations.count == 0)
-        #expect(rotations.nextDue == nil || rotations.nextDue != .boot)
+    }
+
+    /// Who comes when nobody else watches has the newest generation at once.
+    @Test func whoComesFirstDisturbsNobody() throws {
+        let first = try watch(1)
+        _ = look(0)
+        rotations.end(first)
+        try change("NEXT")
+        #expect(try watch(2).told == 1)
+    }
+
+    @Test func onlyWhatWasAnnouncedIsHandedOut() throws {
+        let watch = try watch(1)
+        _ = look(0)
+        let announced = try content()
+        #expect(rotations.mayHandOut(announced, of: watch.key, now: after(0)))
+        try change("NEXT")
+        #expect(!rotations.mayHandOut(try content(), of: watch.key, now: after(0)))
+        // It is looked at, as if its change had been reported.
+        #expect(look(100) == [1])
+    }
+
+    /// Regression: the newest came first, so that those who waited longest were never told.
+    @Test func whoWaitsLongestIsToldFirst() throws {
+        let client = try #require(try bench.admit(FakePeer(uid: 1001)))
+        let key = rotations.key(name, with: try content(), now: start)
+        var watches: [Watch] = []
+        for number in 1...UInt64(Limits.watchersPerTurn + 2) {
+            watches.append(Watch(client, key))
+            rotations.noteTold(watches[watches.count - 1], 0, on: number, now: start)
+        }
+        _ = look(0)
+        try change("NEXT")
+        rotations.noteChange(now: after(0))
+        #expect(look(100).count == Limits.watchersPerTurn)
+        let newest = Watch(client, key)
+        rotations.noteTold(newest, 0, on: 1_000, now: after(100))
+        let next = rotations.takeDue(now: after(100)).map(\.number)
+        #expect(next.count == 3)
+        #expect(next.last == 1_000)
+    }
+
+    // MARK: The end of a watch
+
+    @Test func aWatchEndsWithTheProcessThatAskedForIt() throws {
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        let answer = try bench.ask("1Wweb", client, peer)
+        _ = bench.broker.commit([answer])
+        let watch = try #require(answer.watch)
+        bench.broker.noteTold(watch, 0, on: 7)
+        try change("NEXT")
+        #expect(watch.key.note(try content()))
+        peer.hasEnded = true
+        guard case .leave = try bench.broker.renewal(of: watch, from: peer, hasRead: true) else {
+            throw Waited(description: "it goes on")
+        }
+        _ = bench.broker.commit([])
+        #expect(bench.log[bench.log.lastNumber]?.reason == .callerEnded)
+        #expect(bench.log[bench.log.lastNumber]?.key == "web")
+    }
+
+    /// Regression: if the log was full, the end of a watch had no record.
+    @Test func theEndOfAWatchIsRecordedAsSoonAsItCanBe() throws {
+        let peer = FakePeer(uid: 1001)
+        let client = try #require(try bench.admit(peer))
+        let answer = try bench.ask("1Wweb", client, peer)
+        _ = bench.broker.commit([answer])
+        let watch = try #require(answer.watch)
+        bench.broker.noteTold(watch, 0, on: 7)
+        try bench.reload("key web /k/web\n")
+        _ = bench.broker.commit([])
+        bench.log.isFull = true
+        guard case .answer(let end) = try bench.broker.renewal(of: watch, from: peer, hasRead: false) else {
+            throw Waited(description: "it goes on")
+        }
+        _ = bench.broker.commit([end])
+        #expect(end.reply == .watchEnded(decision: 0, reason: "no-rule"))
+        bench.log.isFull = false
+        bench.broker.ledger.settle(now: Instant.now.after(Limits.retry), policy: "")
+        _ = bench.broker.commit([])
+        #expect(bench.log.records.contains { $0.record.verb == .watch && $0.record.decision == .denied })
     }
 }

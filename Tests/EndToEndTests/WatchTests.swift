@@ -46,8 +46,8 @@ struct WatchTests {
         #expect(first.text == "0")
         #expect(first.contents == ["KEY 1", "CRT 1"])
         // A rotation by two renames is announced as one.
-        try write("keys/a/key", "KEY 2")
-        try write("keys/a/crt", "CRT 2")
+        try folder.shell(
+            "cd keys/a; printf 'KEY 2' > k; printf 'CRT 2' > c; chmod 600 k; mv k key; mv c crt")
         let second = try plain.receive()
         #expect(second.text == "1")
         #expect(second.contents == ["KEY 2", "CRT 2"])

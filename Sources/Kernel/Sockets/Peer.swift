@@ -59,6 +59,8 @@ package protocol PeerSource: ~Copyable {
     borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups?
     /// What `/proc` says of the process. Nil if it is not certain that this process is the peer.
     borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)?
+    /// Whether the process that connected still runs. Nil if the kernel cannot tell.
+    borrowing func peerIsRunning() throws(Failure) -> Bool?
 }
 
 extension SeqpacketSocket: PeerSource {}
@@ -103,6 +105,21 @@ extension SeqpacketSocket {
     /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer.
     package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
         try descriptor.peerProcess(pid)
+    }
+
+    /// Whether the process that connected still runs. Nil if the kernel cannot tell. Calls `getsockopt(SO_PEERPIDFD)` and
+    /// `poll(2)`.
+    package borrowing func peerIsRunning() throws(Failure) -> Bool? {
+        let result = ck_peer_pidfd(descriptor.number)
+        guard result >= 0 else {
+            let failure = Failure("getsockopt SO_PEERPIDFD", code: -result)
+            // Kernels before 6.18 give no pidfd of a process that has ended.
+            if failure.code == ESRCH || failure.code == EINVAL { return false }
+            if failure.isShortage { throw failure }
+            return nil
+        }
+        let pidfd = Descriptor(taking: result)
+        return ck_is_running(pidfd.number) == 1
     }
 }
 
