@@ -99,7 +99,8 @@ let package = Package(
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(
-            name: "PolicyTests", dependencies: ["Policy", "PolicyReview", "Wire", "TestSupport"], exclude: ["Golden"],
+            name: "PolicyTests", dependencies: ["Policy", "PolicyReview", "Wire", "TestSupport"],
+            exclude: ["Golden", "Model"],
             swiftSettings: strict),
         .testTarget(
             name: "AuditTests", dependencies: ["Audit", "Wire", "Kernel", "TestSupport"], swiftSettings: strict),

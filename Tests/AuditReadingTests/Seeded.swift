@@ -1,0 +1,21 @@
+// What tests with random policies share: numbers from a seed, and a machine.
+
+import Policy
+
+/// Numbers from a seed, so that the same seed gives the same ones.
+struct SeededNumbers: RandomNumberGenerator {
+    var state: UInt64
+
+    mutating func next() -> UInt64 {
+        state &+= 0x9E37_79B9_7F4A_7C15
+        var z = state
+        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+        return z ^ (z >> 31)
+    }
+}
+
+/// A machine without named accounts, for policies that name only numbers.
+var numbersOnly: Resolver {
+    Resolver(overflowUID: 65_534, user: { _ in .unknown }, group: { _ in .unknown }, fault: { _ in nil })
+}
