@@ -69,5 +69,19 @@ func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
         groups: Accounts.groups(of: account).filter { $0 != overflow.gid }, unit: unit)
 }
 
+/// The same caller, for an option of the command line. Ends the program if there is no such user.
+func lookedUp(_ user: String, unit: String? = nil) throws(ExitCode) -> Caller {
+    do throws(Failure) {
+        if let caller = try caller(user, unit: unit) { return caller }
+    } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }
+    throw fail("there is no user '\(user)'", status: 64)
+}
+
+/// The key's name of an option. Ends the program if it is none.
+func namedKey(_ text: String) throws(ExitCode) -> KeyName {
+    if let name = KeyName(text) { return name }
+    throw fail("--key: \(KeyName.fault(in: Array(text.utf8)[...]) ?? "not a key name")", status: 64)
+}
+
 /// "1 key", "2 keys"
 func counted(_ number: Int, _ thing: String) -> String { "\(number) \(thing)\(number == 1 ? "" : "s")" }

@@ -1,4 +1,5 @@
-// keybroker policy explain: shows whether a user may have a key, and the lines that permit it or almost do.
+// keybroker policy explain: shows whether a user may have a key, and the lines that permit it or almost do; or what a
+// user or a unit may have; or who may have a key.
 
 internal import ArgumentParser
 internal import Kernel
@@ -9,11 +10,13 @@ internal import Wire
 
 struct PolicyExplain: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "explain", abstract: "Tells whether a user or a unit may have a key, and why.",
+        commandName: "explain", abstract: "Tells who may have which key, and why.",
         discussion: """
             Asks as the daemon would for a process of that user, with the groups that the name service gives it now. \
-            With --unit alone it asks for the unit under any account, as the service manager does for LoadCredential=. \
-            Exit status: 0 permitted, 77 not permitted, 78 the policy is faulty.
+            With --unit and --key it asks for the unit under any account, as the service manager does for \
+            LoadCredential=. Without --key it tells what the user or the unit may have, and with --key alone who may \
+            have the key. Exit status: 0 permitted, or somebody may have something; 77 not permitted, or nobody or \
+            nothing; 64 there is no such user; 78 the policy is faulty.
             """)
 
     @Option(help: "The user, a name or a uid.")
@@ -23,21 +26,93 @@ struct PolicyExplain: ParsableCommand {
     var unit: String?
 
     @Option(help: "The key.")
-    var key: String
+    var key: String?
+
+    @Option(help: "'text': for people; 'json': one object a line.")
+    var format = TableFormat.text
 
     @OptionGroup var options: PolicyOptions
 
     func validate() throws {
-        if user == nil, unit == nil { throw ValidationError("Say who asks: --user USER, --unit UNIT, or both.") }
+        if user == nil, unit == nil, key == nil {
+            throw ValidationError(
+                "Say what it is about: --user USER, --unit UNIT, --key NAME, or more than one of them.")
+        }
     }
 
     func run() throws {
         let policy = try options.load().policy
-        guard let name = KeyName(key) else {
-            throw fail("--key: \(KeyName.fault(in: Array(key.utf8)[...]) ?? "not a key name")", status: 64)
+        let name = try key.map { key throws(ExitCode) in try namedKey(key) }
+        let caller = try user.map { user throws(ExitCode) in try lookedUp(user, unit: unit) }
+        if let name, let asking = caller ?? unit.map(Caller.init(unitAlone:)) {
+            return try explain(policy.explanation(of: name, for: asking), name)
         }
-        let explanation = policy.explanation(of: name, for: try asking())
-        let who = [user, unit].compactMap(\.self).joined(separator: " in ")
+        let subject = Subject(user: caller, unit: unit, key: name)
+        try list(policy.rules(about: subject), of: name, policy)
+    }
+
+    private var who: String { [user, unit].compactMap(\.self).joined(separator: " in ") }
+
+    // MARK: Everything about one of them
+
+    private func list(_ rules: [Rule], of name: KeyName?, _ policy: Policy) throws(ExitCode) {
+        guard !rules.isEmpty else {
+            if let name {
+                try denied(
+                    policy.keys[name] == nil ? noKey(name, policy) : "nobody may have \(name): no line permits it")
+            }
+            try denied("\(who) may have no key: no line permits one")
+        }
+        if format == .json { return try write(rules) }
+        if let name {
+            try output(line: "\(name) may be had by:")
+        } else {
+            try output(line: "\(who) may have:")
+        }
+        var table = Table(columns: name == nil ? ["key", "in", "line", "by"] : ["who", "in", "line"])
+        for rule in rules {
+            // What is said already is not repeated in each row.
+            let unit = user != nil && self.unit != nil ? nil : rule.namedUnit.map(\.description)
+            let line = rule.location.description
+            if name == nil {
+                table.add([rule.key.description, unit ?? "any unit", line, rule.statement])
+            } else {
+                table.add([rule.writtenIdentity, unit ?? "any unit", line])
+            }
+        }
+        for line in table.lines { try output(line: "  " + line) }
+    }
+
+    private func write(_ rules: [Rule]) throws(ExitCode) {
+        for rule in rules {
+            var object = JSONObject()
+            object.add("key", rule.key.description)
+            object.add("permitted", rule.writtenIdentity)
+            if let unit = rule.unit { object.add("unit", unit.description) }
+            object.add("line", rule.location.description)
+            try output(line: object.text)
+        }
+    }
+
+    /// Ends the program with the answer that it is not permitted.
+    private func denied(_ answer: String) throws(ExitCode) -> Never {
+        if format == .text { try output(line: "denied: \(answer)") }
+        throw ExitCode(77)
+    }
+
+    private func noKey(_ name: KeyName, _ policy: Policy) -> String {
+        let hint = closest(to: name.description, among: policy.keys.keys.map(\.description).sorted())
+        return "there is no key '\(name)'" + (hint.map { "; did you mean '\($0)'?" } ?? "")
+    }
+
+    // MARK: One caller and one key
+
+    private func explain(_ explanation: Explanation, _ name: KeyName) throws(ExitCode) {
+        if format == .json {
+            try write(explanation.permitting)
+            if !explanation.isPermitted { throw ExitCode(77) }
+            return
+        }
         if explanation.isPermitted {
             try output(line: "permitted: \(who) may have \(name)")
             for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
@@ -45,8 +120,7 @@ struct PolicyExplain: ParsableCommand {
         }
         guard explanation.key != nil else {
             let hint = explanation.likelyMeant.map { "; did you mean '\($0)'?" } ?? ""
-            try output(line: "denied: there is no key '\(name)'\(hint)")
-            throw ExitCode(77)
+            try denied("there is no key '\(name)'\(hint)")
         }
         try output(line: "denied: no line permits \(name) to \(who)")
         for miss in explanation.misses.prefix(Self.mostMisses) {
@@ -56,15 +130,6 @@ struct PolicyExplain: ParsableCommand {
         let rest = explanation.misses.count - Self.mostMisses
         if rest > 0 { try output(line: "  and \(counted(rest, "line")) more about that key") }
         throw ExitCode(77)
-    }
-
-    private func asking() throws(ExitCode) -> Caller {
-        // One of the two is there: `validate` has made sure.
-        guard let user else { return Caller(unitAlone: unit ?? "") }
-        do throws(Failure) {
-            if let caller = try caller(user, unit: unit) { return caller }
-        } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }
-        throw fail("there is no user of that name or number", status: 64)
     }
 
     /// How many lines that do not match are shown. More would not help if very many users may have a key.

@@ -32,11 +32,66 @@ struct PolicyToolTests {
 
                 """)
         #expect(try policy(["explain", "--user", "61002", "--unit", "w@1.service", "--key", "web"]).status == 0)
-        #expect(try policy(["explain", "--key", "web"]).status == 64)
+        #expect(try policy(["explain"]).status == 64)
         #expect(try policy(["explain", "--user", "61002", "--key", "wbe"]).output.contains("did you mean 'web'?"))
         #expect(try policy(["explain", "--user", "no-such-user", "--key", "web"]).status == 64)
         #expect(try policy(["explain", "--user", "4294967295", "--key", "web"]).status == 64)
         #expect(try policy(["explain", "--user", "61001", "--key", "NO"]).status == 64)
+    }
+
+    /// What a user or a unit may have, and who may have a key, as `sudo -l` answers.
+    @Test func explainOneOfThem() throws {
+        func words(_ arguments: String...) throws -> (Int32, [String]) {
+            let result = try policy(["explain"] + arguments)
+            let lines = result.output.split(separator: "\n").map { $0.split(separator: " ").joined(separator: " ") }
+            return (result.status, lines)
+        }
+        #expect(
+            try words("--key", "web") == (
+                0, ["web may be had by:", "who in line", "61001 any unit p:2", "61002 w@*.service p:3"]
+            ))
+        #expect(
+            try words("--user", "61002") == (
+                0, ["61002 may have:", "key in line by", "web w@*.service p:3 permit 61002 unit w@*.service key web"]
+            ))
+        #expect(
+            try words("--unit", "w@1.service") == (
+                0,
+                [
+                    "w@1.service may have:", "key in line by",
+                    "web w@*.service p:3 permit 61002 unit w@*.service key web",
+                ]
+            ))
+        #expect(try words("--user", "61002", "--unit", "w@1.service").0 == 0)
+        #expect(
+            try words("--user", "61002", "--unit", "x.service") == (
+                77, ["denied: 61002 in x.service may have no key: no line permits one"]
+            ))
+        #expect(try words("--user", "61009") == (77, ["denied: 61009 may have no key: no line permits one"]))
+        #expect(try words("--unit", "x.service").0 == 77)
+        #expect(try words("--key", "wbe") == (77, ["denied: there is no key 'wbe'; did you mean 'web'?"]))
+        #expect(try policy(["explain", "--user", "no-such-user"]).errors.contains("there is no user 'no-such-user'"))
+        let objects = try policy(["explain", "--user", "61002", "--format", "json"])
+        #expect(
+            objects.output == #"{"key":"web","permitted":"61002","unit":"w@*.service","line":"p:3"}"# + "\n")
+        let denied = try policy(["explain", "--user", "61009", "--key", "web", "--format", "json"])
+        #expect(denied.status == 77)
+        #expect(denied.output.isEmpty)
+    }
+
+    @Test func showOneOfThem() throws {
+        func rows(_ arguments: String...) throws -> [String] {
+            let result = try policy(["show"] + arguments)
+            #expect(result.status == 0, "\(result.errors)")
+            return result.output.split(separator: "\n").dropFirst().map { String($0.split(separator: " ")[2]) }
+        }
+        #expect(try rows("--user", "61001") == ["61001"])
+        #expect(try rows("--unit", "w@1.service") == ["61002"])
+        #expect(try rows("--key", "web") == ["61001", "61002"])
+        #expect(try rows("--key", "other") == [])
+        #expect(try rows("--user", "61002", "--unit", "x.service", "--key", "web") == [])
+        #expect(try policy(["show", "--user", "no-such-user"]).status == 64)
+        #expect(try policy(["show", "--key", "NO"]).status == 64)
     }
 
     @Test func explainForAUnit() throws {

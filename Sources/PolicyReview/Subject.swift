@@ -1,0 +1,46 @@
+// What somebody may have, and who may have a key: the lines of a policy that are about a user, a unit or a key.
+//
+// Must never decide by itself: it asks of each line exactly what the verdict asks.
+
+package import Policy
+package import Wire
+
+/// What a question is about. What is nil may be anything.
+package struct Subject: Sendable {
+    /// A user with its groups. The unit of this caller is not looked at.
+    package let user: Caller?
+    package let unit: String?
+    package let key: KeyName?
+
+    package init(user: Caller?, unit: String?, key: KeyName?) {
+        self.user = user
+        self.unit = unit
+        self.key = key
+    }
+}
+
+extension Policy {
+    /// The lines that permit something to a caller that fits `subject`, by key, and in the order of the lines.
+    ///
+    /// For a user alone these are all lines that permit it a key in some unit, lines about whole units among them. For
+    /// a unit alone they are the lines that name the unit: what else runs there depends on its user.
+    package func rules(about subject: Subject) -> [Rule] {
+        let keys = subject.key.map { [$0] } ?? keys.keys.sorted()
+        return keys.flatMap { (rules[$0] ?? []).filter(subject.fits) }
+    }
+}
+
+extension Subject {
+    package func fits(_ rule: Rule) -> Bool {
+        if let key, rule.key != key { return false }
+        guard let user else {
+            guard let unit else { return true }
+            return rule.namedUnit?.matches(unit) == true
+        }
+        if let unit { return rule.permits(Caller(uid: user.uid, groups: user.groups, unit: unit)) }
+        switch rule.mismatch(with: Caller(uid: user.uid, groups: user.groups, unit: nil)) {
+        case nil, .unit: return true
+        case .nobody, .anotherUser, .notInGroup, .unitAlone: return false
+        }
+    }
+}
