@@ -63,6 +63,7 @@ let package = Package(
         .target(name: "FileReading", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
         .target(name: "Gzip", dependencies: ["CZlib", "FileReading", "Kernel"], swiftSettings: strict),
         .target(name: "LocalTime", dependencies: ["Kernel"], swiftSettings: strict),
+        .target(name: "Interaction", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
         .target(name: "PolicyReview", dependencies: ["Policy", "Wire"], swiftSettings: strict),
         .target(
             name: "AuditReading",
@@ -80,8 +81,8 @@ let package = Package(
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "LocalTime", "PolicyReview",
-                "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel",
+                "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "Interaction", "LocalTime",
+                "PolicyReview", "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],
             swiftSettings: strict),

@@ -86,9 +86,13 @@ extension LogReader {
     }
 
     /// The requests in all remaining records that `selection` wants.
-    mutating func requests(_ selection: Selection) throws(ExitCode) -> Requests {
+    /// - Parameter look: is shown each record, wanted or not.
+    mutating func requests(
+        _ selection: Selection, showing look: (LoggedRecord) -> Void = { _ in }
+    ) throws(ExitCode) -> Requests {
         var requests = Requests()
         while let record = try nextRecord() {
+            look(record)
             if selection.includes(record) { requests.add(record) }
         }
         return requests

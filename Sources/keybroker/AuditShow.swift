@@ -6,7 +6,6 @@ internal import Kernel
 internal import Policy
 internal import Wire
 internal import FileReading
-internal import NameLookup
 
 struct AuditShow: ParsableCommand {
     static let configuration = CommandConfiguration(
@@ -21,14 +20,7 @@ struct AuditShow: ParsableCommand {
         case granted, denied, unavailable, busy, malformed, revoked, applied, rejected
     }
 
-    @Option(help: "Only records about this key.")
-    var key: String?
-
-    @Option(help: "Only records of this user, a name or a uid.")
-    var user: String?
-
-    @Option(help: "Only records of this systemd unit; * stands for any part of it.")
-    var unit: String?
+    @OptionGroup var subject: SubjectOptions
 
     @Option(help: "Only records of this decision.")
     var decision: Decision?
@@ -41,35 +33,70 @@ struct AuditShow: ParsableCommand {
     @Option(help: "'text': a table; 'json': the records as they are, one object a line.")
     var format = TableFormat.text
 
+    @Option(
+        name: [.customShort("n", allowingJoined: true), .long],
+        help: ArgumentHelp("Only the last records, this many of those that match, or 'all'.", valueName: "number"))
+    var lines: String?
+
     @Flag(help: "Wait for more records, over rotations too.")
     var follow = false
+
+    @OptionGroup var pager: PagerOptions
 
     @OptionGroup var log: AuditOptions
 
     func run() throws {
-        let selection = try selection()
+        let user = try subject.wantedUser()
+        let selection = try selection(user)
+        let last = try count()
         let files = try log.files()
-        var reader = LogReader(files, goesOn: true, follows: follow)
+        // Whether there are colours is decided while standard output is still the terminal.
         var rows = RecordRows(format)
-        guard follow, let last = files.last else {
-            try show(&reader, selection, &rows)
-            return try reader.endOfLog()
-        }
+        guard follow else { return try pager.paged { try show(files, selection, user, last, &rows) } }
+        try follow(files, selection, user, last, &rows)
+    }
+
+    private func show(
+        _ files: [String], _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
+    ) throws(ExitCode) {
+        var reader = LogReader(files, goesOn: true)
+        var unknown = UnknownUser(user)
+        try show(&reader, selection, &rows, &unknown, last)
+        try unknown.mustBeInLog()
+        try reader.endOfLog()
+    }
+
+    private func follow(
+        _ files: [String], _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
+    ) throws(ExitCode) {
+        var reader = LogReader(files, goesOn: true, follows: true)
+        var unknown = UnknownUser(user)
+        guard let file = files.last else { return }
         // The watch begins before the file is read, so that no change between the two is missed.
-        let watch = try watch(last)
+        let watch = try watch(file)
+        try show(&reader, selection, &rows, &unknown, last)
+        try unknown.mustBeInLog()
         while true {
-            try show(&reader, selection, &rows)
             guard !reader.followedFileShrank() else {
-                throw fail("\(last) was cut short while it was followed: records are missing", status: 74)
+                throw fail("\(file) was cut short while it was followed: records are missing", status: 74)
             }
             do throws(Failure) { try watch.wait() } catch { throw fail(error.description, status: 71) }
+            try show(&reader, selection, &rows, &unknown, nil)
         }
     }
 
-    private func show(_ reader: inout LogReader, _ selection: Selection, _ rows: inout RecordRows) throws(ExitCode) {
+    /// - Parameter last: how many of the records to show, or nil for all.
+    private func show(
+        _ reader: inout LogReader, _ selection: Selection, _ rows: inout RecordRows, _ unknown: inout UnknownUser,
+        _ last: Int?
+    ) throws(ExitCode) {
+        var latest = Latest<LoggedRecord>(last ?? 0)
         while let record = try reader.nextRecord() {
-            if selection.includes(record) { try rows.add(record) }
+            unknown.look(in: record)
+            guard selection.includes(record) else { continue }
+            if last == nil { try rows.add(record) } else { latest.add(record) }
         }
+        for record in latest.all { try rows.add(record) }
         try rows.flush()
     }
 
@@ -81,39 +108,19 @@ struct AuditShow: ParsableCommand {
 
     // MARK: The selection
 
-    private func selection() throws(ExitCode) -> Selection {
+    private func selection(_ user: Selection.User?) throws(ExitCode) -> Selection {
         let (since, until) = try period.period()
         return Selection(
-            key: try keyName(), user: try wantedUser(), unit: try pattern(), decision: decision?.rawValue, since: since,
-            until: until, numbers: try numbers())
+            key: try subject.keyName(), user: user, unit: try subject.pattern(), decision: decision?.rawValue,
+            since: since, until: until, numbers: try numbers())
     }
 
-    private func keyName() throws(ExitCode) -> String? {
-        guard let key else { return nil }
-        if let fault = KeyName.fault(in: Array(key.utf8)[...]) { throw fail("--key: \(fault)", status: 64) }
-        return key
-    }
-
-    private func wantedUser() throws(ExitCode) -> Selection.User? {
-        guard let user else { return nil }
-        if let uid = decimal(user, as: UInt32.self) {
-            return Selection.User(uid: uid, name: nil)
+    private func count() throws(ExitCode) -> Int? {
+        guard let lines, lines != "all" else { return nil }
+        guard let number = decimal(lines, as: UInt32.self) else {
+            throw fail("-n: '\(lines)' is no number; write a number of records, or all", status: 64)
         }
-        let account: Account?
-        do throws(Failure) { account = try Accounts.user(named: user) } catch {
-            throw fail("the user cannot be looked up: \(error)", status: 71)
-        }
-        // An account that no longer exists on this machine can still be in the log.
-        return Selection.User(uid: account?.uid, name: user)
-    }
-
-    private func pattern() throws(ExitCode) -> UnitPattern? {
-        guard let unit else { return nil }
-        let bytes = Array(unit.utf8)
-        guard let pattern = UnitPattern(bytes) else {
-            throw fail("--unit: \(UnitPattern.fault(in: bytes) ?? "not a unit's name")", status: 64)
-        }
-        return pattern
+        return Int(number)
     }
 
     private func numbers() throws(ExitCode) -> ClosedRange<UInt64>? {
@@ -125,4 +132,23 @@ struct AuditShow: ParsableCommand {
         }
         return first...last
     }
+}
+
+/// The last elements of a sequence, at most `count` of them.
+struct Latest<Element> {
+    private let count: Int
+    private var elements: [Element] = []
+    private var oldest = 0
+
+    init(_ count: Int) { self.count = count }
+
+    mutating func add(_ element: Element) {
+        if elements.count < count { return elements.append(element) }
+        if count == 0 { return }
+        elements[oldest] = element
+        oldest = (oldest + 1) % count
+    }
+
+    /// The elements, oldest first.
+    var all: [Element] { Array(elements[oldest...] + elements[..<oldest]) }
 }

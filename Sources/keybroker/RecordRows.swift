@@ -9,21 +9,32 @@ internal import Kernel
 internal import LocalTime
 internal import Wire
 
-/// Formats records, a few at a time.
+/// Formats records, a few thousand at a time.
 struct RecordRows {
+    private struct Row {
+        let texts: [String]
+        let colour: String?
+    }
+
     private let format: TableFormat
     private let isColoured: Bool
     private let names = Names()
+    /// The output that waits.
     private var waiting: [UInt8] = []
-    /// The width of each column: that of the widest text so far. The log may be too long to read all of it first.
+    /// The rows whose widths are not known yet.
+    private var rows: [Row] = []
+    /// The width of each column: that of the widest text so far. The log may be too long to read all of it first, so
+    /// the columns can still grow. Then there is another heading, and what follows is aligned with it.
     private var widths = [6, 20, 7, 11, 12, 14, 16, 0]
     private var isFirst = true
 
     private static let heading = ["seq", "time", "event", "decision", "key", "user", "unit", "why"]
     private static let decisionColumn = 3
     private static let most = 64 * 1024
-    /// The largest width of a column, so that one long text does not affect all rows after it.
-    private static let widest = 64
+    /// How many rows are aligned together.
+    private static let mostRows = 4096
+    /// The largest width of a column: that of the longest unit. Only in a forged log is a text longer.
+    private static let widest = 256
 
     /// - Parameter colours: nil if the terminal and the user's environment decide.
     init(_ format: TableFormat, colours: Bool? = nil) {
@@ -36,7 +47,7 @@ struct RecordRows {
 
     mutating func add(_ record: LoggedRecord) throws(ExitCode) {
         append(record)
-        if waiting.count > Self.most { try flush() }
+        if waiting.count > Self.most || rows.count >= Self.mostRows { try flush() }
     }
 
     mutating func flush() throws(ExitCode) {
@@ -46,19 +57,34 @@ struct RecordRows {
 
     /// Returns the output that waits, and empties the buffer.
     mutating func taken() -> [UInt8] {
+        align()
         defer { waiting.removeAll(keepingCapacity: true) }
         return waiting
     }
 
     mutating func append(_ record: LoggedRecord) {
         switch format {
-        case .json: waiting.append(contentsOf: record.line)
+        case .json:
+            waiting.append(contentsOf: record.line)
+            waiting.append(UInt8(ascii: "\n"))
         case .text:
-            if isFirst { append(Self.heading, colour: nil) }
-            isFirst = false
-            append(columns(of: record), colour: record.text(.decision).flatMap(Self.colour))
+            rows.append(Row(texts: columns(of: record), colour: record.text(.decision).flatMap(Self.colour)))
         }
-        if format == .json { waiting.append(UInt8(ascii: "\n")) }
+    }
+
+    /// Moves the rows to the output, now that their widths are known.
+    private mutating func align() {
+        if rows.isEmpty { return }
+        let before = widths
+        for row in rows {
+            for (column, text) in row.texts.enumerated().dropLast() {
+                widths[column] = max(widths[column], min(text.utf8.count, Self.widest))
+            }
+        }
+        if isFirst || widths != before { append(Self.heading, colour: nil) }
+        isFirst = false
+        for row in rows { append(row.texts, colour: row.colour) }
+        rows.removeAll(keepingCapacity: true)
     }
 
     // MARK: For people
@@ -95,7 +121,6 @@ struct RecordRows {
             waiting.append(contentsOf: text.utf8)
             if isColoured, colour != nil { waiting.append(contentsOf: Self.plain.utf8) }
             guard column < texts.count - 1 else { break }
-            widths[column] = max(widths[column], min(text.utf8.count, Self.widest))
             let padding = max(widths[column] - text.utf8.count, 0)
             waiting.append(contentsOf: repeatElement(UInt8(ascii: " "), count: padding))
         }

@@ -10,7 +10,8 @@ internal import Wire
 
 /// The requests of a log, as tables.
 struct Review {
-    typealias Unused = (keys: [Key], rules: [Rule])
+    /// The keys are nil if only a part of their users was asked about.
+    typealias Unused = (keys: [Key]?, rules: [Rule])
 
     private let requests: Requests
     private let unused: Unused?
@@ -73,7 +74,7 @@ struct Review {
     var objects: [String] {
         var lines = uses.objects(kind: "use") + denials.objects(kind: "denial")
         if let unused {
-            lines += Self.table(unused.keys).objects(kind: "unused-key")
+            if let keys = unused.keys { lines += Self.table(keys).objects(kind: "unused-key") }
             lines += Self.table(unused.rules).objects(kind: "unused-permit")
         }
         return lines
@@ -90,7 +91,9 @@ struct Review {
         add("Keys, by who asked for them:", uses, ifEmpty: "Nobody asked for a key.")
         add("Denials, by caller:", denials, ifEmpty: "Nobody was denied.")
         if let unused {
-            add("Keys that nobody got:", Self.table(unused.keys), ifEmpty: "Every key was used.")
+            if let keys = unused.keys {
+                add("Keys that nobody got:", Self.table(keys), ifEmpty: "Every key was used.")
+            }
             add("Permissions that nobody used:", Self.table(unused.rules), ifEmpty: "Every permission was used.")
         }
         return lines

@@ -59,11 +59,164 @@ struct AuditDeskTests {
         #expect(!output.contains("\u{1B}"))
     }
 
+    private func forged(_ units: [String]) throws -> String {
+        let lines = units.enumerated().map { index, unit in
+            #"{"seq":\#(index + 1),"time":"2026-11-24T00:00:00.000000Z","event":"request","verb":"get","decision":"granted","#
+                + #""reason":"permitted","key":"k","uid":5,"gid":5,"groups":[],"unit":"\#(unit)","chain":"x"}"#
+        }
+        try folder.write("forged", lines.map { $0 + "\n" }.joined())
+        return folder["forged"]
+    }
+
+    /// A unit may have a name of 255 bytes, in the last record as well as in the first.
+    @Test func columnsStayAlignedWithLongUnits() throws {
+        let long = String(repeating: "u", count: 247) + ".service"
+        let log = try forged(["a.service", "a-unit-with-a-long-name.service", "b.service", long, "c.service"])
+        let lines = try tool(["audit", "show", "--audit", log]).output.split(separator: "\n").map(String.init)
+        #expect(lines.count == 6)
+        let why = try #require(lines.first?.range(of: "why")?.lowerBound)
+        let offset = lines[0].distance(from: lines[0].startIndex, to: why)
+        for line in lines.dropFirst() {
+            #expect(line.dropFirst(offset).hasPrefix("permitted"), "\(line)")
+            #expect(line.dropFirst(offset - 2).hasPrefix("  "), "\(line)")
+        }
+        // Very many records are aligned in parts, and a part with wider columns has a heading of its own.
+        let many = try forged(Array(repeating: "a.service", count: 5000) + [long])
+        let all = try tool(["audit", "show", "--audit", many]).output.split(separator: "\n").map(String.init)
+        #expect(all.count == 5003)
+        #expect(all.indices.filter { all[$0].hasPrefix("seq ") } == [0, 4097])
+    }
+
+    @Test func theLastRecords() throws {
+        let daemon = try log()
+        func numbers(_ arguments: String...) throws -> [Int] {
+            let result = try tool(["audit", "show", "--format", "json", "--audit", daemon.audit] + arguments)
+            #expect(result.status == 0, "\(result.errors)")
+            return result.output.split(separator: "\n").compactMap { Int($0.dropFirst(7).prefix(while: \.isNumber)) }
+        }
+        #expect(try numbers("-n", "2") == [5, 6])
+        #expect(try numbers("--lines", "2", "--key", "k") == [4, 6])
+        #expect(try numbers("-n2", "--user", "61001") == [4, 5])
+        #expect(try numbers("-n", "0") == [])
+        #expect(try numbers("-n", "99") == [1, 2, 3, 4, 5, 6])
+        #expect(try numbers("-n", "all") == [1, 2, 3, 4, 5, 6])
+        #expect(try tool(["audit", "show", "-n", "few", "--audit", daemon.audit]).status == 64)
+        let follower = try Program(
+            Program.built("keybroker"),
+            ["audit", "show", "--follow", "-n", "1", "--format", "json", "--audit", daemon.audit])
+        _ = try follower.wait(forLines: 1)
+        #expect(try PeerProcess(daemon.socket, uid: 61002).ask("1Gk").status == "D")
+        let lines = try follower.wait(forLines: 2)
+        #expect(lines.map { Int($0.dropFirst(7).prefix(while: \.isNumber)) } == [6, 7])
+        follower.signal(SIGKILL)
+        _ = try follower.waitForExit()
+    }
+
+    /// A user that nobody has is a mistake, and no empty answer; but the log may know a user that the machine does not.
+    @Test func aUserThatNobodyHasIsAnError() throws {
+        let daemon = try log()
+        for command in ["show", "summary"] {
+            let none = try tool(
+                ["audit", command, "--user", "no-such-user", "--audit", daemon.audit])
+            #expect(none.status == 64)
+            #expect(none.errors.contains("--user: there is no user 'no-such-user' on this machine"), "\(none.errors)")
+        }
+        try folder.write(
+            "old", try folder.text("log/audit.jsonl").replacing(#""uid":61001"#, with: #""uid":61001,"user":"removed""#)
+        )
+        let old = try tool(["audit", "show", "--user", "removed", "--format", "json", "--audit", folder["old"]])
+        #expect(old.output.split(separator: "\n").count == 4)
+        #expect(!old.errors.contains("there is no user"))
+        // The name is in the log, though in none of the records that are wanted.
+        let later = try tool(["audit", "show", "--user", "removed", "--since", "now", "--audit", folder["old"]])
+        #expect(!later.errors.contains("there is no user"))
+        #expect(try tool(["audit", "show", "--user", "4000000000", "--audit", daemon.audit]).status == 0)
+    }
+
+    @Test func aSummaryOfAKeyOrAUserOrAUnit() throws {
+        let daemon = try log()
+        func objects(_ arguments: String...) throws -> [[String: Any]] {
+            let result = try tool(
+                ["audit", "summary", "--format", "json", "--audit", daemon.audit, "--policy", folder["policy"]]
+                    + arguments)
+            #expect(result.status == 0, "\(result.errors)")
+            return try result.output.split(separator: "\n").compactMap {
+                try JSONSerialization.jsonObject(with: Data($0.utf8)) as? [String: Any]
+            }
+        }
+        func kinds(_ objects: [[String: Any]]) -> [String] {
+            objects.map { "\($0["kind"] ?? "") \($0["user"] ?? $0["permitted"] ?? "") \($0["key"] ?? "")" }
+        }
+        #expect(try kinds(objects("--user", "61002")) == ["use 61002 k", "denial 61002 k"])
+        #expect(
+            try kinds(objects("--key", "k")) == [
+                "use 61001 k", "use 61002 k", "denial 61002 k", "unused-permit 61003 k",
+            ])
+        // What the user may have, and did not use.
+        #expect(try kinds(objects("--user", "61003")) == ["unused-permit 61003 idle", "unused-permit 61003 k"])
+        #expect(try kinds(objects("--unit", "x*.service")) == [])
+        #expect(try kinds(objects("--key", "idle")) == ["unused-key  idle", "unused-permit 61003 idle"])
+    }
+
+    /// On a terminal long output goes through a pager, as with journalctl.
+    @Test(.enabled(if: installed("script") != nil, "needs script"))
+    func aPagerShowsItOnATerminal() throws {
+        let daemon = try log()
+        try folder.write("pager", "#!/bin/sh\nsed 's/^/PAGED /'\necho \"LESS is $LESS\"\n", mode: 0o755)
+        func shown(_ environment: [String: String], _ more: String = "") throws -> (status: Int32, output: String) {
+            let command = "\(Program.built("keybroker")) audit show --audit \(daemon.audit) \(more)"
+            let result = try Program.run(
+                installed("script") ?? "script", ["-qec", command, "/dev/null"],
+                environment: ["TERM": "xterm", "PATH": "/usr/bin:/bin"].merging(environment) { $1 })
+            return (result.status, result.output)
+        }
+        let pager = folder["pager"]
+        let paged = try shown(["KEYBROKER_PAGER": pager, "PAGER": "false"])
+        #expect(paged.status == 0)
+        #expect(paged.output.contains("PAGED seq "))
+        #expect(paged.output.contains("PAGED 6 "))
+        #expect(paged.output.contains("LESS is FRSXMK"))
+        #expect(paged.output.contains("\u{1B}[32mgranted"))
+        #expect(try shown(["PAGER": pager]).output.contains("PAGED seq "))
+        #expect(try shown(["PAGER": pager, "LESS": "X"]).output.contains("LESS is X"))
+        for none in [["KEYBROKER_PAGER": "", "PAGER": pager], ["KEYBROKER_PAGER": "cat"]] {
+            #expect(try !shown(none).output.contains("PAGED"))
+        }
+        #expect(try !shown(["PAGER": pager], "--no-pager").output.contains("PAGED"))
+        // A pager that ends early is no error, and one that is not there is.
+        #expect(try shown(["PAGER": "head -n 1"]).status == 0)
+        #expect(try shown(["PAGER": folder["none"]]).status == 71)
+        // The status of a damaged log is not lost, and what is said of it stands in the pager.
+        try daemon.stop()
+        try folder.shell("sed -i '3s/61001/61009/' log/audit.jsonl")
+        let broken = try shown(["PAGER": pager])
+        #expect(broken.status == 74)
+        #expect(broken.output.contains("PAGED keybroker: "))
+    }
+
+    /// Under sudo the person's environment does not say what root runs, and the pager runs no shell.
+    @Test(.enabled(if: installed("script") != nil && installed("less") != nil, "needs script and less"))
+    func borrowedRightsGetAPagerThatRunsNothing() throws {
+        let daemon = try log()
+        try folder.write("pager", "#!/bin/sh\ntouch \(folder["ran"])\n", mode: 0o755)
+        // On a terminal that is wide enough for all, less ends by itself.
+        let command = "stty cols 300 rows 50; \(Program.built("keybroker")) audit show --audit \(daemon.audit)"
+        let result = try Program.run(
+            installed("script") ?? "script", ["-qec", command, "/dev/null"],
+            environment: [
+                "TERM": "xterm", "PATH": folder.path + ":/usr/bin:/bin", "SUDO_UID": "1000", "PAGER": folder["pager"],
+                "KEYBROKER_PAGER": folder["pager"], "LESSOPEN": "|\(folder["pager"]) %s", "LESSEDIT": folder["pager"],
+            ])
+        #expect(result.status == 0)
+        #expect(result.output.contains("granted"))
+        #expect(!FileManager.default.fileExists(atPath: folder["ran"]))
+    }
+
     /// Colour is used only on a terminal, and not if NO_COLOR forbids it.
     @Test func decisionsHaveAColourOnATerminal() throws {
         let daemon = try log()
         func shown(_ environment: [String: String]) throws -> String {
-            let command = "\(Program.built("keybroker")) audit show --audit \(daemon.audit)"
+            let command = "\(Program.built("keybroker")) audit show --no-pager --audit \(daemon.audit)"
             let (status, output, _) = try Program.run(
                 installed("script") ?? "script", ["-qec", command, "/dev/null"],
                 environment: ["TERM": "xterm", "PATH": "/usr/bin:/bin"].merging(environment) { $1 })

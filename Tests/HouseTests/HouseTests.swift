@@ -28,7 +28,7 @@ struct HouseTests {
     /// The targets that wrap C: Kernel for the daemon, the others for programs that are not part of it.
     private static let wrappers = [
         "Kernel/", "Digest/", "NameLookup/", "FileReading/", "ClientKernel/", "LocalTime/", "PEM/", "TLS/", "Streams/",
-        "Gzip/",
+        "Gzip/", "Interaction/",
     ]
 
     @Test func unsafeStandsWhereCIsWrapped() throws {
@@ -90,7 +90,8 @@ struct HouseTests {
         "PolicyLoading": ["Policy", "NameLookup", "Digest", "Kernel", "Wire"], "Audit": ["Digest", "Wire", "Kernel"],
         "Keys": ["PolicyLoading", "Policy", "NameLookup", "Wire", "Kernel", "Synchronization"],
         "FileReading": ["CKernel", "Kernel", "Glibc"], "Gzip": ["CZlib", "FileReading", "Kernel"],
-        "LocalTime": ["Kernel", "Glibc"], "PolicyReview": ["Policy", "Wire"],
+        "LocalTime": ["Kernel", "Glibc"], "Interaction": ["CKernel", "Kernel", "Glibc"],
+        "PolicyReview": ["Policy", "Wire"],
         "AuditReading": ["Audit", "Gzip", "FileReading", "LocalTime", "Policy", "Wire", "Kernel"],
         "Broker": ["Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
         "keybrokerd": ["Broker", "Keys", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
@@ -98,7 +99,7 @@ struct HouseTests {
         "KeyBrokerClient": ["ClientKernel", "Wire", "Kernel", "Dispatch", "Synchronization"],
         "PEM": ["CCrypto", "Digest"], "Launching": ["KeyBrokerClient", "PEM", "ClientKernel", "Wire", "Kernel"],
         "keybroker": [
-            "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "LocalTime", "PolicyReview",
+            "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "Interaction", "LocalTime", "PolicyReview",
             "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel", "ArgumentParser",
         ],
         "TLS": ["COpenSSL", "PEM", "Kernel", "Glibc"], "Streams": ["Kernel", "Glibc"],
