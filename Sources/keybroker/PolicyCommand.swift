@@ -15,6 +15,7 @@ struct PolicyCommand: ParsableCommand {
         discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
         subcommands: [
             PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyDiff.self, PolicyTest.self, PolicyReplay.self,
+            PolicySuggest.self,
         ])
 }
 

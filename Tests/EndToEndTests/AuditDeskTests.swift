@@ -212,6 +212,37 @@ struct AuditDeskTests {
         #expect(!FileManager.default.fileExists(atPath: folder["ran"]))
     }
 
+    /// Under the policy that is suggested nothing is lost, and the files of the keys are those of the policy, or those
+    /// of the records.
+    @Test func aPolicyIsSuggested() throws {
+        let daemon = try log()
+        func suggest(_ more: String...) throws -> (status: Int32, output: String, errors: String) {
+            try tool(["policy", "suggest", "--audit", daemon.audit] + more)
+        }
+        let expected = ["key k \(folder["key"])", "permit 61001 key k"]
+        for more in [[], ["--policy", folder["policy"]]] {
+            let (status, output, errors) = try tool(["policy", "suggest", "--audit", daemon.audit] + more)
+            #expect(status == 0, "\(errors)")
+            let lines = output.split(separator: "\n").map(String.init)
+            #expect(Array(lines.dropFirst()) == expected)
+            #expect(lines[0].hasPrefix("# what was permitted in 5 requests, "))
+            try folder.write("suggested", output)
+            let replayed = try tool(["policy", "replay", "--policy", folder["suggested"], "--audit", daemon.audit])
+            #expect(replayed.output.split(separator: "\n").count == 1)
+        }
+        // The policy in force is preferred, as its names stay when a link leads to another file.
+        try folder.write("links", "key k /etc/by-name.pem certificate /etc/by-name.crt\npermit 1 key k\n")
+        #expect(
+            try suggest("--policy", folder["links"]).output.contains(
+                "key k /etc/by-name.pem certificate /etc/by-name.crt\n"))
+        #expect(try suggest("--since", "now").output == "# nothing was granted in that time\n")
+        try folder.write("old", try folder.text("log/audit.jsonl").replacing(#""path":"/"#, with: #""path":""#))
+        let unknown = try tool(["policy", "suggest", "--audit", folder["old"]])
+        #expect(unknown.errors.contains("the file of key 'k' is in no policy and in no record"))
+        #expect([74, 78].contains(unknown.status))
+        #expect(try suggest("--policy", folder["none"]).status == 78)
+    }
+
     /// Colour is used only on a terminal, and not if NO_COLOR forbids it.
     @Test func decisionsHaveAColourOnATerminal() throws {
         let daemon = try log()

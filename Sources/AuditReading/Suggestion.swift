@@ -1,0 +1,126 @@
+// The smallest policy that explains a log: it permits again all that was permitted then, and as little else as a policy
+// can say.
+//
+// Must never permit by a group: that would permit others too. Must never leave out a request without saying so.
+
+internal import Policy
+package import Wire
+
+/// The permissions that a log shows to be used.
+package struct Suggestion: Sendable {
+    /// Whom a line is about.
+    package enum Who: Hashable, Sendable {
+        /// A user, everywhere or in one unit.
+        case user(UInt32, unit: String?)
+        /// A unit, whatever the user.
+        case unit(String)
+    }
+
+    /// The keys of each line, sorted. There is one line for each.
+    package private(set) var permits: [Who: Set<KeyName>] = [:]
+    /// The names that the log has for users.
+    package private(set) var userNames: [UInt32: String] = [:]
+    /// Requests that no line could permit, as they are not written in the form of a policy.
+    package private(set) var unsayable: [Requests.Question] = []
+
+    package var keys: Set<KeyName> { permits.values.reduce(into: []) { $0.formUnion($1) } }
+
+    /// The uids that systemd gives to units with `DynamicUser=` (systemd.exec(5)). Each start may bring another one.
+    private static let dynamic: ClosedRange<UInt32> = 61_184...65_519
+
+    private struct Use {
+        let uid: UInt32
+        let unit: String?
+        let key: KeyName
+    }
+
+    /// - Parameter unmapped: the ids that the kernel shows for all ids that it cannot express. No line permits them.
+    package init(_ requests: Requests, unmapped: (uid: UInt32, gid: UInt32)) {
+        var uses: [Use] = []
+        for (question, outcome) in requests.all where outcome.permitted > 0 && question.asksForKey {
+            // A folded record names no key, and none of a key is folded.
+            guard let text = question.key else { continue }
+            let unit = question.unit.map(Self.lasting)
+            guard let key = KeyName(text), unit.map({ UnitPattern(Array($0.utf8)) != nil }) ?? !question.isForUnit,
+                question.isForUnit || question.uid != unmapped.uid && question.uid != .max
+            else {
+                unsayable.append(question)
+                continue
+            }
+            if question.isForUnit {
+                if let unit { permits[.unit(unit), default: []].insert(key) }
+                continue
+            }
+            if let name = outcome.user { userNames[question.uid] = name }
+            uses.append(Use(uid: question.uid, unit: unit, key: key))
+        }
+        // The widest lines first, so that none is added that another makes useless.
+        for use in uses where use.unit == nil { permits[.user(use.uid, unit: nil), default: []].insert(use.key) }
+        for use in uses where Self.dynamic.contains(use.uid) {
+            guard let unit = use.unit, !has(.user(use.uid, unit: nil), use.key) else { continue }
+            permits[.unit(unit), default: []].insert(use.key)
+        }
+        for use in uses {
+            guard let unit = use.unit, !has(.user(use.uid, unit: nil), use.key), !has(.unit(unit), use.key) else {
+                continue
+            }
+            permits[.user(use.uid, unit: unit), default: []].insert(use.key)
+        }
+    }
+
+    private func has(_ who: Who, _ key: KeyName) -> Bool { permits[who]?.contains(key) == true }
+
+    /// The unit's name, or a pattern if the name is another at each login: `session-3.scope`.
+    private static func lasting(_ unit: String) -> String {
+        let isSession = unit.hasPrefix("session-") && unit.hasSuffix(".scope")
+        return isSession ? "session-*.scope" : unit
+    }
+
+    /// The `permit` lines, in order.
+    /// - Parameter user: how a uid is written.
+    package func lines(user: (UInt32) -> String) -> [String] {
+        let named = permits.map { who, keys in
+            switch who {
+            case .user(let uid, let unit): (user(uid) + (unit.map { " unit \($0)" } ?? ""), keys)
+            case .unit(let unit): (Identity.unitPrefix + unit, keys)
+            }
+        }
+        return named.sorted { $0.0 < $1.0 }.flatMap { who, keys in
+            var lines: [String] = []
+            for key in keys.sorted() {
+                if let last = lines.last, last.utf8.count + key.description.utf8.count < Limits.policyLineBytes {
+                    lines[lines.count - 1] = "\(last) \(key)"
+                } else {
+                    lines.append("permit \(who) key \(key)")
+                }
+            }
+            return lines
+        }
+    }
+}
+
+/// The files of the keys that a log names: for each key those of the last grant.
+package struct KeyFiles: Sendable {
+    package private(set) var files: [String: (key: String, certificate: String?)] = [:]
+
+    package init() {}
+
+    package mutating func add(_ record: LoggedRecord) {
+        guard let key = record.text(.key), let file = record.path(.file) else { return }
+        files[key] = (file, record.path(.certificate))
+    }
+}
+
+extension LoggedRecord {
+    private static let pathBegin = Array(#"{"path":"#.utf8)
+
+    /// The path of a file that was handed out, as it can stand in a policy. Nil if there is none, or it cannot.
+    fileprivate func path(_ field: Field) -> String? {
+        guard let value = self[field], value.starts(with: Self.pathBegin) else { return nil }
+        let begin = value.startIndex + Self.pathBegin.count
+        guard let end = JSONForm.endOfText(line.span, begin, value.endIndex) else { return nil }
+        let path = JSONForm.unescaped(line[(begin + 1)..<(end - 1)])
+        let isWord = path.utf8.allSatisfy { (0x21...0x7E).contains($0) && $0 != UInt8(ascii: "#") }
+        return isWord && path.hasPrefix("/") && !path.hasSuffix("/") ? path : nil
+    }
+}
