@@ -1,11 +1,13 @@
-// Programs that a person uses for a while, such as an editor or a pager.
+// Programs that a person uses for a while, such as an editor or a pager, and files that take the place of others.
 
 #define _GNU_SOURCE
 #include "CKernel.h"
 #include "Outcome.h"
 
+#include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -35,3 +37,9 @@ int ck_start_in_foreground(const char *script, const char *argument, int input) 
     posix_spawnattr_destroy(&attributes);
     return error != 0 ? -error : child;
 }
+
+int ck_create_file(const char *path, uint32_t mode) {
+    return outcome(open(path, O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW | O_NOCTTY | O_CLOEXEC, mode));
+}
+
+int ck_rename(const char *from, const char *to) { return outcome(rename(from, to)); }

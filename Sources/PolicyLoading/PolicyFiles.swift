@@ -49,6 +49,8 @@ package struct PolicyFiles: Sendable {
     private let optionalPath: String?
     private let owners: TrustedOwners
     private let names: NameService
+    /// What one of the files is to contain, instead of what it contains.
+    private var edited: PolicyText?
 
     /// - Parameter optional: the one of the paths that need not exist.
     package init(_ paths: [String], optional: String? = nil, owners: TrustedOwners, names: NameService = .here) {
@@ -61,6 +63,13 @@ package struct PolicyFiles: Sendable {
     /// The same files, read with another name service.
     package func withNames(_ names: NameService) -> PolicyFiles {
         PolicyFiles(paths, optional: optionalPath, owners: owners, names: names)
+    }
+
+    /// The same files, but one of them with this content. A file that does not exist yet may be named too.
+    package func replacing(_ text: PolicyText) -> PolicyFiles {
+        var files = self
+        files.edited = text
+        return files
     }
 
     package func isOptional(_ path: String) -> Bool { path == optionalPath }
@@ -141,12 +150,26 @@ package struct PolicyFiles: Sendable {
             // Each of these files will be reported as untrusted, for the same reason.
             names = (try? directoryEntries(path)) ?? []
         }
-        return names.filter { $0.hasSuffix(".policy") && !$0.hasPrefix(".") }.map { "\(path)/\($0)" }
+        var files = names.filter(Self.isPolicy).map { "\(path)/\($0)" }
+        if let new = edited?.file, folder(of: new) == folder(of: "\(path)/x"), !files.contains(new) {
+            files.append(new)
+            files.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
+        }
+        return files
     }
+
+    /// Whether a file of this name in a directory is read.
+    package static func isPolicy(_ name: String) -> Bool { name.hasSuffix(".policy") && !name.hasPrefix(".") }
 
     private func bytes(
         of file: String, room: Int, _ distrusted: Distrusted, _ diagnostics: inout [Diagnostic]
     ) throws(TrustError) -> [UInt8] {
+        if let edited, edited.file == file {
+            guard edited.bytes.count <= room else {
+                throw TrustError(.unreadable, "\(file) is too long: a policy has at most \(Limits.policyBytes) bytes")
+            }
+            return edited.bytes
+        }
         do {
             let trusted = try owners.place(of: file).open()
             return try reading(file, try trusted.descriptor.readAll(limit: room, file))

@@ -12,10 +12,11 @@ internal import NameLookup
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "Looks after the policy.",
-        discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
+        discussion:
+            "None of these needs a running daemon, or a privilege beyond reading the files; but edit, which writes.",
         subcommands: [
             PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyDiff.self, PolicyTest.self, PolicyReplay.self,
-            PolicySuggest.self,
+            PolicySuggest.self, PolicyEdit.self,
         ])
 }
 

@@ -29,7 +29,19 @@ struct PolicyDiff: ParsableCommand {
     func run() throws {
         let before = try PolicyOptions.load([old])
         let after = try PolicyOptions.load([new])
-        let changes = differences(from: before.policy, to: after.policy)
+        let difference = DifferenceTable(from: before.policy, to: after.policy)
+        for line in format == .json ? difference.table.objects : difference.table.lines { try output(line: line) }
+        difference.sayDoubts()
+    }
+}
+
+/// The table of the changes from one policy to another.
+struct DifferenceTable {
+    let table: Table
+    private let areCertain: Bool
+
+    init(from before: Policy, to after: Policy) {
+        let changes = differences(from: before, to: after)
         let areCertain = changes.allSatisfy(\.isCertain)
         var table = Table(columns: ["change", "key", "who", "unit", "line"] + (areCertain ? [] : ["note"]))
         for change in changes {
@@ -39,11 +51,13 @@ struct PolicyDiff: ParsableCommand {
                     change.rule.unit?.description, change.rule.location.description,
                 ] + (areCertain ? [] : [change.isCertain ? nil : "perhaps"]))
         }
-        for line in format == .json ? table.objects : table.lines { try output(line: line) }
-        if !areCertain {
-            say(
-                "keybroker: whether any caller would notice the changes noted 'perhaps' cannot be told: there are too many "
-                    + "patterns of units for the same user or group and key")
-        }
+        (self.table, self.areCertain) = (table, areCertain)
+    }
+
+    func sayDoubts() {
+        if areCertain { return }
+        say(
+            "keybroker: whether any caller would notice the changes noted 'perhaps' cannot be told: there are too many "
+                + "patterns of units for the same user or group and key")
     }
 }

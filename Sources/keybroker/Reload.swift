@@ -31,7 +31,16 @@ struct Reload: ParsableCommand {
 
     @OptionGroup var options: BrokerOptions
 
-    func run() throws {
+    func run() throws { try Reloading(paths: paths, options: options).run() }
+}
+
+/// Has the broker read its policy anew, for the commands that do so.
+struct Reloading {
+    /// What the daemon reads, or none for the standard files.
+    let paths: [String]
+    let options: BrokerOptions
+
+    func run() throws(ExitCode) {
         let before = BrokerStatus(
             try asking(try options.broker.status(waitingUpTo: options.patience)))
         let checked = try check(before)
@@ -102,9 +111,13 @@ struct Reload: ParsableCommand {
 
     /// Where the system's daemon and a user's own daemon read their policies.
     private var standardFiles: [PolicyFiles] {
-        let system = PolicyFiles.standard(in: "/etc/keybroker", owners: .now)
-        guard Privileges.effectiveUID != 0 else { return [system] }
+        [.standard(in: "/etc/keybroker", owners: .now)] + [Self.ownFiles].compactMap(\.self)
+    }
+
+    /// Where the daemon of a user who is not root reads its policy.
+    static var ownFiles: PolicyFiles? {
+        guard Privileges.effectiveUID != 0 else { return nil }
         let config = environment("XDG_CONFIG_HOME") ?? environment("HOME").map { "\($0)/.config" }
-        return [system] + [config].compactMap { $0.map { .standard(in: "\($0)/keybroker", owners: .now) } }
+        return config.map { .standard(in: "\($0)/keybroker", owners: .now) }
     }
 }

@@ -238,10 +238,14 @@ int ck_forbid_seals(int file);
 int ck_signal_number(const char *name);
 const char *ck_signal_name(int number);
 
-// ---- programs that people work with -----------------------------------------------------------
+// ---- programs and files that people work with -------------------------------------------------
 
 // posix_spawn(3) of `/bin/sh -c SCRIPT sh ARGUMENT`, with the terminal, and with SIGINT, SIGQUIT and SIGPIPE as they are by
 // default. `argument` may be NULL. If `input` is not negative, it becomes the standard input. Returns the pid.
 int ck_start_in_foreground(const char *script, const char *argument, int input);
+// open(2) with O_RDWR|O_CREAT|O_EXCL|O_NOFOLLOW|O_NOCTTY|O_CLOEXEC: EEXIST if something of that name is there.
+int ck_create_file(const char *path, uint32_t mode);
+// rename(2).
+int ck_rename(const char *from, const char *to);
 
 #endif
