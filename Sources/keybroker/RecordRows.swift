@@ -33,7 +33,8 @@ struct RecordRows {
     private static let most = 64 * 1024
     /// How many rows are aligned together.
     private static let mostRows = 4096
-    /// The largest width of a column: that of the longest unit. Only in a forged log is a text longer.
+    /// The largest width of a column: that of the longest unit. Only in a forged log is a text longer, and it widens no
+    /// other row.
     private static let widest = 256
 
     /// - Parameter colours: nil if the terminal and the user's environment decide.
@@ -78,7 +79,8 @@ struct RecordRows {
         let before = widths
         for row in rows {
             for (column, text) in row.texts.enumerated().dropLast() {
-                widths[column] = max(widths[column], min(text.utf8.count, Self.widest))
+                let width = text.utf8.count
+                if width <= Self.widest { widths[column] = max(widths[column], width) }
             }
         }
         if isFirst || widths != before { append(Self.heading, colour: nil) }
