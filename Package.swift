@@ -81,7 +81,8 @@ let package = Package(
         .executableTarget(
             name: "keybroker",
             dependencies: [
-                "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "Interaction", "LocalTime",
+                "KeyBrokerClient", "Launching", "ClientKernel", "AuditReading", "FileReading", "Interaction",
+                "LocalTime",
                 "PolicyReview", "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel",
                 .product(name: "ArgumentParser", package: "swift-argument-parser"),
             ],

@@ -91,9 +91,9 @@ import Testing
         #expect(tool.status == 69 && tool.errors.contains("USER NAMESPACES in keybroker-sockets(7)"), "\(tool)")
 
         let line = try example(
-            "keybroker get web | podman",
+            "keybroker exec --key web=3 -- podman",
             [
-                "keybroker get web": "\(keybroker) get web --socket \(daemon.socket)", "podman run": "\"$0\" \"$@\"",
+                "keybroker exec": "\(keybroker) exec --socket \(daemon.socket)", "podman run": "\"$0\" \"$@\"",
                 "0:100000:65536": "0:100000:65536 --user 1000:1000", "IMAGE": "--rootfs \(container.root)",
                 "server --key": "cat",
             ])

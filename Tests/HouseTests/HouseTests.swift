@@ -99,7 +99,8 @@ struct HouseTests {
         "KeyBrokerClient": ["ClientKernel", "Wire", "Kernel", "Dispatch", "Synchronization"],
         "PEM": ["CCrypto", "Digest"], "Launching": ["KeyBrokerClient", "PEM", "ClientKernel", "Wire", "Kernel"],
         "keybroker": [
-            "KeyBrokerClient", "Launching", "AuditReading", "FileReading", "Interaction", "LocalTime", "PolicyReview",
+            "KeyBrokerClient", "Launching", "ClientKernel", "AuditReading", "FileReading", "Interaction", "LocalTime",
+            "PolicyReview",
             "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel", "ArgumentParser",
         ],
         "TLS": ["COpenSSL", "PEM", "Kernel", "Glibc"], "Streams": ["Kernel", "Glibc"],

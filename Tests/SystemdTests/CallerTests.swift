@@ -35,9 +35,8 @@ extension ServiceTests {
             [Service]
             RuntimeDirectory=nginx-key
             RuntimeDirectoryMode=0700
-            UMask=0077
             ExecStartPre=
-            ExecStartPre=/bin/sh -c 'keybroker get nginx-tls >/run/nginx-key/key.pem'
+            ExecStartPre=keybroker get nginx-tls --output /run/nginx-key/key.pem
 
             """)
         try machine.policy(

@@ -33,13 +33,18 @@ package enum StandardStream: Int32, Sendable {
     /// `fstat(2)`, once.
     package static let errorIsTheJournal: Bool = {
         guard let journal = environment("JOURNAL_STREAM") else { return false }
-        // Nothing in here may close the stream.
-        let descriptor = Descriptor(taking: error.rawValue)
-        let status = try? descriptor.status()
-        _ = descriptor.release()
-        guard let status, status.kind == .socket else { return false }
+        guard let status = error.status, status.kind == .socket else { return false }
         return journal == "\(status.device):\(status.inode)"
     }()
+
+    /// What the stream leads to. Nil if the kernel does not tell. Calls `fstat(2)`.
+    package var status: FileStatus? {
+        // Nothing in here may close the stream.
+        let descriptor = Descriptor(taking: rawValue)
+        let status = try? descriptor.status()
+        _ = descriptor.release()
+        return status
+    }
 
     package var isTerminal: Bool { isatty(rawValue) == 1 }
 

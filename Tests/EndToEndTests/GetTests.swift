@@ -1,0 +1,93 @@
+// keybroker get: where a key goes, and what is left where none is granted.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite struct GetTests {
+    private let folder = TemporaryFolder("get")
+
+    private func daemon() throws -> Daemon {
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("certificate", "CERTIFICATE", mode: 0o600)
+        try folder.directory("out")
+        try folder.write("out/old", "OLD", mode: 0o644)
+        return try Daemon(
+            folder,
+            policy: "key k \(folder["key"]) certificate \(folder["certificate"])\nkey other \(folder["key"])\n"
+                + "permit \(geteuid()) key k\n")
+    }
+
+    /// Runs the tool under the umask that most accounts have.
+    private func get(_ arguments: String, _ daemon: Daemon) throws -> (status: Int32, output: String, errors: String) {
+        try Program.run(
+            "/bin/sh", ["-c", "umask 022; exec \"$0\" get \(arguments)", Program.built("keybroker")],
+            environment: ["KEYBROKER_SOCKET": daemon.socket], directory: folder["out"])
+    }
+
+    private func mode(_ name: String) throws -> Int? {
+        try FileManager.default.attributesOfItem(atPath: folder["out/\(name)"])[.posixPermissions] as? Int
+    }
+
+    private func content(_ name: String) throws -> String {
+        try String(contentsOf: URL(fileURLWithPath: folder["out/\(name)"]), encoding: .utf8)
+    }
+
+    private var names: [String] {
+        get throws { try FileManager.default.contentsOfDirectory(atPath: folder["out"]).sorted() }
+    }
+
+    @Test func theFileIsNobodyElsesUnderAnyUmask() throws {
+        let daemon = try daemon()
+        #expect(try get("k --output new", daemon) == (0, "", ""))
+        #expect(try content("new") == "KEY")
+        #expect(try mode("new") == 0o600)
+        #expect(try get("k --output \"$PWD/old\"", daemon).status == 0)
+        #expect(try content("old") == "KEY")
+        #expect(try mode("old") == 0o600)
+        #expect(try get("k --certificate --output certificate", daemon).status == 0)
+        #expect(try content("certificate") == "CERTIFICATE")
+        #expect(try mode("certificate") == 0o644)
+        #expect(try names == ["certificate", "new", "old"])
+    }
+
+    @Test func whereNothingIsGrantedNothingIsTouched() throws {
+        let daemon = try daemon()
+        for arguments in ["other --output old", "other --output new", "'Bad Name' --output new"] {
+            #expect(try get(arguments, daemon).status != 0)
+        }
+        try folder.remove("key")
+        #expect(try get("k --output old", daemon).status == 75)
+        try folder.write("key", "", mode: 0o600)
+        #expect(try get("k --output old", daemon).status == 66)
+        #expect(try names == ["old"])
+        #expect(try content("old") == "OLD")
+        #expect(try mode("old") == 0o644)
+    }
+
+    /// What cannot be written is not asked for, so no grant is recorded.
+    @Test func whatCannotBeWrittenIsNotAskedFor() throws {
+        let daemon = try daemon()
+        try FileManager.default.createSymbolicLink(atPath: folder["out/link"], withDestinationPath: "old")
+        for (place, text) in [
+            ("link", "something else than a regular file is there"), ("..", "something else than a regular file"),
+            ("none/new", "No such file or directory"), ("/dev/null", "something else than a regular file"),
+            ("new/", "that is no name of a file"), ("''", "that is no name of a file"),
+        ] {
+            let (status, _, errors) = try get("k --output \(place)", daemon)
+            #expect(status == 71 && errors.contains(text), "\(place): \(errors)")
+        }
+        #expect(try daemon.records().allSatisfy { $0["event"] as? String != "request" })
+        #expect(try content("old") == "OLD")
+    }
+
+    @Test func aFileOfTheShellIsWarnedOf() throws {
+        let daemon = try daemon()
+        let plain = try get("k >new", daemon)
+        #expect(plain.status == 0)
+        #expect(plain.errors.contains("warning: standard output is a file with mode 0644"), "\(plain.errors)")
+        #expect(plain.errors.contains("--output FILE"))
+        #expect(try get("k --certificate >new", daemon).errors.isEmpty)
+        #expect(try get("k | cat", daemon) == (0, "KEY", ""))
+    }
+}
