@@ -4,6 +4,7 @@
 
 internal import Kernel
 internal import Wire
+internal import ClientKernel
 
 /// Why a request to the broker failed.
 public enum KeyBrokerError: Error, Equatable, Sendable {
@@ -60,15 +61,20 @@ func calling<R: ~Copyable>(
 extension KeyBrokerError: CustomStringConvertible {
     public var description: String {
         switch self {
+        case .denied(let key, 0):
+            "key '\(key)': not permitted; the broker cannot write its audit log, so no record says why"
         case .denied(let key, let decision):
             "key '\(key)': not permitted (decision \(decision)); "
-                + "whoever may read the audit log finds the reason under that number"
+                + "the audit log has the reason: keybroker audit show --seq \(decision)"
         case .unavailable(let key, 0, _):
             "key '\(key)': the broker cannot write its audit log, and grants nothing until it can; "
                 + "the admin finds the cause in the daemon's own messages"
+        case .unavailable(_, let decision, "policy-faulty"):
+            "the broker's policy is faulty, so it serves nobody (decision \(decision)); "
+                + "the admin finds the faults with: keybroker policy check"
         case .unavailable(let key, let decision, let reason):
             "key '\(key)': permitted, but it cannot be handed over now: \(reason) (decision \(decision)); "
-                + "the audit record of that number says what is wrong with which file"
+                + "the audit log says what is wrong with which file: keybroker audit show --seq \(decision)"
         case .notAdministrator(let decision):
             "not permitted (decision \(decision)): only root, and the account that the broker runs as, may ask for that"
         case .notReloaded(let reason):
@@ -78,8 +84,7 @@ extension KeyBrokerError: CustomStringConvertible {
         case .notRunning(let socket, let reason):
             "no broker at \(socket): \(reason); start keybrokerd, or name its socket with KEYBROKER_SOCKET"
         case .mayNotConnect(let socket):
-            "may not connect to \(socket): this account is not in the socket's group "
-                + "(by default keyusers); a group added just now counts from the next login or service start"
+            Self.mayNotConnect(to: socket, groupOfSocket(socket))
         case .untrusted(let socket, let reason):
             "\(socket) is not to be trusted: \(reason)"
         case .noAnswer(let socket, let delay):
@@ -98,6 +103,12 @@ extension KeyBrokerError: CustomStringConvertible {
         case .system(let call, let code):
             "\(Failure(call, code: code))"
         }
+    }
+
+    private static func mayNotConnect(to socket: String, _ group: String) -> String {
+        "may not connect to \(socket): this account is not in the socket's group, \(group); "
+            + "add the account (usermod -aG \(group) ACCOUNT), or give its unit SupplementaryGroups=\(group); "
+            + "either counts from the next login or service start"
     }
 
     /// The exit status for a program that ends because of this error (sysexits.h): 64 usage, 69 the broker cannot be

@@ -40,7 +40,10 @@ struct AuditOptions: ParsableArguments {
                         + "and name all files")
             }
             return files.paths
-        } catch { throw fail(error.description, status: 74) }
+        } catch {
+            let advice = error.code == Failure.permissionDenied ? ReadersOfLog.advice(on: error.subject ?? "") : nil
+            throw fail(([error.description] + [advice].compactMap(\.self)).joined(separator: "; "), status: 74)
+        }
     }
 }
 

@@ -35,6 +35,30 @@ struct AuditDeskTests {
         return daemon
     }
 
+    /// Whoever may not read the log is told who may, and what to type.
+    @Test(arguments: [["show"], ["summary"], ["verify"]]) func aForbiddenLogNamesItsReaders(_ command: [String]) throws
+    {
+        let daemon = try log()
+        try folder.setAttributes("log", mode: 0o750)
+        try folder.shell("chgrp 0 log log/audit.jsonl")
+        func refused() throws -> String {
+            let (status, output, errors) = try Program.run(
+                installed("setpriv") ?? "setpriv",
+                [
+                    "--reuid", "61002", "--regid", "61002", "--clear-groups", Program.built("keybroker"), "audit",
+                ] + command + ["--audit", daemon.audit])
+            #expect(status == 74)
+            #expect(output.isEmpty)
+            return errors
+        }
+        let text = "the group root may read it: usermod -aG root ACCOUNT, which counts from the next login; or use sudo"
+        #expect(try refused().contains("(EACCES); \(text)"))
+        try folder.setAttributes("log", mode: 0o755)
+        #expect(try refused().contains(text))
+        try folder.setAttributes("log", mode: 0o700)
+        #expect(try refused().contains("only its owner and root may read it: use sudo"))
+    }
+
     @Test func recordsAreShownInColumns() throws {
         let daemon = try log()
         let (status, output, errors) = try tool(["audit", "show", "--audit", daemon.audit])

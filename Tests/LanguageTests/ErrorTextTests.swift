@@ -55,7 +55,8 @@ import Testing
         ("1K1", 0), ("1K1", 3), ("1K1", 4), ("1K1", 13), ("1D1 not permitted", 1), ("1L", 1), ("nonsense", 0),
         ("2K1", 1), ("1K-1", 1), ("1K", 1), ("1K18446744073709551616", 1), ("1V1", 0), ("1E5 because", 0),
         ("1K5 7", 1), ("1K5 ", 1), ("1X5 no-rule", 0), ("1La\nb", 0), ("1LA", 0), ("1Spid 1", 0),
-        ("1D5 not permitted", 0), ("1D18446744073709551615 not permitted", 0), ("1D5", 0), ("1Dx not permitted", 0),
+        ("1D5 not permitted", 0), ("1D0 not permitted", 0), ("1U5 policy-faulty", 0),
+        ("1D18446744073709551615 not permitted", 0), ("1D5", 0), ("1Dx not permitted", 0),
         ("1U5 file-missing", 0), ("1U0 audit-unavailable", 0), ("1U5 \u{1B}[2J", 0), ("1V\u{9B}", 0),
         ("1B5 250", 0), ("1B5 0", 0), ("1B0 1001", 0), ("1B7 60000", 0), ("1B7 99999999999", 0), ("1B7 x", 0),
         ("1E5 " + String(repeating: "x", count: 5000), 0), ("close", 0), ("1Z5 x", 0), ("1", 0),
@@ -97,7 +98,8 @@ import Testing
     }
 
     @Test(arguments: [
-        "1La||1Lb||1Lb||1L", "1Lb\na", "1La||1Lweb...", "1La||1D5 not permitted", "1La||nonsense", "1La||close...",
+        "1La||1Lb||1Lb||1L", "1Lb\na", "1La||1Lweb...", "1La||1D5 not permitted", "1U5 policy-faulty",
+        "1U0 audit-unavailable", "1La||nonsense", "1La||close...",
         "1LMANY...",
     ])
     func ofAListThatIsNone(_ reply: String) throws {

@@ -475,6 +475,43 @@ static enum keybroker_result keybroker__check_directory(struct keybroker__walk *
     return keybroker__untrusted(walk->error, walk->socket, reason);
 }
 
+/* The name of the socket's group, or its number if /etc/group does not have it. */
+static void keybroker__group_of(const char *socket_path, char *name, size_t room) {
+    struct stat status;
+    char line[256], *number, *end;
+    int begins, is_whole = 1;
+    FILE *groups;
+    snprintf(name, room, "keyusers");
+    if (stat(socket_path, &status) < 0) return;
+    snprintf(name, room, "%lu", (unsigned long)status.st_gid);
+    groups = fopen("/etc/group", "re");
+    if (!groups) return;
+    /* NAME:PASSWORD:NUMBER:MEMBERS, where the members may be many. */
+    while (fgets(line, sizeof line, groups)) {
+        begins = is_whole;
+        is_whole = strchr(line, '\n') != NULL;
+        number = strchr(line, ':');
+        if (!begins || !number) continue;
+        *number = '\0';
+        number = strchr(number + 1, ':');
+        if (!number || number[1] < '0' || number[1] > '9') continue;
+        if (strtoul(number + 1, &end, 10) != status.st_gid || *end != ':') continue;
+        snprintf(name, room, "%.*s", (int)room - 1, line);
+        break;
+    }
+    fclose(groups);
+}
+
+static enum keybroker_result keybroker__may_not_connect(struct keybroker_error *error, const char *socket_path) {
+    char group[64];
+    keybroker__group_of(socket_path, group, sizeof group);
+    return keybroker__fail(error, KEYBROKER_MAY_NOT_CONNECT, 0,
+                           "may not connect to %s: this account is not in the socket's group, %s; add the account "
+                           "(usermod -aG %s ACCOUNT), or give its unit SupplementaryGroups=%s; either counts from the "
+                           "next login or service start",
+                           socket_path, group, group, group);
+}
+
 static enum keybroker_result keybroker__cannot_walk(struct keybroker__walk *walk, const char *call, int code) {
     char text[768];
     snprintf(text, sizeof text, "%.600s does not exist%s", walk->path,
@@ -488,10 +525,7 @@ static enum keybroker_result keybroker__cannot_walk(struct keybroker__walk *walk
         keybroker__describe(text, sizeof text, call, walk->path, code);
         return keybroker__short_of(walk->error, text);
     }
-    return keybroker__fail(walk->error, KEYBROKER_MAY_NOT_CONNECT, 0,
-                           "may not connect to %s: this account is not in the socket's group (by default keyusers); "
-                           "a group added just now counts from the next login or service start",
-                           walk->socket);
+    return keybroker__may_not_connect(walk->error, walk->socket);
 }
 
 /* Opens `name` in the present directory and goes there. If it is a symbolic link, what is left begins with its target.
@@ -673,10 +707,7 @@ static enum keybroker_result keybroker__connect(const char *path, int *connected
     } else if (code == ECONNREFUSED) {
         result = keybroker__not_running(error, path, "Connection refused");
     } else if (code == EACCES) {
-        result = keybroker__fail(error, KEYBROKER_MAY_NOT_CONNECT, 0,
-                                 "may not connect to %s: this account is not in the socket's group (by default "
-                                 "keyusers); a group added just now counts from the next login or service start",
-                                 path);
+        result = keybroker__may_not_connect(error, path);
     } else {
         result = keybroker__system(error, "connect", path, code);
     }
@@ -849,10 +880,16 @@ static enum keybroker_result keybroker__refused(struct keybroker__reply *reply, 
     keybroker__drop(reply);
     switch (reply->verb) {
     case 'D':
+        if (reply->decision == 0) {
+            return keybroker__fail(error, KEYBROKER_DENIED, 0,
+                                   "key '%s': not permitted; the broker cannot write its audit log, so no record says "
+                                   "why",
+                                   name);
+        }
         return keybroker__fail(error, KEYBROKER_DENIED, reply->decision,
-                               "key '%s': not permitted (decision %" PRIu64 "); whoever may read the audit log finds "
-                               "the reason under that number",
-                               name, reply->decision);
+                               "key '%s': not permitted (decision %" PRIu64 "); the audit log has the reason: keybroker "
+                               "audit show --seq %" PRIu64,
+                               name, reply->decision, reply->decision);
     case 'U':
         if (reply->decision == 0) {
             return keybroker__fail(error, KEYBROKER_UNAVAILABLE, 0,
@@ -860,10 +897,16 @@ static enum keybroker_result keybroker__refused(struct keybroker__reply *reply, 
                                    "the admin finds the cause in the daemon's own messages",
                                    name);
         }
+        if (strcmp(reply->text, "policy-faulty") == 0) {
+            return keybroker__fail(error, KEYBROKER_UNAVAILABLE, reply->decision,
+                                   "the broker's policy is faulty, so it serves nobody (decision %" PRIu64 "); the "
+                                   "admin finds the faults with: keybroker policy check",
+                                   reply->decision);
+        }
         return keybroker__fail(error, KEYBROKER_UNAVAILABLE, reply->decision,
                                "key '%s': permitted, but it cannot be handed over now: %s (decision %" PRIu64 "); the "
-                               "audit record of that number says what is wrong with which file",
-                               name, reply->text, reply->decision);
+                               "audit log says what is wrong with which file: keybroker audit show --seq %" PRIu64,
+                               name, reply->text, reply->decision, reply->decision);
     case 'B':
         part = (unsigned long)(reply->number % 1000);
         for (; digits > 1 && part % 10 == 0; digits--) part /= 10;

@@ -30,10 +30,14 @@ class DeniedError(KeyBrokerError):
     exit_status = 77
 
     def __init__(self, key: str, decision: int) -> None:
-        super().__init__(
-            f"key '{key}': not permitted (decision {decision}); "
-            "whoever may read the audit log finds the reason under that number"
-        )
+        if decision == 0:
+            text = f"key '{key}': not permitted; the broker cannot write its audit log, so no record says why"
+        else:
+            text = (
+                f"key '{key}': not permitted (decision {decision}); "
+                f"the audit log has the reason: keybroker audit show --seq {decision}"
+            )
+        super().__init__(text)
         self.key = key
         self.decision = decision
 
@@ -50,10 +54,15 @@ class UnavailableError(KeyBrokerError):
                 f"key '{key}': the broker cannot write its audit log, and grants nothing until it can; "
                 "the admin finds the cause in the daemon's own messages"
             )
+        elif reason == "policy-faulty":
+            text = (
+                f"the broker's policy is faulty, so it serves nobody (decision {decision}); "
+                "the admin finds the faults with: keybroker policy check"
+            )
         else:
             text = (
                 f"key '{key}': permitted, but it cannot be handed over now: {reason} (decision {decision}); "
-                "the audit record of that number says what is wrong with which file"
+                f"the audit log says what is wrong with which file: keybroker audit show --seq {decision}"
             )
         super().__init__(text)
         self.key = key
@@ -92,9 +101,11 @@ class MayNotConnectError(KeyBrokerError):
     exit_status = 77
 
     def __init__(self, socket: str) -> None:
+        group = _group_of(socket)
         super().__init__(
-            f"may not connect to {socket}: this account is not in the socket's group "
-            "(by default keyusers); a group added just now counts from the next login or service start"
+            f"may not connect to {socket}: this account is not in the socket's group, {group}; "
+            f"add the account (usermod -aG {group} ACCOUNT), or give its unit SupplementaryGroups={group}; "
+            "either counts from the next login or service start"
         )
 
 
@@ -155,6 +166,23 @@ class SystemCallError(KeyBrokerError):
     def __init__(self, call: str, code: int) -> None:
         super().__init__(_described(call, code))
         self.errno = code
+
+
+def _group_of(socket: str) -> str:
+    """The name of the socket's group, or its number if /etc/group does not have it."""
+    try:
+        number = str(os.stat(socket).st_gid)
+    except OSError:
+        return "keyusers"
+    try:
+        with open("/etc/group", encoding="utf-8", errors="replace") as groups:
+            for line in groups:
+                fields = line.split(":")  # NAME:PASSWORD:NUMBER:MEMBERS
+                if len(fields) >= 4 and fields[2] == number:
+                    return fields[0]
+    except OSError:
+        pass
+    return number
 
 
 def _is_shortage(code: Optional[int]) -> bool:
