@@ -23,6 +23,8 @@ package final class Broker {
     /// The number of the policy in force. What was learned about a caller for one policy may not be enough for the
     /// next.
     private(set) var policyNumber = 0
+    /// Why there is no policy in force, or nil if there is one.
+    var missing: MissingPolicy?
     let ledger: Ledger
     let keys: any KeyOpener
     let overflow: OverflowIDs
@@ -54,6 +56,7 @@ package final class Broker {
     /// Puts a policy in force.
     func adopt(_ policy: LoadedPolicy) {
         self.policy = policy
+        missing = nil
         policyNumber += 1
         lists.forget()
         keys.adopt(policy)
@@ -94,6 +97,12 @@ package final class Broker {
             return busy(.limitRequests, for: wait, record, client)
         }
 
+        switch decoded {
+        case .failure(let malformed): return refuse(malformed, record, client)
+        case .success(.get), .success(.watch), .success(.list):
+            if !hasPolicy { return unavailable(.policyFaulty, record, client) }
+        case .success(.version), .success(.status), .success(.rotation): break
+        }
         switch decoded {
         case .failure(let malformed): return refuse(malformed, record, client)
         case .success(.get(let name)): return key(name, record, client, now, isWatch: false)
@@ -167,8 +176,7 @@ package final class Broker {
         if distrust.kind == .shortage {
             return busy(reason, for: Limits.busy, record, client)
         }
-        let number = stage(.unavailable, reason, record, client)
-        return Answer(.unavailable(decision: number, reason: reason.rawValue))
+        return unavailable(reason, record, client)
     }
 
     private func names(for client: Client, _ now: Instant) -> [KeyName] {
@@ -196,6 +204,11 @@ package final class Broker {
         return Answer(.malformed(decision: number, reason: malformed.description), isLast: true)
     }
 
+    private func unavailable(_ reason: Reason, _ request: Record, _ client: Client) -> Answer {
+        let number = stage(.unavailable, reason, request, client)
+        return Answer(.unavailable(decision: number, reason: reason.rawValue))
+    }
+
     private func query(_ reply: Reply, names: [KeyName] = [], _ request: Record, _ client: Client) -> Answer {
         _ = stage(.granted, .permitted, request, client)
         return Answer(reply, names: names)
@@ -220,7 +233,7 @@ package final class Broker {
     /// Adds to the record who asked, and under which policy.
     func complete(_ request: Record, _ client: Client) -> Record {
         var record = request
-        record.policy = policy.digest
+        record.policy = digest
         record.peer = client.peer
         record.user = policy.policy.userNames[client.uid]
         return record

@@ -55,7 +55,7 @@ extension Broker {
     ) -> Credential {
         var request = Record(.request)
         request.verb = .credential
-        request.policy = policy.digest
+        request.policy = digest
         request.peer = Peer(peer)
         guard peer.uid == 0 else {
             return refuse(stranger: request, "uid \(peer.uid) is not root", as: .uid(peer.uid), in: .strangers)
@@ -74,6 +74,10 @@ extension Broker {
         guard known.unit == address.unit else {
             let place = known.unit.map { "is in \($0)" } ?? "is in no unit that the kernel names"
             return refuse(stranger: request, "it asks for \(address.unit) and \(place)", as: .otherUnits)
+        }
+        guard hasPolicy else {
+            request.key = KeyName(address.id)?.description
+            return refuse(request, .unavailable, .policyFaulty, as: .unit(address.unit))
         }
         let isNamed = policy.policy.permits(unit: address.unit)
         let subject = isNamed ? Folding.Subject.unit(address.unit) : .otherUnits

@@ -13,19 +13,25 @@ extension Broker {
     /// Records that the daemon starts to serve.
     package func start() throws(Failure) {
         var record = Record(.start)
-        record.detail = ["keybrokerd \(version)", ledger.recovery].compactMap(\.self).joined(separator: "; ")
+        if let missing {
+            record.decision = .rejected
+            record.reason = .policyFaulty
+            life.beganWithout(missing.loading)
+        }
+        record.detail = ["keybrokerd \(version)", ledger.recovery, missing.map { faults(of: $0.loading) }]
+            .compactMap(\.self).joined(separator: "; ")
         try recordAlone(record)
     }
 
     /// Records that the daemon stops.
     package func stop() throws(Failure) {
-        ledger.settle(now: .now, policy: policy.digest, all: true)
+        ledger.settle(now: .now, policy: digest, all: true)
         try recordAlone(Record(.stop))
     }
 
     private func recordAlone(_ event: Record) throws(Failure) {
         var record = event
-        record.policy = policy.digest
+        record.policy = digest
         _ = ledger.stage(record)
         switch ledger.commit([]) {
         case .written, .recovered: return
@@ -45,14 +51,17 @@ extension Broker {
             life.rejected(loading)
             record.decision = .rejected
             record.reason = .policyFaulty
-            let first = loading.diagnostics.first { $0.severity == .error }
-            record.detail = "faults: \(loading.faults); \(first?.lines.first ?? "")"
+            record.detail = faults(of: loading)
         }
         record.uid = uid
         record.pid = pid
-        record.policy = policy.digest
+        record.policy = digest
         _ = ledger.stage(record)
         return record
+    }
+
+    private func faults(of loading: LoadResult) -> String {
+        "faults: \(loading.faults); \(loading.firstFault ?? "")"
     }
 
     /// Continues in a new log file if the old one was rotated away. Returns whether it did.
@@ -74,7 +83,7 @@ extension Broker {
     /// Stages records of folded events, and forgets uids that are quiet.
     package func settle() {
         let now = Instant.now
-        if let due = ledger.nextSettling, due <= now { ledger.settle(now: now, policy: policy.digest) }
+        if let due = ledger.nextSettling, due <= now { ledger.settle(now: now, policy: digest) }
         if let due = allowance.nextForgetting, due <= now { allowance.forgetQuiet(now: now) }
     }
 }

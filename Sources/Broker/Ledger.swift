@@ -107,7 +107,7 @@ final class Ledger {
     }
 
     /// Stages a record for each count of folded events whose time is over, or for all counts if `all` is true.
-    func settle(now: Instant, policy digest: String, all: Bool = false) {
+    func settle(now: Instant, policy digest: String?, all: Bool = false) {
         stageCorrectionsOwed()
         for folded in folding.collect(now: now, all: all) {
             var record = Record(.limit)

@@ -29,7 +29,7 @@ final class Lifetime {
     private(set) var policySince = Instant.now
     private(set) var applied = 0
     private(set) var rejected = 0
-    /// The first line of each diagnostic if the last reload was rejected.
+    /// The first line of each fault if the last reload was rejected, or the start had no policy.
     private(set) var faults: [String] = []
     private(set) var lastWasRejected = false
 
@@ -41,8 +41,14 @@ final class Lifetime {
 
     func rejected(_ loading: LoadResult) {
         rejected += 1
-        let errors = loading.diagnostics.filter { $0.severity == .error }
-        (faults, lastWasRejected) = (errors.compactMap(\.lines.first), true)
+        (faults, lastWasRejected) = (Self.lines(of: loading), true)
+    }
+
+    /// The policy at the start was faulty.
+    func beganWithout(_ loading: LoadResult) { faults = Self.lines(of: loading) }
+
+    private static func lines(of loading: LoadResult) -> [String] {
+        loading.diagnostics.filter { $0.severity == .error }.compactMap(\.lines.first)
     }
 }
 
@@ -57,7 +63,8 @@ extension Broker {
         page.add(.version, version)
         page.add(.pid, Privileges.processID)
         page.add(.uptimeSeconds, life.began.until(now).wholeSeconds)
-        page.add(.policy, policy.digest)
+        page.add(.policy, digest ?? "none")
+        page.add(.policyState, hasPolicy ? "in-force" : "faulty")
         page.add(.policyAgeSeconds, life.policySince.until(now).wholeSeconds)
         page.add(.policyKeys, policy.policy.keys.count)
         page.add(.policyPermits, policy.policy.rules.values.reduce(0) { $0 + $1.count })

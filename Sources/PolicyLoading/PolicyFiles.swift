@@ -21,6 +21,13 @@ package struct LoadedPolicy: Sendable {
     package let source: PolicyFiles
 }
 
+extension LoadedPolicy {
+    /// What stands in for a policy while there is none: it permits nothing to anybody.
+    package static func none(in source: PolicyFiles) -> LoadedPolicy {
+        LoadedPolicy(policy: Policy(), digest: "", files: [], source: source)
+    }
+}
+
 /// The result of loading. There is a policy only if there is no error.
 package struct LoadResult: Sendable {
     package let loaded: LoadedPolicy?

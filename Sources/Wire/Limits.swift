@@ -134,6 +134,8 @@ package enum Limits {
     package static let pairAttempts = 4
     /// How long the process that opens keys outside of the sandbox may take for one file.
     package static let opening = Duration.seconds(1)
+    /// How long a daemon without a policy waits before it tries the faulty one again by itself.
+    package static let policyRetry = Duration.seconds(10)
     /// How long the name service may take for one name.
     package static let nameLookup = Duration.seconds(10)
 

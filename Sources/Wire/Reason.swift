@@ -39,7 +39,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case unexpectedRest = "unexpected-rest"
     case replyUnread = "reply-unread"
     case requestWhileWatching = "request-while-watching"
-    // What the daemon itself did.
+    // What the daemon itself did, or cannot do.
     case folded
     case policyFaulty = "policy-faulty"
 }

@@ -7,6 +7,7 @@ package enum StatusName: String, CaseIterable, Sendable {
     case version, pid
     case uptimeSeconds = "uptime-seconds"
     case policy
+    case policyState = "policy-state"
     case policyAgeSeconds = "policy-age-seconds"
     case policyKeys = "policy-keys"
     case policyPermits = "policy-permits"

@@ -66,6 +66,8 @@ struct BrokerStatus {
     }
     /// All of them, in the order in which they are read.
     var allPolicyPaths: [String] { policyPaths.paths + [policyPaths.optional].compactMap(\.self) }
+    /// Whether the daemon serves nobody, because the policy at its start was faulty and is not mended yet.
+    var isWithoutPolicy: Bool { value(.policyState) == "faulty" }
     var lastReloadFaults: [String] { page.values(.lastReloadFault) }
 
     /// The mechanisms of the daemon's sandbox, and the state of each.
@@ -86,8 +88,10 @@ struct BrokerStatus {
         var lines = [
             "keybrokerd   \(shown(.version)), process \(shown(.pid)), up \(duration(.uptimeSeconds))",
             "policy       \(shown(.policy))",
-            "             in force for \(duration(.policyAgeSeconds)): "
-                + "\(counted(.policyKeys, "key")), \(counted(.policyPermits, "permission"))",
+            isWithoutPolicy
+                ? "             FAULTY, so nobody is served; mend it, and type: keybroker reload"
+                : "             in force for \(duration(.policyAgeSeconds)): "
+                    + "\(counted(.policyKeys, "key")), \(counted(.policyPermits, "permission"))",
             "             last reload: \(shown(.lastReload)) "
                 + "(\(shown(.reloadsApplied)) applied, \(shown(.reloadsRejected)) rejected)",
         ]
@@ -134,7 +138,7 @@ struct BrokerStatus {
     private static let mostColumns = 8
 
     private static let inText: Set<StatusName> = [
-        .version, .pid, .uptimeSeconds, .policy, .policyAgeSeconds, .policyKeys, .policyPermits,
+        .version, .pid, .uptimeSeconds, .policy, .policyState, .policyAgeSeconds, .policyKeys, .policyPermits,
         .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost, .watches,
         .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
         .outsideSandboxKeys,

@@ -30,6 +30,7 @@ extension BrokerStatus {
         add(
             "policy_info", "The SHA-256 of the policy in force.",
             value(.policy).map { [(labels(("sha256", $0)), "1")] } ?? [])
+        flag("policy_in_force", "Whether a policy is in force.", value(.policyState).map { $0 == "in-force" })
         gauge("policy_age_seconds", "How long the policy has been in force.", number(.policyAgeSeconds))
         gauge("policy_keys", "Keys that the policy declares.", number(.policyKeys))
         gauge(

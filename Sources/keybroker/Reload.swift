@@ -49,7 +49,7 @@ struct Reloading {
         guard after.value(.lastReload) == "applied" else {
             for fault in after.lastReloadFaults { say(fault) }
             throw fail(
-                "the broker did not take the policy (its own messages have all the reasons); the old one stays in force",
+                "the broker did not take the policy (its own messages have all the reasons); \(remains(after))",
                 status: 78)
         }
         guard let digest = after.value(.policy) else { throw fail("the broker names no policy", status: 71) }
@@ -70,6 +70,10 @@ struct Reloading {
             line: "in force: \(counted(keys, "key")), \(counted(permits, "permission")); policy \(digest)")
     }
 
+    private func remains(_ status: BrokerStatus) -> String {
+        status.isWithoutPolicy ? "there is no old one, so nobody is served still" : "the old one stays in force"
+    }
+
     /// The policy as it would be loaded now. Nil if the daemon uses other files than those that are known here.
     private func check(_ status: BrokerStatus) throws(ExitCode) -> LoadedPolicy? {
         guard let files = try files(of: status) else { return nil }
@@ -77,7 +81,7 @@ struct Reloading {
         say(loading.diagnostics)
         guard let loaded = loading.loaded else {
             throw fail(
-                "\(counted(loading.faults, "error")) in the policy; the broker was not asked, and the old one stays in force",
+                "\(counted(loading.faults, "error")) in the policy; the broker was not asked, and \(remains(status))",
                 status: 78)
         }
         return loaded

@@ -8,7 +8,9 @@ struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Shows how the broker is.",
         discussion: """
-            Asks the running daemon, which tells root and the account that it runs as. Counts are since it started.
+            Asks the running daemon, which tells root and the account that it runs as. Counts are since it started. \
+            Exit status: 0; 78 if the policy was faulty when the daemon started, so that it serves nobody (with \
+            'openmetrics' 0, and keybroker_policy_in_force is 0).
             """)
 
     enum Format: String, ExpressibleByArgument, CaseIterable {
@@ -30,5 +32,9 @@ struct StatusCommand: ParsableCommand {
             case .openmetrics: status.openMetrics
             }
         for line in lines { try output(line: line) }
+        // A monitoring system is told by a metric, and the file for it must come into its place.
+        if status.isWithoutPolicy, format != .openmetrics {
+            throw fail("the policy is faulty, so nobody is served; mend it, and type: keybroker reload", status: 78)
+        }
     }
 }

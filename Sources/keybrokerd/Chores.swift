@@ -1,5 +1,5 @@
 // What the loop does by the clock: ends of idle connections, records of what was folded, looks at unread replies, signs
-// of life.
+// of life, another try of a faulty policy.
 //
 // Must never come between a decision and its reply.
 
@@ -9,8 +9,10 @@ internal import Kernel
 extension EventLoop {
     /// How long until something is due, or nil if nothing is.
     func untilNextChore() -> Duration? {
-        let dues = [connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife, credentials?.nextDue]
-            .compactMap(\.self)
+        let dues = [
+            connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife, credentials?.nextDue,
+            broker.nextTryOfPolicy,
+        ].compactMap(\.self)
         guard let next = dues.min(), next != .never else { return nil }
         return Instant.now.until(next)
     }
@@ -25,6 +27,7 @@ extension EventLoop {
         connections.look(now)
         credentials?.doChores(now, commit: commitEvents)
         if let again = acceptAgain, again <= now { resumeAccepting() }
+        tryPolicyAgain(now)
         if let due = nextSignOfLife, due <= now {
             manager.isAlive()
             nextSignOfLife = manager.lifeSignInterval.map { now.after($0) }

@@ -1,6 +1,6 @@
 // A reload (SIGHUP): reopens the audit log and reads the policy again.
 //
-// Must never leave the daemon without a policy: if the new one has errors, the old one stays in force.
+// Must never take a policy away: if the new one has errors, the old one stays in force, if there is one.
 
 internal import Audit
 internal import Broker
@@ -18,19 +18,36 @@ extension EventLoop {
         do throws(LogError) {
             if try broker.reopenLog() { logger.log("goes on in a new audit log", .information) }
         } catch { logger.log("the audit log is not reopened, and the old file is written on: \(error)", .failure) }
+        let began = Instant.now
         let loading = policyFiles.load()
-        for diagnostic in loading.diagnostics {
-            let priority: Priority = diagnostic.severity == .error ? .failure : .warning
-            for line in diagnostic.lines { logger.log(line, priority) }
-        }
+        logger.log(loading.diagnostics)
+        take(loading, askedBy: uid, pid: pid, cost: began.until(.now))
+    }
+
+    /// Reads the policy without being asked, if none is in force and it is time to. What was faulty at the start may be
+    /// mended, or may have been a name service that did not answer yet.
+    func tryPolicyAgain(_ now: Instant) {
+        guard let due = broker.nextTryOfPolicy, due <= now else { return }
+        let loading = policyFiles.load()
+        let cost = now.until(.now)
+        if loading.loaded == nil, !broker.isNews(loading) { return broker.postponePolicy(loading, cost: cost) }
+        manager.reloading()
+        logger.log(loading.diagnostics)
+        take(loading, askedBy: Privileges.effectiveUID, pid: Privileges.processID, cost: cost)
+    }
+
+    private func take(_ loading: LoadResult, askedBy uid: UInt32, pid: Int32, cost: Duration) {
+        let hadPolicy = broker.hasPolicy
         let record = broker.adopt(loading, askedBy: uid, pid: pid)
+        if loading.loaded == nil, !hadPolicy { broker.postponePolicy(loading, cost: cost) }
         // The record has a number only if the log could be written, whether the policy came into force or not.
         let recorded = commitEvents().last { $0.record.event == .reload }
         if loading.loaded != nil { warnOfKeysOutside() }
         let summary =
-            loading.loaded == nil
-            ? "the new policy is faulty and was not taken (\(loading.faults) faults); the old one stays in force"
-            : "the policy was read anew: \(broker.policy.summary)"
+            broker.complaint
+            ?? (loading.loaded == nil
+                ? "the new policy is faulty and was not taken (\(loading.faults) faults); the old one stays in force"
+                : "the policy was read anew: \(broker.policy.summary)")
         logger.log(summary, loading.loaded == nil ? .failure : .information, recorded?.fields ?? record.fields)
         manager.ready(summary)
     }
@@ -46,6 +63,16 @@ extension EventLoop {
         }
         let more = keys.count - Limits.keysOutsideListed
         if more > 0 { logger.log("\(more) more keys cannot be handed out for the same reason") }
+    }
+}
+
+extension Logger {
+    /// Writes each fault as a failure, and each warning as one.
+    func log(_ diagnostics: [Diagnostic]) {
+        for diagnostic in diagnostics {
+            let priority: Priority = diagnostic.severity == .error ? .failure : .warning
+            for line in diagnostic.lines { log(line, priority) }
+        }
     }
 }
 

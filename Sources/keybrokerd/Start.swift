@@ -49,6 +49,7 @@ struct Start {
 
         let account = try account(options)
         var inherited = try Exit.onFailure(try ServiceManager.inheritedSockets())
+        let isInherited = inherited.hasBroker
         let credentialListener = try CredentialListener.begun(
             inherited.credential.take(), at: try path(try paths.credentialSocket()), owners: owners)
         let listener = try Listener.begun(
@@ -70,7 +71,9 @@ struct Start {
         let opener = try Exit.onFailure(try OpenerProcess(policyFiles, owners: owners))
         sandbox.note("opener", "separate process")
 
-        let policy = try policy(policyFiles, logger)
+        let began = Instant.now
+        let loading = try policy(policyFiles, mayBeFaulty: isInherited, logger)
+        let policy = loading.loaded ?? .none(in: policyFiles)
         let log: AuditLog
         let writers = owners.ofLog(writtenBy: Privileges.effectiveUID)
         do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs, owners: writers) } catch {
@@ -87,6 +90,7 @@ struct Start {
         sandbox.apply(folders, audit: audit, sockets: sockets, logger)
         let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
+        if loading.loaded == nil { broker.postponePolicy(loading, cost: began.until(.now)) }
         try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(
             listener, signals: signals, watch: watch, opener: opener, broker: broker, poller: poller,
@@ -95,8 +99,10 @@ struct Start {
         loop.credentials = try credentials(credentialListener, broker, poller, logger)
         logger.journal = journal
         loop.warnOfKeysOutside()
-        logger.log(state + policy.summary, .information)
-        manager.ready(state + policy.summary)
+        if let complaint = broker.complaint { logger.log(complaint, .failure) }
+        let summary = broker.complaint ?? state + policy.summary
+        if broker.hasPolicy { logger.log(summary, .information) }
+        manager.ready(summary)
         try Exit.onFailure(try loop.run())
         logger.journal = nil
     }
@@ -203,14 +209,18 @@ struct Start {
         try Exit.onFailure(try setOwner(directory, uid: account.uid, gid: account.gid), status: .audit)
     }
 
-    private static func policy(_ files: PolicyFiles, _ logger: Logger) throws(Exit) -> LoadedPolicy {
+    /// - Parameter mayBeFaulty: whether the service manager keeps the socket. Callers would wait in it for ever.
+    private static func policy(
+        _ files: PolicyFiles, mayBeFaulty: Bool, _ logger: Logger
+    ) throws(Exit) -> LoadResult {
         let loading = files.load()
-        let lines = loading.diagnostics.flatMap(\.lines)
-        guard let loaded = loading.loaded else {
+        guard loading.loaded != nil || mayBeFaulty else {
             throw Exit(
-                .policy, lines: lines + ["the policy is faulty (\(loading.faults) faults), so nothing is served"])
+                .policy,
+                lines: loading.diagnostics.flatMap(\.lines)
+                    + ["the policy is faulty (\(loading.faults) faults), so nothing is served"])
         }
-        for line in lines { logger.log(line) }
-        return loaded
+        logger.log(loading.diagnostics)
+        return loading
     }
 }

@@ -81,16 +81,32 @@ import Testing
         #expect(records.last?["event"] as? String == "start")
     }
 
-    /// A caller waits in the socket's backlog until there is a policy without errors.
-    @Test func callersOutwaitAFaultyPolicy() throws {
-        try machine.policy("permit nosuchuser key web")
-        try machine.must("systemd-run --quiet --unit=patient -p StandardOutput=truncate:/run/patient.out \\\n\(get)")
-        try machine.wait(until: "[[ $(systemctl show -P NRestarts keybrokerd.service) -ge 1 ]]")
-        #expect(try machine.must("journalctl -q -u keybrokerd.service").contains("error: no such user: 'nosuchuser'"))
-        #expect(try machine.property("ActiveState", of: "keybrokerd.socket") == "active")
+    /// While the policy is faulty at the start, callers are told so at once, and systemd knows what to type.
+    @Test func aFaultyPolicyAtTheStartIsSaidToEverybody() throws {
+        try machine.policy("permit www-data kee web")
+        let refused = try machine.mustFail(get)
+        #expect(refused.status == 75 && refused.errors.contains("the broker's policy is faulty"), "\(refused)")
+        let fault = "/etc/keybroker/keybroker.policy:2:17: error: unknown word 'kee'"
+        let status = try machine.must("systemctl status keybrokerd.service")
+        #expect(status.contains("Active: active (running)"), "\(status)")
+        #expect(status.contains("Status: \"serves nobody, as the policy is faulty: \(fault)"), "\(status)")
+        let journal = try machine.must("journalctl --sync; journalctl -q -p err -u keybrokerd.service")
+        #expect(journal.contains(fault) && journal.contains("type: keybroker reload"), "\(journal)")
+        #expect(try machine.mustFail("keybroker status").status == 78)
+        #expect(try machine.mustFail("systemctl reload keybrokerd.service").status != 0)
+        #expect(try machine.property("NRestarts") == "0")
+        let pid = try machine.property("MainPID")
+        // A unit is given an empty credential, and the journal says why.
+        let load =
+            "systemd-run --quiet --wait --pipe -p LoadCredential=web:/run/keybroker/credential.sock "
+            + "sh -c 'wc -c <$CREDENTIALS_DIRECTORY/web'"
+        #expect(try machine.must(load) == "0")
         try machine.policy("permit www-data key web")
-        try machine.wait(until: "grep -q 'THE KEY' /run/patient.out")
-        try machine.wait(until: "systemctl is-active keybrokerd.service")
+        try machine.must("systemctl reload keybrokerd.service")
+        #expect(try machine.must(get) == "THE KEY")
+        #expect(try machine.property("MainPID") == pid)
+        #expect(try machine.property("StatusText").hasPrefix("the policy was read anew: 1 key"))
+        try machine.must("keybroker status")
     }
 
     // MARK: Reload

@@ -90,7 +90,7 @@ package struct InheritedSockets: ~Copyable {
     /// The `FileDescriptorName=` of the second one.
     static let credentialName = "credential"
 
-    var hasBroker: Bool {
+    package var hasBroker: Bool {
         switch broker {
         case .some: true
         case .none: false
