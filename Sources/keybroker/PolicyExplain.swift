@@ -15,8 +15,9 @@ struct PolicyExplain: ParsableCommand {
             Asks as the daemon would for a process of that user, with the groups that the name service gives it now. \
             With --unit and --key it asks for the unit under any account, as the service manager does for \
             LoadCredential=. Without --key it tells what the user or the unit may have, and with --key alone who may \
-            have the key. Exit status: 0 permitted, or somebody may have something; 77 not permitted, or nobody or \
-            nothing; 64 there is no such user; 78 the policy is faulty.
+            have the key. If one key is permitted, the files are shown that would be handed out now. Exit status: 0 \
+            permitted, or somebody may have something; 77 not permitted, or nobody or nothing; 64 there is no such \
+            user; 78 the policy is faulty.
             """)
 
     @Option(help: "The user, a name or a uid.")
@@ -116,6 +117,7 @@ struct PolicyExplain: ParsableCommand {
         if explanation.isPermitted {
             try output(line: "permitted: \(who) may have \(name)")
             for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
+            for line in explanation.key.map(HandedOutNow.lines) ?? [] { try output(line: line) }
             return
         }
         guard explanation.key != nil else {

@@ -19,7 +19,11 @@ struct PolicyToolTests {
     @Test func explain() throws {
         let granted = try policy(["explain", "--user", "61001", "--key", "web"])
         #expect(granted.status == 0)
-        #expect(granted.output == "permitted: 61001 may have web\n  p:2: permit 61001 key web\n")
+        #expect(
+            granted.output.hasPrefix(
+                "permitted: 61001 may have web\n  p:2: permit 61001 key web\n  key now: \(folder["key"]), 3 bytes, of 2"
+            ),
+            "\(granted.output)")
         let denied = try policy(["explain", "--user", "61002", "--unit", "x.service", "--key", "web"])
         #expect(denied.status == 77)
         #expect(
@@ -105,7 +109,8 @@ struct PolicyToolTests {
         }
         let granted = try explain("w@1.service")
         #expect(granted.status == 0)
-        #expect(granted.output == "permitted: w@1.service may have web\n  u:2: permit unit:w@*.service key web\n")
+        #expect(
+            granted.output.hasPrefix("permitted: w@1.service may have web\n  u:2: permit unit:w@*.service key web\n"))
         let denied = try explain("x.service")
         #expect(denied.status == 77)
         #expect(
@@ -117,6 +122,28 @@ struct PolicyToolTests {
                       only for a user or a group; name a user with --user
 
                 """)
+    }
+
+    /// What is permitted need not be there.
+    @Test func explainSaysWhatThereIsNow() throws {
+        try folder.write("real", "CERTIFICATE")
+        try folder.link("certificate", to: folder["real"])
+        try folder.write("c", "key web \(folder["key"]) certificate \(folder["certificate"])\npermit 61001 key web\n")
+        func explain() throws -> String {
+            let result = try Program.run(
+                Program.built("keybroker"),
+                ["policy", "explain", "--user", "61001", "--key", "web", "--policy", folder["c"]])
+            #expect(result.status == 0, "\(result.errors)")
+            return result.output
+        }
+        let missing = try explain()
+        #expect(
+            missing.contains("  key now: nothing would be handed out: \(folder["key"]) does not exist"), "\(missing)")
+        #expect(missing.contains("  certificate now: \(folder["real"]), 11 bytes, of "), "\(missing)")
+        try folder.write("key", "KEY", mode: 0o666)
+        #expect(try explain().contains("  key now: nothing would be handed out: \(folder["key"]) "))
+        try folder.write("key", "", mode: 0o600)
+        #expect(try explain().contains("  key now: \(folder["key"]), empty, of "))
     }
 
     @Test func show() throws {

@@ -1,0 +1,33 @@
+// What a key that is permitted would be at this moment: its files, or why there is none.
+//
+// Makes the daemon's checks, as this account. Must never read a byte of the files. Must never call a file good that this
+// account cannot open.
+
+internal import Kernel
+internal import LocalTime
+internal import Policy
+internal import PolicyLoading
+
+enum HandedOutNow {
+    /// A line for the key's file, and one for its certificate's.
+    static func lines(_ key: Key) -> [String] {
+        [("key", key.source)].map { line($0.0, $0.1) } + (key.certificate.map { [line("certificate", $0)] } ?? [])
+    }
+
+    private static func line(_ what: String, _ source: Source) -> String {
+        guard let path = source.path() else {
+            return "  \(what) now: not known here: it is a credential of the daemon's unit"
+        }
+        do throws(TrustError) {
+            let file = try TrustedOwners.now.place(of: path).open()
+            let status = file.status
+            let size = status.size == 0 ? "empty" : counted(status.size, "byte")
+            return "  \(what) now: \(file.path), \(size), of \(status.modified.local)"
+        } catch {
+            switch error.kind {
+            case .missing, .untrusted: return "  \(what) now: nothing would be handed out: \(error)"
+            case .unreadable, .shortage, .outside: return "  \(what) now: not known here: \(error); ask as root"
+            }
+        }
+    }
+}
