@@ -40,6 +40,9 @@ endif
 # Arrows of Package.swift that an import does not keep to are errors.
 STRICT := --explicit-target-dependency-import-check error
 
+# Where `make docs` puts the library's pages.
+DOCS := .build/docs
+
 # What the tool is measured beside.
 BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils openssl:openssl s6-fdholder-retrieve:s6 nginx:nginx-light setpriv:util-linux
 
@@ -55,7 +58,7 @@ CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests Kernel
 NOTHING :=
 SPACE := $(NOTHING) $(NOTHING)
 
-.PHONY: help check headers build demo demo-serve install uninstall deb test fresh bench lint format clean
+.PHONY: help check headers build demo demo-serve install uninstall deb docs test fresh bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
@@ -67,6 +70,7 @@ help:
 	@echo 'make build        builds the programs into $(BINARIES)'
 	@echo 'make install      puts them, with units and manual pages, below $$DESTDIR$$PREFIX; make uninstall'
 	@echo 'make deb          builds a Debian package of them'
+	@echo 'make docs         builds the pages of the Swift library into $(DOCS), which a web server can serve'
 	@echo 'make lint, make format, make clean'
 
 check: headers lint
@@ -100,6 +104,11 @@ uninstall:
 deb: build
 	@.ci/install-packages $(DEB_PACKAGES)
 	@systemd/debian/build $(BINARIES)
+
+# The library as its users see it, with the compiler's own tools: no package is fetched for this.
+docs:
+	$(SWIFT) build --product KeyBrokerClient
+	@.ci/library-pages .build/debug '$(DOCS)'
 
 test: lint deb
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RECIPE_PACKAGES)

@@ -18,13 +18,23 @@ let strict: [SwiftSetting] = [
     .enableUpcomingFeature("InternalImportsByDefault"),
 ]
 
+/// For the programs alone: who only uses the library says `traits: []`, and fetches nothing else.
+let programs = "Programs"
+let argumentParser = Target.Dependency.product(
+    name: "ArgumentParser", package: "swift-argument-parser", condition: .when(traits: [programs]))
+
 let package = Package(
     name: "keybroker",
     products: [
         .library(name: "KeyBrokerClient", targets: ["KeyBrokerClient"]),
+        .library(name: "KeyBrokerClientFoundation", targets: ["KeyBrokerClientFoundation"]),
         .executable(name: "keybrokerd", targets: ["keybrokerd"]),
         .executable(name: "keybroker", targets: ["keybroker"]),
         .executable(name: "keybroker-tls-demo", targets: ["keybroker-tls-demo"]),
+    ],
+    traits: [
+        .default(enabledTraits: [programs]),
+        .trait(name: programs, description: "The programs, and the package that reads their command lines."),
     ],
     dependencies: [
         .package(url: "https://github.com/apple/swift-argument-parser", .upToNextMinor(from: "1.8.2"))
@@ -73,6 +83,8 @@ let package = Package(
         // Those who ask. What they link holds no libcrypto.
         .target(name: "ClientKernel", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
         .target(name: "KeyBrokerClient", dependencies: ["ClientKernel", "Wire", "Kernel"], swiftSettings: strict),
+        // For programs that have Foundation anyway.
+        .target(name: "KeyBrokerClientFoundation", dependencies: ["KeyBrokerClient"], swiftSettings: strict),
         // What they do with keys and certificates, on libcrypto.
         .target(name: "PEM", dependencies: ["CCrypto", "Digest"], swiftSettings: strict),
         .target(
@@ -84,7 +96,7 @@ let package = Package(
                 "KeyBrokerClient", "Launching", "ClientKernel", "AuditReading", "FileReading", "Interaction",
                 "LocalTime",
                 "PolicyReview", "PolicyLoading", "Policy", "NameLookup", "Digest", "Wire", "Kernel",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                argumentParser,
             ],
             swiftSettings: strict),
         .target(name: "TLS", dependencies: ["COpenSSL", "PEM", "Kernel"], swiftSettings: strict),
@@ -93,7 +105,7 @@ let package = Package(
             name: "keybroker-tls-demo",
             dependencies: [
                 "KeyBrokerClient", "TLS", "PEM", "Streams", "NameLookup", "Wire", "Kernel",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                argumentParser,
             ],
             swiftSettings: strict),
 
@@ -122,13 +134,14 @@ let package = Package(
                 "keybrokerd", "Broker", "Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "TestSupport",
             ], swiftSettings: strict),
         .testTarget(
-            name: "ClientTests", dependencies: ["KeyBrokerClient", "TestSupport", "keybrokerd"],
+            name: "ClientTests",
+            dependencies: ["KeyBrokerClient", "KeyBrokerClientFoundation", "TestSupport", "keybrokerd"],
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
             name: "TLSTests",
             dependencies: [
                 "TLS", "PEM", "Streams", "Kernel", "TestSupport", "keybrokerd", "keybroker-tls-demo",
-                .product(name: "ArgumentParser", package: "swift-argument-parser"),
+                argumentParser,
             ],
             exclude: ["Peers"], swiftSettings: strict),
         .testTarget(

@@ -105,8 +105,26 @@ public struct SecretBytes: ~Copyable, Sendable {
     /// The number of bytes.
     public var count: Int { memory.count }
 
+    /// A copy of the bytes, for a library that takes an array. Nobody wipes it. If the library takes a pointer, no copy is
+    /// needed: see ``withBytes(_:)``.
+    public borrowing func copiedBytes() -> [UInt8] {
+        memory.withBytes { bytes in
+            var copy: [UInt8] = []
+            copy.reserveCapacity(bytes.count)
+            for index in bytes.indices { copy.append(bytes[index]) }
+            return copy
+        }
+    }
+
     /// Passes the bytes to `body`. They are valid only while `body` runs. If `body` copies them, it has to wipe the
     /// copy.
+    ///
+    /// A function of C takes them from the span:
+    /// ```swift
+    /// pem.withBytes { bytes in
+    ///     bytes.withUnsafeBytes { BIO_new_mem_buf($0.baseAddress, Int32($0.count)) }
+    /// }
+    /// ```
     public borrowing func withBytes<R: ~Copyable, E: Error>(_ body: (Span<UInt8>) throws(E) -> R) throws(E) -> R {
         try memory.withBytes(body)
     }

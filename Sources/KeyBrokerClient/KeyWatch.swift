@@ -56,7 +56,7 @@ public struct KeyWatch: ~Copyable, Sendable {
         self.broker = broker
     }
 
-    /// Waits for the first content of the key as ``KeyBroker/key(_:waitingUpTo:)`` does.
+    /// Waits for the first content of the key as ``KeyBroker/key(_:waitingUpTo:)-8tcpx`` does.
     /// - Parameter wait: how long to wait for a broker that is still starting, is busy, or cannot hand out the key yet.
     public mutating func first(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> KeyRotation {
         let end = Instant.now.after(min(max(wait, .zero), .seconds(1_000_000_000)))

@@ -30,4 +30,20 @@ struct CatalogueTests {
             #expect(page.contains("- ``\(type.1)``\n"), "\(type.1) is not among the topics")
         }
     }
+
+    /// The pages are built from what was built with the tests. A link to nothing is an error.
+    @Test func thePagesAreBuilt() throws {
+        let build = URL(fileURLWithPath: Program.built("keybrokerd")).deletingLastPathComponent().path
+        guard FileManager.default.fileExists(atPath: "\(build)/Modules/KeyBrokerClient.swiftmodule") else {
+            return print("skipped: another package manager has built this")
+        }
+        let pages = TemporaryFolder("pages")
+        let docc = try Program.run(
+            projectFolder.appendingPathComponent(".ci/library-pages").path, [build, pages["out"]],
+            environment: ["PATH": ProcessInfo.processInfo.environment["PATH"] ?? ""], directory: projectFolder.path)
+        #expect(docc.status == 0, "\(docc.output)\(docc.errors)")
+        let symbols = try FileManager.default.contentsOfDirectory(
+            atPath: pages["out/data/documentation/keybrokerclient"])
+        #expect(symbols.contains("keybroker.json") && symbols.contains("secretbytes.json"), "\(symbols)")
+    }
 }

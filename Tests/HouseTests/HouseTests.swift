@@ -97,7 +97,8 @@ struct HouseTests {
         "keybrokerd": ["Broker", "Keys", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
         "ClientKernel": ["CKernel", "Kernel", "Glibc"],
         "KeyBrokerClient": ["ClientKernel", "Wire", "Kernel", "Dispatch", "Synchronization"],
-        "PEM": ["CCrypto", "Digest"], "Launching": ["KeyBrokerClient", "PEM", "ClientKernel", "Wire", "Kernel"],
+        "KeyBrokerClientFoundation": ["KeyBrokerClient", "Foundation"], "PEM": ["CCrypto", "Digest"],
+        "Launching": ["KeyBrokerClient", "PEM", "ClientKernel", "Wire", "Kernel"],
         "keybroker": [
             "KeyBrokerClient", "Launching", "ClientKernel", "AuditReading", "FileReading", "Interaction", "LocalTime",
             "PolicyReview",
