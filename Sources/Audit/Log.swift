@@ -44,6 +44,8 @@ package protocol RecordLog: AnyObject {
     func stage(_ record: Record) -> UInt64
     /// Writes all staged records. If that fails, none of them is in the log, and their numbers are free again.
     func commit() throws(Failure)
+    /// Whether another file is where this one was, as after a rotation.
+    var isReplaced: Bool { get }
     /// Continues in a new file if the old one was rotated away. Returns false if it was not.
     func reopen() throws(LogError) -> Bool
 }
@@ -191,6 +193,12 @@ package final class AuditLog: RecordLog {
     }
 
     // MARK: Rotation
+
+    /// False if there is no file at `path`, or if it cannot be told: then `commit` says what is wrong.
+    package var isReplaced: Bool {
+        guard let now = try? statusWithoutFollowing(path) else { return false }
+        return now.device != file.device || now.inode != file.inode
+    }
 
     /// Continues in the file that is at `path` now, if that is another file. Its first record will contain `previous`.
     /// Returns false if it is the same file. Nothing may be staged.

@@ -64,6 +64,9 @@ extension Broker {
         "faults: \(loading.faults); \(loading.firstFault ?? "")"
     }
 
+    /// Whether another file is where the log was, as after a rotation.
+    package var logIsReplaced: Bool { ledger.isReplaced }
+
     /// Continues in a new log file if the old one was rotated away. Returns whether it did.
     package func reopenLog() throws(LogError) -> Bool { try ledger.reopen() }
 

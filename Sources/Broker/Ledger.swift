@@ -199,6 +199,9 @@ final class Ledger {
         _ = add(record)
     }
 
+    /// Whether another file is where the log was.
+    var isReplaced: Bool { log.isReplaced }
+
     /// Goes on in a new log file if the old one was rotated away.
     func reopen() throws(LogError) -> Bool { try log.reopen() }
 

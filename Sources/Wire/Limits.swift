@@ -63,6 +63,8 @@ package enum Limits {
     package static let crowdFolding = Duration.seconds(60)
     /// When the log is tried again after a write failed, if no request comes before.
     package static let retry = Duration.seconds(1)
+    /// How often it is looked at whether the log was rotated, while there is something to do.
+    package static let logLook = Duration.seconds(1)
 
     // MARK: Grants
 

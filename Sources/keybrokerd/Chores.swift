@@ -3,8 +3,10 @@
 //
 // Must never come between a decision and its reply.
 
+internal import Audit
 internal import Broker
 internal import Kernel
+internal import Wire
 
 extension EventLoop {
     /// How long until something is due, or nil if nothing is.
@@ -33,6 +35,25 @@ extension EventLoop {
             nextSignOfLife = manager.lifeSignInterval.map { now.after($0) }
         }
     }
+
+    /// Goes on in the new file if the audit log was rotated, so that no rotation has to find this process. It comes
+    /// before anything of a turn is decided: nothing may be staged.
+    func followLog() {
+        guard turnBegan >= lookAtLog else { return }
+        lookAtLog = turnBegan.after(Limits.logLook)
+        guard broker.logIsReplaced else { return }
+        reopenLog { self.logTrouble.log($0) }
+    }
+
+    /// - Parameter trouble: says that the file that is there now cannot be the log.
+    func reopenLog(trouble: (String) -> Void) {
+        do throws(LogError) {
+            if try broker.reopenLog() { logger.log("goes on in a new audit log", .information) }
+        } catch { trouble("the audit log is not reopened, and the old file is written on: \(error)") }
+    }
+
+    /// Commits records that answer no client.
+    func commitEvents() -> [Recorded] { commit([]) }
 
     func pauseAccepting(until instant: Instant) {
         acceptAgain = instant

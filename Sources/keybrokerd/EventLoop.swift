@@ -26,13 +26,14 @@ final class EventLoop {
 
     private var lastNumber: UInt64 = Token.firstConnection
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
-    private var isStopping = false, turnBegan = Instant.now
-    var credentials: CredentialServer?
-    var nextSignOfLife: Instant?
+    private var isStopping = false
+    private(set) var turnBegan = Instant.now
+    var credentials: CredentialServer?, nextSignOfLife: Instant?
     /// When to accept connections again, or nil while they are accepted.
     var acceptAgain: Instant?
-    var acceptTrouble: RateLimited, peerTrouble: RateLimited
-    private var sendTrouble: RateLimited
+    /// When to look again whether the audit log was rotated.
+    var lookAtLog = Instant.boot
+    var acceptTrouble: RateLimited, peerTrouble: RateLimited, sendTrouble: RateLimited, logTrouble: RateLimited
 
     /// The numbers by which the poller knows the daemon's own file descriptors.
     enum Token {
@@ -61,7 +62,8 @@ final class EventLoop {
         let connections = ConnectionTable(poller, broker)
         self.connections = connections
         broker.noteReadReplies = { connections.noteReadWatches() }
-        (acceptTrouble, peerTrouble, sendTrouble) = (RateLimited(logger), RateLimited(logger), RateLimited(logger))
+        let trouble = RateLimited(logger)
+        (acceptTrouble, peerTrouble, sendTrouble, logTrouble) = (trouble, trouble, trouble, trouble)
         nextSignOfLife = manager.lifeSignInterval.map { Instant.now.after($0) }
     }
 
@@ -99,6 +101,7 @@ final class EventLoop {
     private func turn(wait: Duration?) throws(Failure) {
         let events = try poller.wait(atMost: wait)
         turnBegan = .now
+        followLog()
         // Changes come first, so that no answer of this turn relies on a path that has changed.
         if events.contains(where: { $0.token == Token.changes || $0.token == Token.opener }) { noteChanges() }
 
@@ -229,7 +232,7 @@ final class EventLoop {
     }
 
     /// Commits, and returns the records that are now in the log.
-    private func commit(_ turn: Turn) -> [Recorded] {
+    func commit(_ turn: Turn) -> [Recorded] {
         switch broker.commit(turn.map(\.answer)) {
         case .written(let recorded): return recorded
         case .failedAgain: return []
@@ -294,7 +297,4 @@ final class EventLoop {
             }
         }
     }
-
-    /// Commits records that answer no client.
-    func commitEvents() -> [Recorded] { commit([]) }
 }

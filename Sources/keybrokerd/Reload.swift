@@ -15,9 +15,7 @@ extension EventLoop {
     ///   - pid: the process that sent it.
     func reload(askedBy uid: UInt32, pid: Int32) {
         manager.reloading()
-        do throws(LogError) {
-            if try broker.reopenLog() { logger.log("goes on in a new audit log", .information) }
-        } catch { logger.log("the audit log is not reopened, and the old file is written on: \(error)", .failure) }
+        reopenLog { logger.log($0, .failure) }
         let began = Instant.now
         let loading = policyFiles.load()
         logger.log(loading.diagnostics)

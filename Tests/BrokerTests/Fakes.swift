@@ -34,6 +34,7 @@ final class FakeLog: RecordLog {
         records += waiting
     }
 
+    var isReplaced: Bool { false }
     func reopen() throws(LogError) -> Bool { false }
 
     subscript(number: UInt64) -> Record? { records.first { $0.number == number }?.record }

@@ -155,9 +155,11 @@ struct AuditTrailTests {
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gk").status == "K")
         try folder.shell("mv log/audit.jsonl log/audit.jsonl.1")
-        // logrotate's `create` does the same. The daemon sees it only when it is told to reopen the log.
+        // A log that is only renamed is written on.
+        #expect(try peer.ask("1Gk").status == "K")
+        // logrotate's `create` does the same. Nobody tells the daemon: it may be any service manager's, or nobody's.
         try folder.shell("install -o \(Daemon.uid) -m 640 /dev/null log/audit.jsonl")
-        #expect(try daemon.reload().contains("goes on in a new audit log"))
+        try ask(peer, until: "goes on in a new audit log", from: daemon)
         #expect(try peer.ask("1Gk").status == "K")
         try daemon.stop()
         let first = try #require(try daemon.records().first)
@@ -165,6 +167,35 @@ struct AuditTrailTests {
             first["previous"] as? String == (try Daemon.records(in: folder["log/audit.jsonl.1"])).last?["chain"]
                 as? String)
         try verify([folder["log/audit.jsonl.1"], daemon.audit])
+    }
+
+    /// Whoever puts another file in the log's place gets no record and no say.
+    @Test func aFileThatCannotBeTheLogIsNotWrittenTo() throws {
+        let daemon = try Daemon(folder, policy: policy())
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        try folder.shell("mv log/audit.jsonl log/audit.jsonl.1")
+        try folder.shell("install -o \(Daemon.uid) -m 666 /dev/null log/audit.jsonl")
+        try ask(peer, until: "the old file is written on", from: daemon)
+        #expect(try folder.text("log/audit.jsonl").isEmpty)
+        try folder.shell("chmod 640 log/audit.jsonl; echo '{}' >log/audit.jsonl")
+        _ = try daemon.reload()
+        #expect(daemon.program.text(.error).contains("records of another log"))
+        #expect(try peer.ask("1Gk").status == "K")
+        // As soon as it can be the log, it is.
+        try folder.shell(": >log/audit.jsonl")
+        try ask(peer, until: "goes on in a new audit log", from: daemon)
+        #expect(try peer.ask("1Gk").status == "K")
+        try daemon.stop()
+        try verify([folder["log/audit.jsonl.1"], daemon.audit])
+    }
+
+    /// Asks for the key until the daemon has said something. It always gets it.
+    private func ask(_ peer: PeerProcess, until text: String, from daemon: Daemon) throws {
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while !daemon.program.text(.error).contains(text) {
+            #expect(try peer.ask("1Gk").status == "K")
+            guard Date() < deadline else { throw Waited(description: "it did not say '\(text)'") }
+        }
     }
 
     /// The calls in the steady state: accept, identify, receive, open, stat, one write and sync, send, closes.
