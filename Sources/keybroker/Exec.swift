@@ -23,17 +23,20 @@ struct Exec: ParsableCommand {
 
     @Option(
         name: .customLong("key"),
-        help: ArgumentHelp("The key; N is the number of its descriptor.", valueName: "NAME[=N]"))
+        help: ArgumentHelp("The key; N is the number of its descriptor.", valueName: "NAME[=N]"),
+        completion: .permittedKeys)
     var keys: [String] = []
 
     @Option(
         name: .customLong("certificate"),
-        help: ArgumentHelp("The certificate and its chain.", valueName: "NAME[=N]"))
+        help: ArgumentHelp("The certificate and its chain.", valueName: "NAME[=N]"),
+        completion: .permittedKeys)
     var certificates: [String] = []
 
     @Option(
         name: .customLong("bundle"),
-        help: ArgumentHelp("The certificate, its chain, and then the key, in one file.", valueName: "NAME[=N]"))
+        help: ArgumentHelp("The certificate, its chain, and then the key, in one file.", valueName: "NAME[=N]"),
+        completion: .permittedKeys)
     var bundles: [String] = []
 
     @Option(

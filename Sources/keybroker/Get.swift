@@ -16,7 +16,7 @@ struct Get: ParsableCommand {
             file.
             """)
 
-    @Argument(help: "The key's name in the policy.")
+    @Argument(help: "The key's name in the policy.", completion: .permittedKeys)
     var name: String
 
     @Option(

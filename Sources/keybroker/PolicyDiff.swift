@@ -17,10 +17,10 @@ struct PolicyDiff: ParsableCommand {
             directories of *.policy files. Exit status: 0, or 78 where a policy is faulty.
             """)
 
-    @Argument(help: "The policy before.")
+    @Argument(help: "The policy before.", completion: .file())
     var old: String
 
-    @Argument(help: "The policy after.")
+    @Argument(help: "The policy after.", completion: .file())
     var new: String
 
     @Option(help: "'text': a table; 'json': one object a line.")

@@ -20,13 +20,13 @@ struct PolicyExplain: ParsableCommand {
             user; 78 the policy is faulty.
             """)
 
-    @Option(help: "The user, a name or a uid.")
+    @Option(help: "The user, a name or a uid.", completion: .users)
     var user: String?
 
-    @Option(help: "The systemd unit that the process runs in.")
+    @Option(help: "The systemd unit that the process runs in.", completion: .units)
     var unit: String?
 
-    @Option(help: "The key.")
+    @Option(help: "The key.", completion: .keys)
     var key: String?
 
     @Option(help: "'text': for people; 'json': one object a line.")

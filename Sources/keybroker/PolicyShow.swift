@@ -17,13 +17,13 @@ struct PolicyShow: ParsableCommand {
             is nothing. Exit status: 0, 64 where there is no such user, 78 where the policy is faulty.
             """)
 
-    @Option(help: "Only what this user may have, a name or a uid.")
+    @Option(help: "Only what this user may have, a name or a uid.", completion: .users)
     var user: String?
 
-    @Option(help: "Only what may be had in this systemd unit.")
+    @Option(help: "Only what may be had in this systemd unit.", completion: .units)
     var unit: String?
 
-    @Option(help: "Only this key.")
+    @Option(help: "Only this key.", completion: .keys)
     var key: String?
 
     @Option(help: "'text': a table; 'json': one object a line.")

@@ -16,7 +16,7 @@ struct PolicyTest: ParsableCommand {
             are met, 1 where one is not, 64 where FILE is faulty, 78 where the policy is.
             """)
 
-    @Argument(help: ArgumentHelp("The expectations.", valueName: "file"))
+    @Argument(help: ArgumentHelp("The expectations.", valueName: "file"), completion: .file())
     var file: String
 
     @OptionGroup var options: PolicyOptions

@@ -21,7 +21,7 @@ struct RotationStatus: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Lists the connections that watch keys, and the generation that each has.")
 
-    @Argument(help: "Only this key.", transform: keyName)
+    @Argument(help: "Only this key.", completion: .keys, transform: keyName)
     var name: KeyName?
 
     @Option(help: "'text': a table; 'json': one object per line.")
@@ -56,7 +56,7 @@ struct RotationWait: ParsableCommand {
         commandName: "wait", abstract: "Waits until nobody who watches a key has an older content than its file's.",
         discussion: "Exit status: 0 then; 75 if the time is over, with a list of those who are behind.")
 
-    @Argument(help: "The key's name in the policy.", transform: keyName)
+    @Argument(help: "The key's name in the policy.", completion: .keys, transform: keyName)
     var name: KeyName
 
     @Option(

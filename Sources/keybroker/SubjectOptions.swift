@@ -10,13 +10,13 @@ internal import Policy
 internal import Wire
 
 struct SubjectOptions: ParsableArguments {
-    @Option(help: "Only records about this key.")
+    @Option(help: "Only records about this key.", completion: .keys)
     var key: String?
 
-    @Option(help: "Only records of this user, a name or a uid.")
+    @Option(help: "Only records of this user, a name or a uid.", completion: .users)
     var user: String?
 
-    @Option(help: "Only records of this systemd unit; * stands for any part of it.")
+    @Option(help: "Only records of this systemd unit; * stands for any part of it.", completion: .units)
     var unit: String?
 
     var isEmpty: Bool { key == nil && user == nil && unit == nil }
