@@ -14,6 +14,7 @@ TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:u
 	/usr/lib/python3/dist-packages/prometheus_client:python3-prometheus-client \
 	systemd-analyze:systemd /usr/lib/*/security/pam_systemd.so:libpam-systemd pgrep:procps \
 	/usr/lib/*/libnss_systemd.so.2:libnss-systemd \
+	openrc-run:openrc runsvdir:runit zsh:zsh fish:fish \
 	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db \
 	podman:podman runc:runc ss:iproute2 \
 	gcc:gcc g++:g++ /usr/include/*/sys/socket.h:libc6-dev go:golang-go \
@@ -30,7 +31,9 @@ DEB_PACKAGES := dpkg-shlibdeps:dpkg-dev strip:binutils gzip:gzip xz:xz-utils
 
 # The Swift runtime inside, so that an account that cannot see the toolchain can run them.
 BINARIES := .build-release/release
-RELEASE := --configuration release --static-swift-stdlib --scratch-path .build-release
+# They look for libraries only where the system has them, and all addresses are bound at the start.
+RELEASE := --configuration release --static-swift-stdlib --scratch-path .build-release --disable-local-rpath \
+	-Xlinker -z -Xlinker now
 # The C++ library of the Swift runtime inside too, where there is one: loading it is a fifth of the time that the tool takes
 # to start. The linker takes the first libstdc++ that it finds, and this folder has only the static one.
 STATIC_LIBRARY := $(lastword $(sort $(wildcard /usr/lib/gcc/*/*/libstdc++.a)))
@@ -52,13 +55,15 @@ FRESH_PACKAGES := mmdebstrap:mmdebstrap git:git setpriv:util-linux
 # Where `make install` puts it all.
 export DESTDIR ?=
 export PREFIX ?= /usr
+# For which service managers: systemd, openrc, runit.
+export INIT ?= systemd
 
 # The suites that need no root and nothing installed but what the programs are built with.
 CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests LaunchingTests HouseTests FuzzTests
 NOTHING :=
 SPACE := $(NOTHING) $(NOTHING)
 
-.PHONY: help check headers build demo demo-serve install uninstall deb docs test fresh bench lint format clean
+.PHONY: help check headers build demo demo-serve install uninstall deb docs test reproducible fresh bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
@@ -66,6 +71,7 @@ help:
 	@echo 'make check        lint and the unit tests: needs no root, installs nothing, takes seconds'
 	@echo 'make test         runs all tests (as root for those under real uids)'
 	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root'
+	@echo 'make reproducible  builds the package twice, under different circumstances, and compares'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
 	@echo 'make build        builds the programs into $(BINARIES)'
 	@echo 'make install      puts them, with units and manual pages, below $$DESTDIR$$PREFIX; make uninstall'
@@ -103,7 +109,7 @@ uninstall:
 
 deb: build
 	@.ci/install-packages $(DEB_PACKAGES)
-	@systemd/debian/build $(BINARIES)
+	@$(PACKAGING) systemd/debian/build $(BINARIES)
 
 # The library as its users see it, with the compiler's own tools: no package is fetched for this.
 docs:
@@ -114,6 +120,10 @@ test: lint deb
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RECIPE_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
 	$(SWIFT) test --skip-build
+
+reproducible:
+	@.ci/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES) faketime:faketime taskset:util-linux
+	@Tests/Reproducible/reproducible
 
 fresh:
 	@.ci/install-packages $(FRESH_PACKAGES)

@@ -43,7 +43,10 @@ let package = Package(
         // C, and the libraries of others.
         .target(
             name: "CKernel",
-            cSettings: [.enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error)]),
+            cSettings: [
+                .enableWarning("all"), .enableWarning("extra"), .treatAllWarnings(as: .error),
+                .define("_FORTIFY_SOURCE", to: "2", .when(configuration: .release)),
+            ]),
         .systemLibrary(name: "CCrypto", pkgConfig: "libcrypto", providers: [.apt(["libssl-dev"])]),
         .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
         .systemLibrary(name: "COpenSSL", pkgConfig: "openssl", providers: [.apt(["libssl-dev"])]),
@@ -160,6 +163,10 @@ let package = Package(
         .testTarget(
             name: "FieldTests", dependencies: ["TestSupport", "keybrokerd", "keybroker", "keybroker-tls-demo"],
             exclude: ["Peers"], swiftSettings: strict),
+        // What an admin's machine has besides: service managers, monitoring, shells.
+        .testTarget(
+            name: "OperationsTests", dependencies: ["TestSupport", "keybrokerd", "keybroker"],
+            exclude: ["Scripts", "Monitoring", "with-init"], swiftSettings: strict),
         // The clients in other languages, compared with the library.
         .testTarget(
             name: "LanguageTests", dependencies: ["TestSupport", "KeyBrokerClient", "keybrokerd"],
