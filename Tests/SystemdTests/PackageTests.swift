@@ -11,7 +11,11 @@ import Testing
 
     @Test(.enabled(if: installed("lintian") != nil, "lintian is not installed")) func lintianHasNothingToSay() throws {
         let lintian = try Program.run(
-            installed("lintian") ?? "", ["--allow-root", "--fail-on", "error,warning", try Machine.package()])
+            installed("lintian") ?? "",
+            [
+                "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic",
+                try Machine.package(),
+            ])
         #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)\(lintian.errors)")
     }
 
@@ -21,6 +25,47 @@ import Testing
         let libraries = needs.split(separator: ", ").compactMap { $0.split(separator: " ").first }
             .filter { $0.hasPrefix("lib") }
         #expect(Set(libraries) == ["libc6", "libgcc-s1", "libssl3"])
+    }
+
+    /// The list in SPDX names every file of the package with its digest, and every library that it needs.
+    @Test func itsBillOfMaterialsIsComplete() throws {
+        let package = try Machine.package()
+        try folder.shell("dpkg-deb -x '\(package)' root")
+        let name = "usr/share/doc/keybroker/keybroker.spdx.json"
+        let data = Data(try folder.text("root/\(name)").utf8)
+        let document = try #require(try JSONSerialization.jsonObject(with: data) as? [String: Any])
+        #expect(document["spdxVersion"] as? String == "SPDX-2.3" && document["dataLicense"] as? String == "CC0-1.0")
+        let files = try #require(document["files"] as? [[String: Any]])
+        var listed: [String: String] = [:]
+        for file in files {
+            let sums = file["checksums"] as? [[String: String]] ?? []
+            let sum = sums.first { $0["algorithm"] == "SHA256" }?["checksumValue"]
+            listed[file["fileName"] as? String ?? ""] = sum
+            #expect(sums.contains { $0["algorithm"] == "SHA1" })
+        }
+        let found = try Program.run(
+            "/bin/sh", ["-c", "find . -type f ! -path './\(name)' -exec sha256sum {} +"], directory: folder["root"])
+        let lines = found.output.split(separator: "\n").map { $0.split(separator: " ", maxSplits: 1) }
+        #expect(lines.count == listed.count && lines.count > 20)
+        for line in lines { #expect(listed[line[1].trimmingCharacters(in: .whitespaces)] == String(line[0])) }
+
+        let packages = try #require(document["packages"] as? [[String: Any]])
+        let parts = Set(packages.compactMap { $0["name"] as? String })
+        let needs = try Program.run("/usr/bin/dpkg-deb", ["-f", package, "Depends"]).output
+        let libraries = needs.split(separator: ", ").compactMap { $0.split(separator: " ").first.map(String.init) }
+            .filter { $0.hasPrefix("lib") }
+        #expect(parts.isSuperset(of: libraries + ["keybroker", "swift-runtime", "swift-argument-parser"]), "\(parts)")
+        for part in packages {
+            #expect((part["versionInfo"] as? String)?.isEmpty == false, "\(part)")
+            #expect(part["downloadLocation"] is String && part["SPDXID"] is String)
+        }
+        // Each relation is of parts that there are, and no name stands twice.
+        let names = (files + packages).compactMap { $0["SPDXID"] as? String } + ["SPDXRef-DOCUMENT"]
+        #expect(Set(names).count == names.count)
+        for relation in try #require(document["relationships"] as? [[String: String]]) {
+            #expect(names.contains(relation["spdxElementId"] ?? ""), "\(relation)")
+            #expect(names.contains(relation["relatedSpdxElement"] ?? ""), "\(relation)")
+        }
     }
 
     @Test func itsLife() throws {
@@ -156,12 +201,12 @@ import Testing
 
     @Test func makeInstall() throws {
         try folder.directory("root")
-        func make(_ target: String) throws {
+        func make(_ target: String, for managers: String = "systemd") throws {
             let made = try Program.run(
                 projectFolder.appendingPathComponent("systemd/install").path,
                 (target == "uninstall" ? ["--remove"] : [])
                     + [projectFolder.appendingPathComponent(".build-release/release").path],
-                environment: ["DESTDIR": folder["root"], "PREFIX": "/opt/broker"])
+                environment: ["DESTDIR": folder["root"], "PREFIX": "/opt/broker", "INIT": managers])
             #expect(made.status == 0, "\(made.errors)")
         }
         try make("install")
@@ -176,6 +221,18 @@ import Testing
         try folder.write("root/etc/keybroker/keybroker.policy", "# mine\n")
         try make("install")
         #expect(try folder.text("root/etc/keybroker/keybroker.policy") == "# mine\n")
+        // The service files are examples, unless they are asked for.
+        #expect(
+            try !folder.text("root/opt/broker/share/doc/keybroker/examples/openrc/keybrokerd").contains("/usr/sbin"))
+        #expect(!FileManager.default.fileExists(atPath: folder["root/etc/init.d/keybrokerd"]))
+        try make("install", for: "openrc runit")
+        for (path, text) in [
+            ("init.d/keybrokerd", "command=\"/opt/broker/sbin/keybrokerd\""),
+            ("sv/keybrokerd/run", "exec /opt/broker/sbin/"),
+        ] {
+            #expect(try folder.text("root/etc/\(path)").contains(text))
+            #expect(FileManager.default.isExecutableFile(atPath: folder["root/etc/\(path)"]))
+        }
         try make("uninstall")
         let left = FileManager.default.enumerator(atPath: folder["root"])?.compactMap { $0 as? String } ?? []
         #expect(
