@@ -9,7 +9,7 @@ package import Wire
 /// One event that has no number yet.
 package struct Record: Sendable {
     package enum Event: String, Sendable { case start, stop, reload, request, limit }
-    package enum Verb: String, Sendable { case get, credential, list, status, version, watch }
+    package enum Verb: String, Sendable { case get, credential, list, status, version, watch, rotation }
     package enum Decision: String, Hashable, Sendable {
         case granted, denied, unavailable, busy, malformed
         /// The outcomes of a reload.

@@ -10,7 +10,7 @@ package struct ChangedOutcome: Sendable {
     package let question: Requests.Question
     package let outcome: Requests.Outcome
     /// The line that would permit it now, or nil if it would be denied.
-    package let rule: Rule?
+    package let rule: Location?
     /// How many requests would have another result.
     package let requests: Int
 
@@ -20,7 +20,7 @@ package struct ChangedOutcome: Sendable {
 extension Requests {
     /// The effect of another policy on a question.
     private enum Effect {
-        case permitted(Rule)
+        case permitted(Location)
         case denied
         /// Denied, unless the caller was in a group that the log does not name.
         case untold
@@ -65,16 +65,36 @@ extension Requests {
         of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
         _ unmapped: (uid: UInt32, gid: UInt32)
     ) -> Effect? {
+        if question.verb == "status" { return statusEffect(of: policy, digest, on: question, outcome, unmapped) }
         guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey,
             let caller = question.caller(unmapped: unmapped)
         else { return nil }
-        if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) { return .permitted(rule) }
+        if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) { return .permitted(rule.location) }
         // If this policy was in force, the records name every group that it names.
         let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
         guard question.hasOtherGroups, !namesAll else { return .denied }
         let mayPermit = (policy.rules[key] ?? []).contains { rule in
             guard case .group(let group) = rule.identity else { return false }
             return question.caller(with: [group], unmapped: unmapped).map(rule.permits) == true
+        }
+        return mayPermit ? .untold : .denied
+    }
+
+    /// The same for the status. An administrator may ask under any policy: such a record names no line.
+    private func statusEffect(
+        of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
+        _ unmapped: (uid: UInt32, gid: UInt32)
+    ) -> Effect? {
+        guard outcome.denied > 0 || outcome.rule != nil, let caller = question.caller(unmapped: unmapped) else {
+            return nil
+        }
+        if let permit = policy.statusPermit(for: caller) { return .permitted(permit.location) }
+        let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
+        guard question.hasOtherGroups, !namesAll else { return .denied }
+        let mayPermit = policy.statusPermits.contains { permit in
+            guard case .group(let group) = permit.identity else { return false }
+            return question.caller(with: [group], unmapped: unmapped).map { policy.statusPermit(for: $0) != nil }
+                ?? false
         }
         return mayPermit ? .untold : .denied
     }

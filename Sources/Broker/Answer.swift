@@ -37,7 +37,8 @@ package final class Answer {
     let granted: Record?
     private var unread: UnreadReply?
 
-    init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false) {
+    init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false, isUse: Bool = false) {
+        isQueryInUse = isUse
         self.reply = reply
         self.names = names[...]
         self.isLast = isLast
@@ -49,6 +50,7 @@ package final class Answer {
     init(
         granted decision: UInt64, _ files: consuming HandOut, record: Record, _ unread: UnreadReply?, watch: Watch?
     ) {
+        isQueryInUse = false
         self.unread = unread
         self.watch = watch
         reply =
@@ -68,10 +70,9 @@ package final class Answer {
     }
 
     /// True if the answer shows that the connection serves its purpose and is not merely kept open.
-    package var isUse: Bool {
-        if case .status = reply { return true }
-        return carriesDescriptors
-    }
+    package var isUse: Bool { isQueryInUse || carriesDescriptors }
+    /// An administrator's query. Nobody else keeps a connection by asking for no key.
+    private let isQueryInUse: Bool
 
     /// True if the connection waits for a rotation and the answer contains none, because its record could not be
     /// written. The connection must not be told that.
@@ -87,8 +88,8 @@ package final class Answer {
         return unread
     }
 
-    /// Takes the answer back because its record could not be written. Nobody is granted or told anything then. An
-    /// administrator who asked for the status is still told, because the status says that the log is failing.
+    /// Takes the answer back because its record could not be written. Nobody is granted or told anything then. Who asked
+    /// for the status and may have it is still told, because the status says that the log is failing.
     func withdraw() {
         if case .status = reply { return }
         unread = nil

@@ -110,11 +110,18 @@ package final class Broker {
         case .success(.list): return query(.names([]), names: names(for: client, now), record, client)
         case .success(.version): return query(.version(version), record, client)
         case .success(.status(let name)):
-            guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
-            return query(.status(name.map(statusOfKeys) ?? status(under: load())), record, client)
+            if !client.isAdministrator {
+                guard let permit = client.caller.flatMap(policy.policy.statusPermit) else {
+                    return deny(.notAdministrator, record, client)
+                }
+                record.rule = permit.location.description
+            }
+            return query(
+                .status(name.map(statusOfKeys) ?? status(under: load())), record, client,
+                isUse: client.isAdministrator)
         case .success(.rotation(let query)):
             guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
-            return self.query(.status(holders(from: query)), record, client)
+            return self.query(.status(holders(from: query)), record, client, isUse: true)
         }
     }
 
@@ -209,9 +216,11 @@ package final class Broker {
         return Answer(.unavailable(decision: number, reason: reason.rawValue))
     }
 
-    private func query(_ reply: Reply, names: [KeyName] = [], _ request: Record, _ client: Client) -> Answer {
+    private func query(
+        _ reply: Reply, names: [KeyName] = [], _ request: Record, _ client: Client, isUse: Bool = false
+    ) -> Answer {
         _ = stage(.granted, .permitted, request, client)
-        return Answer(reply, names: names)
+        return Answer(reply, names: names, isUse: isUse)
     }
 
     func busy(
@@ -247,7 +256,8 @@ extension Request {
         case .watch: .watch
         case .list: .list
         case .version: .version
-        case .status, .rotation: .status
+        case .status: .status
+        case .rotation: .rotation
         }
     }
 

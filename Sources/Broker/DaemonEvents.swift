@@ -18,8 +18,9 @@ extension Broker {
             record.reason = .policyFaulty
             life.beganWithout(missing.loading)
         }
-        record.detail = ["keybrokerd \(version)", ledger.recovery, missing.map { faults(of: $0.loading) }]
-            .compactMap(\.self).joined(separator: "; ")
+        record.detail = [
+            "keybrokerd \(version)", ledger.recovery, missing.map { faults(of: $0.loading) }, policy.missing.summary,
+        ].compactMap(\.self).joined(separator: "; ")
         try recordAlone(record)
     }
 
@@ -47,6 +48,7 @@ extension Broker {
             adopt(loaded)
             life.adopted()
             record.decision = .applied
+            record.detail = loaded.missing.summary
         } else {
             life.rejected(loading)
             record.decision = .rejected

@@ -7,11 +7,11 @@ internal import Audit
 internal import Kernel
 internal import Wire
 
-/// Counts refusals and queries, by uid and kind.
+/// Counts refusals and queries, by uid and kind. `StatusQueries` counts those of the status.
 struct Folding {
     /// Events that mean the same to a reader of the log.
     enum Kind: Int, CaseIterable {
-        case denied, unavailable, busy, malformed, list, version, status
+        case denied, unavailable, busy, malformed, list, version
 
         /// Nil if such a record is never folded.
         init?(_ record: Record) {
@@ -22,7 +22,6 @@ struct Folding {
             case (.malformed, _): self = .malformed
             case (.granted, .list): self = .list
             case (.granted, .version): self = .version
-            case (.granted, .status): self = .status
             default: return nil
             }
         }
@@ -33,7 +32,7 @@ struct Folding {
             case .unavailable: .unavailable
             case .busy: .busy
             case .malformed: .malformed
-            case .list, .version, .status: .granted
+            case .list, .version: .granted
             }
         }
 
@@ -41,7 +40,6 @@ struct Folding {
             switch self {
             case .list: .list
             case .version: .version
-            case .status: .status
             case .denied, .unavailable, .busy, .malformed: nil
             }
         }
@@ -91,7 +89,7 @@ struct Folding {
         /// The same for records that name no key, so that a flood of them cannot hide which keys the uid was refused.
         var paceWithoutKey = Pace()
         var lastNumber: UInt64 = 0
-        var counters = InlineArray<7, Counter>(repeating: Counter())
+        var counters = InlineArray<6, Counter>(repeating: Counter())
 
         /// Returns what was counted and sets the counters to zero.
         mutating func collect(of subject: Subject) -> [Folded] {
@@ -247,7 +245,7 @@ extension Folding.Kind {
     fileprivate var isAboutKey: Bool {
         switch self {
         case .denied, .unavailable: true
-        case .busy, .malformed, .list, .version, .status: false
+        case .busy, .malformed, .list, .version: false
         }
     }
 }

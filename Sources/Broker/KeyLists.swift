@@ -19,7 +19,7 @@ struct KeyLists {
     private var names = 0
 
     mutating func list(for caller: Caller, under policy: Policy) -> [KeyName] {
-        let kind = Kind(identities: policy.identities(of: caller).filter(policy.names), unit: caller.unit)
+        let kind = Kind(identities: policy.identities(of: caller).filter(policy.permits), unit: caller.unit)
         if kind.identities.isEmpty { return [] }
         if let known = lists[kind] { return known }
         let list = policy.keys(for: caller)

@@ -37,6 +37,7 @@ final class Ledger {
     private let log: any RecordLog
     private(set) var tally = Tally()
     private var folding = Folding()
+    private var statusQueries = StatusQueries()
     private var staged: [Recorded] = []
     private var outage: Outage?
     /// Corrections, and ends of watches, that could not be written. What they end or correct is in the log, so they are
@@ -71,6 +72,13 @@ final class Ledger {
     func stageFoldable(
         _ record: Record, of key: KeyName?, for subject: Folding.Subject? = nil, in crowd: Folding.Crowd?, now: Instant
     ) -> UInt64 {
+        // While the log cannot be written, a query of the status is a reason to try again.
+        if isWritten, let query = StatusQueries.Kind(record), let uid = record.peer?.uid,
+            !statusQueries.add(query, of: uid, inCrowd: crowd != nil, now: now)
+        {
+            tally.note(record, key)
+            return lastNumber
+        }
         guard let kind = Folding.Kind(record), let subject = subject ?? record.peer.map({ .uid($0.uid) }) else {
             return stage(record, of: key)
         }
@@ -102,7 +110,8 @@ final class Ledger {
 
     /// When `settle` next has something to do, or nil if it has nothing.
     var nextSettling: Instant? {
-        guard let next = owed.isEmpty ? folding.nextCollection : .boot else { return nil }
+        let collections = [folding.nextCollection, statusQueries.nextEnd].compactMap(\.self)
+        guard let next = owed.isEmpty ? collections.min() : .boot else { return nil }
         return max(next, retryAt)
     }
 
@@ -135,6 +144,23 @@ final class Ledger {
             record.policy = digest
             _ = log.stage(record)
         }
+        for counted in statusQueries.collect(now: now, all: all) {
+            var record = Record(.request)
+            switch counted.subject {
+            case .uid(let uid):
+                record.uid = uid
+                record.detail = "as many more from uid \(uid), within a day"
+            case .others:
+                record.event = .limit
+                record.detail = "as many from users that only a group or a unit makes known, within a day"
+            }
+            record.verb = counted.kind.verb
+            record.decision = .granted
+            record.reason = .folded
+            record.suppressed = counted.count
+            record.policy = digest
+            _ = log.stage(record)
+        }
     }
 
     // MARK: Committing
@@ -161,6 +187,7 @@ final class Ledger {
         staged = []
         tally.commit()
         folding.commit()
+        statusQueries.commit()
         guard !recorded.isEmpty, let ended = outage else { return .written(recorded) }
         outage = nil
         retryAt = .boot
@@ -178,6 +205,7 @@ final class Ledger {
         staged = []
         tally.withdraw()
         folding.undo()
+        statusQueries.undo()
     }
 
     private func stageCorrectionsOwed() {
@@ -204,6 +232,9 @@ final class Ledger {
 
     /// Goes on in a new log file if the old one was rotated away.
     func reopen() throws(LogError) -> Bool { try log.reopen() }
+
+    /// The keys that the tally counts and that come after `last`, sorted.
+    func names(after last: KeyName?) -> ArraySlice<KeyName> { tally.names(after: last) }
 
     /// Forgets the counts of keys that are no longer in the policy.
     func keepCounts(ofOnly names: some Collection<KeyName>) { tally.keep(only: names) }

@@ -1,4 +1,5 @@
-// The status that administrators can ask for with the verb S. keybrokerd(8) explains every line.
+// The status that administrators, and whom a line permits it, can ask for with the verb S. keybrokerd(8) explains every
+// line.
 //
 // Must never go to anybody else: it contains keys, paths, and how often callers were refused.
 
@@ -67,7 +68,7 @@ extension Broker {
         page.add(.policyState, hasPolicy ? "in-force" : "faulty")
         page.add(.policyAgeSeconds, life.policySince.until(now).wholeSeconds)
         page.add(.policyKeys, policy.policy.keys.count)
-        page.add(.policyPermits, policy.policy.rules.values.reduce(0) { $0 + $1.count })
+        page.add(.policyPermits, policy.policy.permissions)
         page.add(.reloadsApplied, life.applied)
         page.add(.reloadsRejected, life.rejected)
         page.add(.connections, load.connections)
@@ -97,11 +98,13 @@ extension Broker {
             let name = policy.source.isOptional(path) ? StatusName.policyPathOptional : .policyPath
             page.add(name, path, keeping: Self.roomForKeys)
         }
+        page.add(.missingAccounts, policy.missing.count)
         page.add(.outsideSandboxKeys, keys.keysOutside.count)
         for (key, path) in keys.keysOutside {
             page.add(.outsideSandbox, "\(key) \(path)", keeping: Self.roomForKeys)
         }
         for fault in life.faults { page.add(.lastReloadFault, fault, keeping: Self.roomForKeys) }
+        for account in policy.missing.listed { page.add(.missingAccount, account, keeping: Self.roomForKeys) }
         return keys(after: nil, on: page)
     }
 
@@ -110,8 +113,7 @@ extension Broker {
 
     private func keys(after last: KeyName?, on begun: StatusPage) -> StatusPage {
         var (page, last) = (begun, last)
-        let rest = ledger.tally.keys.keys.filter { name in last.map { $0 < name } ?? true }.sorted()
-        for name in rest {
+        for name in ledger.names(after: last) {
             guard let counts = ledger.tally.keys[name] else { continue }
             let value =
                 "\(name) granted \(counts.granted) denied \(counts.denied) unavailable \(counts.unavailable) "

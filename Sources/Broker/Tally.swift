@@ -44,6 +44,8 @@ struct Tally {
 
     private(set) var outcomes: [Outcome: UInt64] = [:]
     private(set) var keys: [KeyName: Counts] = [:]
+    /// The names of `keys`, sorted, for pages of a status: a key is counted for the first time only once.
+    private var sorted: [KeyName]?
     /// Decisions of this turn: `waiting` is not committed yet, `settled` is not counted yet.
     private var waiting: [Noted] = [], settled: [Noted] = []
 
@@ -63,7 +65,11 @@ struct Tally {
     mutating func count() {
         for noted in settled {
             outcomes[noted.outcome, default: 0] += 1
-            if let key = noted.key { keys[key, default: Counts()].count(noted.outcome.decision) }
+            if let key = noted.key {
+                let known = keys.count
+                keys[key, default: Counts()].count(noted.outcome.decision)
+                if keys.count != known { sorted = nil }
+            }
             if noted.isCorrection { takeBack(.granted(noted.outcome.verb), noted.key) }
         }
         settled.removeAll(keepingCapacity: true)
@@ -90,5 +96,19 @@ struct Tally {
     mutating func keep(only names: some Collection<KeyName>) {
         let known = Set(names)
         keys = keys.filter { known.contains($0.key) }
+        sorted = nil
+    }
+
+    /// The keys that are counted and come after `last`, sorted.
+    mutating func names(after last: KeyName?) -> ArraySlice<KeyName> {
+        let names = sorted ?? keys.keys.sorted()
+        sorted = names
+        guard let last else { return names[...] }
+        var (low, high) = (0, names.count)
+        while low < high {
+            let middle = (low + high) / 2
+            if last < names[middle] { high = middle } else { low = middle + 1 }
+        }
+        return names[low...]
     }
 }

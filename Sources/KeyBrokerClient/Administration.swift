@@ -1,4 +1,5 @@
-// What an administrator can ask of the broker: its status, and to reload its policy.
+// What an administrator can ask of the broker: its status, and to reload its policy. A line of the policy can permit
+// others the status.
 //
 // Must never send a signal to a process that has not proved to be the broker.
 
@@ -7,7 +8,7 @@ package import Wire
 internal import ClientKernel
 
 extension KeyBroker {
-    /// The status of the broker. It answers only root and the account that it runs as.
+    /// The status of the broker. It answers only root, the account that it runs as, and whom the policy permits it.
     package func status(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> StatusPage {
         let patience = Deadline(wait, calledOffBy: nil)
         var whole = StatusPage()

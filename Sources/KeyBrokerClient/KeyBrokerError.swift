@@ -76,7 +76,7 @@ extension KeyBrokerError: CustomStringConvertible {
             "key '\(key)': permitted, but it cannot be handed over now: \(reason) (decision \(decision)); "
                 + "the audit log says what is wrong with which file: keybroker audit show --seq \(decision)"
         case .notAdministrator(let decision):
-            "not permitted (decision \(decision)): only root, and the account that the broker runs as, may ask for that"
+            "not permitted (decision \(decision)): it takes root, the broker's account, or for a status 'permit USER status'"
         case .notReloaded(let reason):
             reason
         case .busy(let decision, let delay):

@@ -69,6 +69,15 @@ package enum Accounts {
         }
     }
 
+    /// The names in `/etc/passwd` or `/etc/group`. None if the file cannot be read: they only help to say what was meant.
+    static func localNames(in file: String) -> [String] {
+        let bytes = (try? readSmallFile(file, limit: 1 << 20)) ?? []
+        return bytes.split(separator: UInt8(ascii: "\n")).compactMap { line in
+            line.split(separator: UInt8(ascii: ":"), maxSplits: 1, omittingEmptySubsequences: false).first
+                .map { String(decoding: $0, as: UTF8.self) }
+        }
+    }
+
     // Safety: the strings are copied while the buffer that they are in is there.
     private static func account(_ entry: passwd) -> Account? {
         guard let name = unsafe entry.pw_name else { return nil }

@@ -18,6 +18,19 @@ package enum NameService: Sendable {
     /// Nowhere: each name gets a number of its own. For who reads a policy and does not care who is permitted.
     case invented(NameNumbers)
 
+    /// Whether the numbers of names are those of accounts.
+    package var findsAccounts: Bool { if case .invented = self { false } else { true } }
+
+    /// Whether it is the daemon that asks.
+    package var isDaemons: Bool { if case .separate = self { true } else { false } }
+
+    /// Names that may have been meant by one that is not found: those of the machine's own files. The daemon guesses
+    /// nothing.
+    package func similarNames(ofGroups: Bool) -> [String] {
+        guard case .here = self else { return [] }
+        return Accounts.localNames(in: ofGroups ? "/etc/group" : "/etc/passwd")
+    }
+
     package func user(named name: String) throws(Failure) -> UInt32? {
         switch self {
         case .here: try Accounts.user(named: name)?.uid

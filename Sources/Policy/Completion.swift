@@ -9,19 +9,22 @@ extension Grammar {
     // MARK: The whole policy
 
     /// Makes the checks that need all lines.
-    /// - Parameter warns: whether to look for lines that are valid, but probably not meant so.
-    mutating func finish(warns: Bool) -> ParseResult {
+    /// - Parameters:
+    ///   - warns: whether to look for lines that are valid, but probably not meant so.
+    ///   - judges: whether to look for permissions that `never` lines exclude.
+    mutating func finish(warns: Bool, judges: Bool) -> ParseResult {
         for permit in permits { policy.add(permit.rule) }
         policy.complete()
         for mention in mentions where !policy.declares(mention.name) && !faultyKeys.contains(mention.name) {
             line = mention.line
             report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
         }
+        if judges { judge() }
         // If a line is faulty, that may be the only reason why nobody may get a key.
         let isFaulty = errors > 0
         if warns { warn(isFaulty: isFaulty) }
         let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
-        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all + omitted)
+        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all + omitted, missing: missing)
     }
 
     /// One diagnostic for all errors that are not listed, and one for all such warnings.

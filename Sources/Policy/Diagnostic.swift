@@ -17,9 +17,9 @@ package struct Location: Hashable, Sendable, CustomStringConvertible {
     package var description: String { "\(file):\(line)" }
 }
 
-/// An error or a warning, in the form that compilers use.
+/// An error, a warning, or a note to one of them, in the form that compilers use.
 package struct Diagnostic: Error, Equatable, Sendable {
-    package enum Severity: String, Sendable { case error, warning }
+    package enum Severity: String, Sendable { case error, warning, note }
 
     package let severity: Severity
     package let location: Location
@@ -32,10 +32,12 @@ package struct Diagnostic: Error, Equatable, Sendable {
     package let line: [UInt8]
     /// How many errors or warnings it stands for: more than one if it is about those that are not listed.
     package let count: Int
+    /// Other places that it is about. They are shown below it, and not counted.
+    package let notes: [Diagnostic]
 
     package init(
         _ severity: Severity, _ message: String, at location: Location, column: Int = 1, length: Int = 1,
-        line: [UInt8] = [], standingFor count: Int = 1
+        line: [UInt8] = [], standingFor count: Int = 1, notes: [Diagnostic] = []
     ) {
         self.severity = severity
         self.message = message
@@ -44,6 +46,7 @@ package struct Diagnostic: Error, Equatable, Sendable {
         self.length = max(1, length)
         self.line = line
         self.count = count
+        self.notes = notes
     }
 
     /// A message about a file as a whole.
@@ -54,8 +57,11 @@ package struct Diagnostic: Error, Equatable, Sendable {
     /// How many bytes of a long line are shown.
     private static let shown = 160
 
-    /// `FILE:LINE:COLUMN: error: MESSAGE`, followed by the line and the caret line if there is a line to show.
-    package var lines: [String] {
+    /// `FILE:LINE:COLUMN: error: MESSAGE`, followed by the line and the caret line if there is a line to show, and then
+    /// the same for each note.
+    package var lines: [String] { ownLines + notes.flatMap(\.lines) }
+
+    private var ownLines: [String] {
         let position = location.line > 0 ? "\(location):\(column)" : location.file
         var lines = ["\(position): \(severity.rawValue): \(message)"]
         guard !line.isEmpty else { return lines }

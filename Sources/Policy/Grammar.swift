@@ -15,6 +15,10 @@ struct Grammar {
     var declarations: [Declaration] = []
     /// The line that set each bound of each identity. The identity nil stands for `each-user`.
     var boundLocations: [BoundOf: Location] = [:]
+    var assertions: [Assertion] = []
+    var missing = MissingAccounts()
+    /// How many pairs of a `never` line and a permission may still be compared.
+    var pairsLeft = Limits.policyNeverPairs
     var files: [PolicyText] = []
     /// The numbers of errors and warnings, including those that are not listed.
     var errors = 0, warnings = 0
@@ -81,7 +85,7 @@ struct Grammar {
         }
     }
 
-    static let statements = ["key", "permit", "limit"]
+    static let statements = ["key", "permit", "limit", "never"]
 
     mutating func readStatement(_ words: [Word]) throws(EndOfSense) {
         guard let first = words.first else { return }
@@ -90,6 +94,7 @@ struct Grammar {
         case "key": try readKey(&rest)
         case "permit": try readPermit(&rest)
         case "limit": try readLimit(&rest)
+        case "never": try readNever(&rest)
         case let other:
             throw fault(Self.unknownStatement(other), first)
         }
@@ -97,7 +102,7 @@ struct Grammar {
 
     private static func unknownStatement(_ word: String) -> String {
         let hint = closest(to: word, among: statements).map { "; did you mean '\($0)'?" }
-        return "unknown statement '\(word)'" + (hint ?? "; a line begins with key, permit or limit")
+        return "unknown statement '\(word)'" + (hint ?? "; a line begins with key, permit, limit or never")
     }
 
     // MARK: Words and faults
@@ -132,14 +137,16 @@ struct Grammar {
     }
 
     mutating func report(
-        _ message: @autoclosure () -> String, _ word: Word, _ severity: Diagnostic.Severity = .error
+        _ message: @autoclosure () -> String, _ word: Word, _ severity: Diagnostic.Severity = .error,
+        notes: @autoclosure () -> [Diagnostic] = []
     ) {
-        report(message(), column: word.column, length: word.bytes.count, severity)
+        report(message(), column: word.column, length: word.bytes.count, severity, notes: notes())
     }
 
     /// - Parameter message: evaluated only if the error is listed, because a policy can have a million errors.
     mutating func report(
-        _ message: @autoclosure () -> String, column: Int, length: Int = 1, _ severity: Diagnostic.Severity = .error
+        _ message: @autoclosure () -> String, column: Int, length: Int = 1, _ severity: Diagnostic.Severity = .error,
+        notes: @autoclosure () -> [Diagnostic] = []
     ) {
         let isListed: Bool
         switch severity {
@@ -149,12 +156,15 @@ struct Grammar {
         case .warning:
             warnings += 1
             isListed = warnings <= Limits.policyWarnings
+        case .note: return
         }
         guard isListed else { return }
         diagnostics.append(
             (
                 Order(file: line.file, line: line.number, column: column),
-                Diagnostic(severity, message(), at: location, column: column, length: length, line: Array(line.bytes))
+                Diagnostic(
+                    severity, message(), at: location, column: column, length: length, line: Array(line.bytes),
+                    notes: notes())
             ))
     }
 }

@@ -3,6 +3,8 @@
 //
 // Must never look at the machine by itself: the same bytes and the same resolver always give the same result.
 
+internal import Wire
+
 /// The bytes of one file.
 package struct PolicyText: Sendable {
     package let file: String
@@ -28,15 +30,18 @@ package struct Resolver {
     package let overflowUID: UInt32
     /// A sentence that says why the file of a key or certificate could not be handed out now, or nil if it could.
     package let fault: (Source) -> String?
+    /// Names of users, or with true of groups, that may have been meant by one that is not found.
+    package let known: (Bool) -> [String]
 
     package init(
         overflowUID: UInt32, user: @escaping (String) -> Found, group: @escaping (String) -> Found,
-        fault: @escaping (Source) -> String?
+        fault: @escaping (Source) -> String?, known: @escaping (Bool) -> [String] = { _ in [] }
     ) {
         self.user = user
         self.group = group
         self.overflowUID = overflowUID
         self.fault = fault
+        self.known = known
     }
 }
 
@@ -45,12 +50,37 @@ package struct Resolver {
 package struct ParseResult {
     package let policy: Policy?
     package let diagnostics: [Diagnostic]
+    package let missing: MissingAccounts
+}
+
+/// The accounts that lines name and that are not found. Such a line has no effect, and there is a warning about it.
+package struct MissingAccounts: Equatable, Sendable {
+    /// How often a line names such an account.
+    package private(set) var count = 0
+    /// `FILE:LINE: no such user: 'NAME'`, for the first of them.
+    package private(set) var listed: [String] = []
+
+    package init() {}
+
+    mutating func add(_ message: String, at location: Location) {
+        count += 1
+        if listed.count < Limits.policyWarnings { listed.append("\(location): \(message)") }
+    }
+
+    /// "2 accounts are not found", or nil if all are found.
+    package var summary: String? {
+        count == 0 ? nil : count == 1 ? "1 account is not found" : "\(count) accounts are not found"
+    }
 }
 
 /// Reads a policy from its files. Together they are one policy: a `permit` in one file may name a key of another.
-/// - Parameter warns: whether to look for warnings as well, which takes a while for a long policy.
-package func read(_ texts: [PolicyText], in resolver: Resolver, warns: Bool = true) -> ParseResult {
+/// - Parameters:
+///   - warns: whether to look for warnings as well, which takes a while for a long policy.
+///   - judges: whether to hold the policy against its `never` lines. Without accounts that cannot be done.
+package func read(
+    _ texts: [PolicyText], in resolver: Resolver, warns: Bool = true, judges: Bool = true
+) -> ParseResult {
     var grammar = Grammar(resolver)
     for text in texts { grammar.read(text) }
-    return grammar.finish(warns: warns)
+    return grammar.finish(warns: warns, judges: judges)
 }

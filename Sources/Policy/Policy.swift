@@ -1,4 +1,4 @@
-// A policy that was read without errors: keys, permissions and limits.
+// A policy that was read without errors: keys, permissions, limits, and what must never be permitted.
 //
 // A policy has only permissions: what no line permits is denied, and the order of lines has no meaning. Account names
 // are already numbers here. They were looked up once, when the policy was read.
@@ -21,6 +21,9 @@ package enum Identity: Hashable, Sendable, CustomStringConvertible {
         case .unit(let pattern): "\(Identity.unitPrefix)\(pattern)"
         }
     }
+
+    /// The pattern of a unit, or nil if it is a user or a group.
+    package var unit: UnitPattern? { if case .unit(let pattern) = self { pattern } else { nil } }
 
     /// What stands before the name of a unit that is an identity.
     package static let unitPrefix = "unit:"
@@ -64,6 +67,16 @@ package struct Rule: Equatable, Sendable {
     }
 }
 
+/// A line `permit IDENTITY status`.
+package struct StatusPermit: Equatable, Sendable {
+    package let identity: Identity
+    /// In the words of the line.
+    package let writtenIdentity: String
+    package let location: Location
+
+    package var statement: String { "permit \(writtenIdentity) status" }
+}
+
 /// The keys, who may have them, and the limits of the callers.
 package struct Policy: Equatable, Sendable {
     package private(set) var keys: [KeyName: Key] = [:]
@@ -78,6 +91,14 @@ package struct Policy: Equatable, Sendable {
         let order: Int
         let rule: Rule
     }
+    /// Who may ask for the status, in the order of the lines.
+    package private(set) var statusPermits: [StatusPermit] = []
+    /// The places of the same lines by identity.
+    private var statusOf: [Identity: Int] = [:]
+    /// The places of those that are about units.
+    private var statusOfUnits: [Int] = []
+    /// What the policy must not permit, by key.
+    package private(set) var nevers: [KeyName: [Exclusion]] = [:]
     private var bounds: [Identity: Bounds] = [:]
     private var boundsOfEachUser = Bounds()
     /// The names of the users that the policy names, for the log.
@@ -107,6 +128,17 @@ package struct Policy: Equatable, Sendable {
         count += 1
     }
 
+    mutating func add(_ permit: StatusPermit) {
+        statusOf[permit.identity] = statusPermits.count
+        if permit.identity.unit != nil { statusOfUnits.append(statusPermits.count) }
+        statusPermits.append(permit)
+    }
+
+    mutating func add(_ never: Exclusion) { nevers[never.key, default: []].append(never) }
+
+    /// How many permissions there are.
+    package var permissions: Int { count }
+
     /// Sets a limit. If `identity` is nil, it holds for each user that no other line is about.
     mutating func setBound(_ bound: WritableKeyPath<Bounds, Int?>, to number: Int, for identity: Identity?) {
         if let identity {
@@ -118,7 +150,7 @@ package struct Policy: Equatable, Sendable {
 
     /// Prepares the policy for use after its last line was read.
     mutating func complete() {
-        let identities = Set(rulesOf.keys).union(bounds.keys)
+        let identities = Set(rulesOf.keys).union(bounds.keys).union(statusOf.keys)
         namedGroups = identities.compactMap { if case .group(let gid) = $0 { gid } else { nil } }.sorted()
         for case .unit(let pattern) in rulesOf.keys {
             if pattern.hasStar { unitPatterns.append(pattern) } else { namedUnits[pattern.description] = pattern }
@@ -134,8 +166,10 @@ package struct Policy: Equatable, Sendable {
         return least...most
     }
 
-    /// Whether a line is about this identity.
-    package func names(_ identity: Identity) -> Bool { rulesOf[identity] != nil || bounds[identity] != nil }
+    /// Whether a line permits something to this identity, or limits it.
+    package func names(_ identity: Identity) -> Bool {
+        rulesOf[identity] != nil || bounds[identity] != nil || statusOf[identity] != nil
+    }
 
     /// Whether a line permits a key to it.
     package func permits(_ identity: Identity) -> Bool { rulesOf[identity] != nil }
@@ -155,6 +189,18 @@ package struct Policy: Equatable, Sendable {
         if let pattern = namedUnits[unit] { identities.append(.unit(pattern)) }
         for pattern in unitPatterns where pattern.matches(unit) { identities.append(.unit(pattern)) }
         return identities
+    }
+
+    func statusPermit(of identity: Identity) -> StatusPermit? { statusOf[identity].map { statusPermits[$0] } }
+
+    /// The first line that permits the status to this caller.
+    package func statusPermit(for caller: Caller) -> StatusPermit? {
+        guard !statusOf.isEmpty, caller.canBeNamed else { return nil }
+        var places = caller.accounts.compactMap { statusOf[$0] }
+        if let unit = caller.unit {
+            places += statusOfUnits.filter { statusPermits[$0].identity.unit?.matches(unit) == true }
+        }
+        return places.min().map { statusPermits[$0] }
     }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }

@@ -1,4 +1,4 @@
-// Reads the statements of a policy word by word: key, permit, limit.
+// Reads the statements of a policy word by word: key, permit, limit. `never` lines have a file of their own.
 //
 // Must never skip a word: a word that is not understood is an error, with its place.
 
@@ -60,14 +60,18 @@ extension Grammar {
         return .file(word.text)
     }
 
-    // MARK: permit IDENTITY [unit UNIT] key NAME…
+    // MARK: permit IDENTITY [unit UNIT] key NAME…, permit IDENTITY status
 
     mutating func readPermit(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let who = try next(&words, "the user, the :group or unit:NAME is missing")
-        let identity = identity(who)
+        let identity = identity(who, ifMissing: "this line permits nobody")
         var unit: UnitPattern?
         var isFaulty = false
-        var keyword = try next(&words, "'key' and the names of keys are missing")
+        var keyword = try next(&words, "'key' and the names of keys, or 'status', are missing")
+        if keyword.says("status") {
+            if let extra = words.first { throw unknown(extra, among: []) }
+            return permitStatus(to: identity, who)
+        }
         if keyword.says("unit") {
             if who.namesUnit {
                 report("'\(who.text)' is a unit already; name one unit, not two", keyword)
@@ -79,7 +83,8 @@ extension Grammar {
             keyword = try next(&words, "'key' and the names of keys are missing")
         }
         guard keyword.says("key") else {
-            throw unknown(keyword, among: unit == nil && !who.namesUnit ? ["unit", "key"] : ["key"])
+            let known = who.namesUnit ? ["key", "status"] : ["unit", "key", "status"]
+            throw unknown(keyword, among: unit == nil ? known : ["key"])
         }
         if words.isEmpty { throw missing("the name of a key is missing") }
         while let word = words.popFirst() {
@@ -92,81 +97,14 @@ extension Grammar {
         }
     }
 
-    /// The pattern that the word is. Reports the fault if it is none.
-    mutating func unitPattern(_ word: Word) -> UnitPattern? {
-        if let fault = UnitPattern.fault(in: word.bytes) {
-            report("bad unit name '\(word.text)': \(fault)", word)
+    private mutating func permitStatus(to identity: Identity?, _ who: Word) {
+        guard let identity else { return }
+        let permit = StatusPermit(identity: identity, writtenIdentity: who.text, location: location)
+        if let first = policy.statusPermit(of: identity) {
+            report("'status' for \(who.text) adds nothing: \(first.location) permits that already", who, .warning)
+        } else {
+            policy.add(permit)
         }
-        return UnitPattern(word.bytes)
-    }
-
-    mutating func identity(_ word: Word) -> Identity? {
-        if word.namesUnit { return unitIdentity(word.dropping(Identity.unitPrefix.utf8.count)) }
-        let isGroup = word.bytes.first == UInt8(ascii: ":")
-        let name = word.dropping(UInt8(ascii: ":")) ?? word
-        let kind = isGroup ? "group" : "user"
-        if name.bytes.isEmpty {
-            report("the group's name is missing after ':'", word)
-            return nil
-        }
-        if name.bytes.allSatisfy({ (0x30...0x39).contains($0) }) {
-            guard let id = UInt32(name.text) else {
-                report("\(isGroup ? "gid" : "uid") \(name.text) is out of range; the largest is 4294967294", word)
-                return nil
-            }
-            guard id != .max else {
-                report("4294967295 is no \(kind): the system uses that number for \"none\"", word)
-                return nil
-            }
-            return checked(isGroup ? .group(id) : .user(id), word)
-        }
-        switch isGroup ? resolver.group(name.text) : resolver.user(name.text) {
-        case .id(let id):
-            if !isGroup { policy.setName(name.text, of: id) }
-            return checked(isGroup ? .group(id) : .user(id), word)
-        case .unknown:
-            // A likely mistake is to name a group as a user, or the reverse. The hint says so.
-            let other = isGroup ? resolver.user(name.text) : resolver.group(name.text)
-            var hint = Self.unitHint(name)
-            if case .id = other {
-                let (otherKind, written) = isGroup ? ("user", name.text) : ("group", ":" + name.text)
-                hint = "; there is a \(otherKind) of that name, written '\(written)'"
-            }
-            report("no such \(kind): '\(name.text)'\(hint)", word)
-        case .failed(let reason):
-            report("the \(kind) '\(name.text)' cannot be looked up: \(reason)", word)
-        }
-        return nil
-    }
-
-    private mutating func unitIdentity(_ word: Word) -> Identity? {
-        if word.bytes.isEmpty {
-            report("the unit's name is missing after 'unit:'", word)
-            return nil
-        }
-        guard let pattern = unitPattern(word) else { return nil }
-        if let unit = pattern.unitOfAnyUser {
-            report(
-                "this line permits every user that can log in: \(word.text) matches \(unit) too", word, .warning)
-        }
-        return .unit(pattern)
-    }
-
-    /// What is said in addition if somebody has named a unit as they would name a user.
-    private static func unitHint(_ word: Word) -> String {
-        if word.says("unit") { return "; a unit is written 'unit:NAME'" }
-        let isUnit = [".service", ".scope"].contains { word.text.hasSuffix($0) } && UnitPattern(word.bytes) != nil
-        return isUnit ? "; a unit is written 'unit:\(word.text)'" : ""
-    }
-
-    mutating func checked(_ identity: Identity, _ word: Word) -> Identity {
-        let overflowUID = resolver.overflowUID
-        if identity == .user(overflowUID) {
-            report(
-                "this line never matches: uid \(overflowUID) is what the kernel shows for every account "
-                    + "of another user namespace, so it is never permitted", word, .warning)
-        }
-        return identity
     }
 
     // MARK: limit IDENTITY|each-user BOUND…
@@ -177,7 +115,7 @@ extension Grammar {
             throw fault("a limit is for a user, a :group or 'each-user', not for a unit", who)
         }
         let isEachUser = who.says("each-user")
-        let identity = isEachUser ? nil : identity(who)
+        let identity = isEachUser ? nil : identity(who, ifMissing: "this line limits nobody")
         if words.isEmpty { throw missing("'connections N', 'requests N' or 'watches N' is missing") }
         while let bound = words.popFirst() {
             let range: ClosedRange<Int>

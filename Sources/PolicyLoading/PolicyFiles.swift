@@ -19,12 +19,14 @@ package struct LoadedPolicy: Sendable {
     package let files: [String]
     /// The paths where the files were looked for.
     package let source: PolicyFiles
+    /// The accounts that it names and that were not found.
+    package let missing: MissingAccounts
 }
 
 extension LoadedPolicy {
     /// What stands in for a policy while there is none: it permits nothing to anybody.
     package static func none(in source: PolicyFiles) -> LoadedPolicy {
-        LoadedPolicy(policy: Policy(), digest: "", files: [], source: source)
+        LoadedPolicy(policy: Policy(), digest: "", files: [], source: source, missing: MissingAccounts())
     }
 }
 
@@ -116,7 +118,7 @@ package struct PolicyFiles: Sendable {
         if texts.isEmpty, diagnostics.isEmpty {
             diagnostics.append(Diagnostic(.error, "there is no *.policy file in it", file: paths.first ?? "the policy"))
         }
-        let reading = read(texts, in: resolver(), warns: warns)
+        let reading = read(texts, in: resolver(), warns: warns, judges: names.findsAccounts)
         diagnostics += reading.diagnostics
         guard let policy = reading.policy, !diagnostics.contains(where: { $0.severity == .error }) else {
             return LoadResult(loaded: nil, diagnostics: diagnostics)
@@ -125,7 +127,8 @@ package struct PolicyFiles: Sendable {
         for text in texts { digest.update(text.bytes) }
         let hex = String(decoding: digest.finish(), as: UTF8.self)
         return LoadResult(
-            loaded: LoadedPolicy(policy: policy, digest: hex, files: texts.map(\.file), source: self),
+            loaded: LoadedPolicy(
+                policy: policy, digest: hex, files: texts.map(\.file), source: self, missing: reading.missing),
             diagnostics: diagnostics)
     }
 
@@ -202,6 +205,8 @@ package struct PolicyFiles: Sendable {
         return Resolver(
             overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
             fault: { source in
+                // Only the daemon was given its credentials.
+                if case .credential = source, !names.isDaemons { return nil }
                 guard let path = source.path() else {
                     return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
                 }
@@ -216,7 +221,8 @@ package struct PolicyFiles: Sendable {
                         return "whether the file can be handed out is not known: \(error)"
                     }
                 }
-            })
+            },
+            known: { names.similarNames(ofGroups: $0) })
     }
 }
 

@@ -1,4 +1,4 @@
-// Compares two policies by their meaning: who gains and who loses which key.
+// Compares two policies by their meaning: who gains and who loses which key, or the status.
 //
 // Identities are compared as numbers, and unit patterns as the sets of names that they match. The text and the place of
 // a line do not matter. Must never call two policies equal if any caller could notice a difference. Must never run
@@ -33,6 +33,35 @@ package func differences(from old: Policy, to new: Policy) -> [PermissionChange]
     return changes
 }
 
+/// A permission to ask for the status that only one of the two policies gives.
+package struct StatusChange: Equatable, Sendable {
+    package let isGain: Bool
+    package let permit: StatusPermit
+    /// False if there are too many unit patterns to decide whether any caller would notice.
+    package let isCertain: Bool
+}
+
+/// The changes from `old` to `new` in who may ask for the status, losses first.
+package func statusDifferences(from old: Policy, to new: Policy) -> [StatusChange] {
+    var limits = SearchLimits()
+    return status(of: old, butNotOf: new, isGain: false, within: &limits)
+        + status(of: new, butNotOf: old, isGain: true, within: &limits)
+}
+
+private func status(
+    of policy: Policy, butNotOf other: Policy, isGain: Bool, within limits: inout SearchLimits
+) -> [StatusChange] {
+    let others = Set(other.statusPermits.map(\.identity))
+    let units = others.compactMap(\.unit)
+    var changes: [StatusChange] = []
+    for permit in policy.statusPermits where !others.contains(permit.identity) {
+        let found = permit.identity.unit.map { unit(of: [$0], butOfNone: units, within: &limits) }
+        if found == UnitFound.none { continue }
+        changes.append(StatusChange(isGain: isGain, permit: permit, isCertain: found != .untold))
+    }
+    return changes
+}
+
 /// The rules of one key that permit something that none of the other policy's rules permits.
 private func given(
     by rules: [Rule], butNotBy others: [Rule], isGain: Bool, within limits: inout SearchLimits
@@ -55,7 +84,7 @@ private func given(
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: true))
             continue
         }
-        switch unit(of: pattern, butOfNone: others.compactMap(\.unit) + wholeUnits, within: &limits) {
+        switch unit(of: [pattern], butOfNone: others.compactMap(\.unit) + wholeUnits, within: &limits) {
         case .named(let unit):
             given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: unit, isCertain: true))
         case .untold: given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: false))

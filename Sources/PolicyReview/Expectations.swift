@@ -1,7 +1,9 @@
-// Expectations for tests of a policy, one in each line: which user gets which key, and which does not.
+// Expectations for tests of a policy, one in each line: which user gets which key, or the status, and which does not.
 //
 //     expect USER [unit UNIT] key NAME granted|denied
 //     expect unit:UNIT key NAME granted|denied
+//     expect USER [unit UNIT] status granted|denied
+//     expect unit:UNIT status granted|denied
 //
 // Must never pass if a line was not understood.
 
@@ -13,7 +15,8 @@ package struct PolicyExpectation: Equatable, Sendable {
     /// A name or a number, as written in the line. Nil if it is about a unit, whatever the user.
     package let user: String?
     package let unit: String?
-    package let key: KeyName
+    /// Nil if it is about the status.
+    package let key: KeyName?
     package let isGranted: Bool
 
     let location: Location
@@ -63,34 +66,42 @@ private func expectation(
     let user = try next("the user or unit:NAME")
     var unit = user.namesUnit ? user.dropping(Identity.unitPrefix.utf8.count).text : nil
     if let unit, unit.isEmpty { throw fault("the unit's name is missing after 'unit:'", user) }
-    var keyword = try next("'key' and its name")
+    var keyword = try next("'key' and its name, or 'status',")
     if keyword.says("unit"), !user.namesUnit {
         unit = try next("the unit's name").text
         keyword = try next("'key' and its name")
     }
-    guard keyword.says("key") else {
-        throw fault("unknown word '\(keyword.text)'; \(unit == nil ? "unit or key" : "key") is expected", keyword)
+    guard keyword.says("key") || keyword.says("status") else {
+        let known = unit == nil ? "unit, key or status" : "key or status"
+        throw fault("unknown word '\(keyword.text)'; \(known) is expected", keyword)
     }
-    let name = try next("the key's name")
-    if let wrong = KeyName.fault(in: name.bytes) { throw fault("bad key name '\(name.text)': \(wrong)", name) }
+    var key: KeyName?
+    if keyword.says("key") {
+        let name = try next("the key's name")
+        if let wrong = KeyName.fault(in: name.bytes) { throw fault("bad key name '\(name.text)': \(wrong)", name) }
+        key = KeyName(name.bytes)
+    }
     let outcome = try next("'granted' or 'denied'")
     guard outcome.says("granted") || outcome.says("denied") else {
         throw fault("'\(outcome.text)' is not what can come of it: granted or denied", outcome)
     }
     if let extra = rest.first { throw fault("unknown word '\(extra.text)'; the line should end here", extra) }
-    return KeyName(name.bytes).map { key in
-        PolicyExpectation(
-            user: user.namesUnit ? nil : user.text, unit: unit, key: key, isGranted: outcome.says("granted"),
-            location: location,
-            line: Array(line), column: outcome.column, length: outcome.bytes.count)
-    }
+    return PolicyExpectation(
+        user: user.namesUnit ? nil : user.text, unit: unit, key: key, isGranted: outcome.says("granted"),
+        location: location, line: Array(line), column: outcome.column, length: outcome.bytes.count)
 }
 
 extension Policy {
     /// A diagnostic at the expectation's line if the policy decides otherwise, or nil if it decides as expected.
     package func failure(of expectation: PolicyExpectation, for caller: Caller) -> Diagnostic? {
         let message: String
-        switch verdict(on: expectation.key, for: caller) {
+        guard let key = expectation.key else {
+            // Root may ask whatever the policy says.
+            let place = statusPermit(for: caller).map { "by \($0.location)" } ?? (caller.uid == 0 ? "to root" : nil)
+            guard (place != nil) != expectation.isGranted else { return nil }
+            return expectation.fault(place.map { "granted \($0)" } ?? "denied: no line permits the status")
+        }
+        switch verdict(on: key, for: caller) {
         case .permitted(_, let rule):
             guard !expectation.isGranted else { return nil }
             message = "granted by \(rule.location)"
@@ -99,7 +110,7 @@ extension Policy {
             message = "denied: no line permits it"
         case .denied(.unknownKey):
             guard expectation.isGranted else { return nil }
-            message = "denied: there is no key '\(expectation.key)'"
+            message = "denied: there is no key '\(key)'"
         case .denied(.overflowUID):
             guard expectation.isGranted else { return nil }
             message = "denied: that is the kernel's overflow uid, which no line permits"

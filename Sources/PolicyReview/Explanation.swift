@@ -19,6 +19,8 @@ package struct Explanation: Equatable, Sendable {
     package let permitting: [Rule]
     /// Every other line about the key. Lines whose user or group matches, so that only the unit differs, come first.
     package let misses: [Miss]
+    /// The lines that say that this caller must not have the key. So no line could permit it.
+    package let excluding: [Exclusion]
     /// If the key is not declared: a declared key with a similar name, which was probably meant.
     package let likelyMeant: String?
 
@@ -38,6 +40,7 @@ extension Policy {
         let known = keys[name]
         return Explanation(
             key: known, permitting: rules.filter { $0.permits(caller) }, misses: misses,
+            excluding: (nevers[name] ?? []).filter { $0.excludes(caller) },
             likelyMeant: known == nil
                 ? closest(to: name.description, among: keys.keys.map(\.description).sorted()) : nil)
     }

@@ -49,8 +49,8 @@ package enum Limits {
 
     // MARK: Records of refusals and queries; events beyond these limits are counted and folded into one record
 
-    /// Records of one uid: this many at once, then one per second. A folded record of each of the seven kinds can be
-    /// added. So a uid never has more than 20 per second, without grants and corrections.
+    /// Records of one uid: this many at once, then one per second. A folded record of each of the six kinds can be
+    /// added. So a uid never has more than 19 per second, without grants and corrections.
     package static let recordsAtOnce = 12
     /// Of these, records that are about no key: this many at once, then one every two seconds.
     package static let recordsWithoutKeyAtOnce = 6
@@ -61,6 +61,11 @@ package enum Limits {
     package static let crowdRecordsAtOnce = 200, crowdRecordsPerSecond = 2
     /// How long events of these uids are counted before a folded record states their number.
     package static let crowdFolding = Duration.seconds(60)
+    /// How long granted queries of the status are counted before a folded record states their number.
+    package static let statusFolding = Duration.seconds(86_400)
+    /// How many callers of such queries that only a group or a unit makes known are counted one by one. The rest of them
+    /// is counted together.
+    package static let statusCallers = 64
     /// When the log is tried again after a write failed, if no request comes before.
     package static let retry = Duration.seconds(1)
     /// How often it is looked at whether the log was rotated, while there is something to do.
@@ -128,6 +133,8 @@ package enum Limits {
     package static let policyBytes = 16 << 20
     /// How many errors, and how many warnings, are listed. The rest are only counted.
     package static let policyErrors = 100, policyWarnings = 100
+    /// How many pairs of a `never` line and a permission for the same key are compared. A longer policy is faulty.
+    package static let policyNeverPairs = 1_000_000
     /// The numbers that a `limit` accepts.
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000

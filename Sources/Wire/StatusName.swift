@@ -29,6 +29,8 @@ package enum StatusName: String, CaseIterable, Sendable {
     case requests, sandbox
     case outsideSandboxKeys = "outside-sandbox-keys"
     case outsideSandbox = "outside-sandbox"
+    case missingAccounts = "missing-accounts"
+    case missingAccount = "missing-account"
     case key
     /// Open watches, in the status. In a reply to the verb R: a key, and a connection that watches it.
     case watches, rotation, holder

@@ -41,6 +41,7 @@ struct BrokerStatus {
     private let page: StatusPage
     private static let grouped: Set<StatusName> = [
         .requests, .key, .policyPath, .policyPathOptional, .lastReloadFault, .sandbox, .outsideSandbox,
+        .missingAccount,
     ]
 
     init(_ page: StatusPage) {
@@ -69,6 +70,8 @@ struct BrokerStatus {
     /// Whether the daemon serves nobody, because the policy at its start was faulty and is not mended yet.
     var isWithoutPolicy: Bool { value(.policyState) == "faulty" }
     var lastReloadFaults: [String] { page.values(.lastReloadFault) }
+    /// Accounts that lines of the policy name and that are not found.
+    var missingAccounts: [String] { page.values(.missingAccount) }
 
     /// The mechanisms of the daemon's sandbox, and the state of each.
     var layers: [(name: String, state: String)] { page.values(.sandbox).map(Self.split) }
@@ -97,6 +100,10 @@ struct BrokerStatus {
         ]
         lines += allPolicyPaths.map { "             \($0)" }
         lines += lastReloadFaults.map { "             \($0)" }
+        if let count = number(.missingAccounts), count > 0 {
+            lines.append("             warning: \(counted(.missingAccounts, "account")) not found:")
+        }
+        lines += missingAccounts.map { "             \($0)" }
         lines += [
             "connections  \(shown(.connections)) of \(shown(.connectionsMost)), "
                 + (value(.watches).map { "\($0) of them watch keys, " } ?? "")
@@ -141,7 +148,7 @@ struct BrokerStatus {
         .version, .pid, .uptimeSeconds, .policy, .policyState, .policyAgeSeconds, .policyKeys, .policyPermits,
         .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost, .watches,
         .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
-        .outsideSandboxKeys,
+        .outsideSandboxKeys, .missingAccounts,
     ]
 
     private func counted(_ name: StatusName, _ thing: String) -> String {
@@ -175,6 +182,7 @@ struct BrokerStatus {
         }
         object.add("policy-paths", allPolicyPaths)
         object.add("last-reload-faults", lastReloadFaults)
+        object.add("missing-account", missingAccounts)
         object.add("sandbox", layers) {
             $0.add("wall", $1.name); $0.add("state", $1.state)
         }

@@ -36,6 +36,9 @@ extension BrokerStatus {
         gauge(
             "policy_permits", "Permissions that the policy gives, one for each key of a line.", number(.policyPermits)
         )
+        gauge(
+            "policy_missing_accounts", "Accounts that lines of the policy name and that are not found.",
+            number(.missingAccounts))
         flag(
             "policy_reload_successful", "Whether the last reload was applied.",
             value(.lastReload).map { $0 != "rejected" })

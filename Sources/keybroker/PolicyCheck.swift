@@ -10,13 +10,17 @@ struct PolicyCheck: ParsableCommand {
         commandName: "check", abstract: "Tells everything that is wrong with a policy.",
         discussion: """
             Prints every fault and every warning as FILE:LINE:COLUMN: error: MESSAGE, with the line and a caret \
-            under the word. Exit status: 0 where there is no error, 78 where there is one.
+            under the word. With --strict a warning counts as an error. Exit status: 0 where there is no error, 78 where \
+            there is one.
             """)
 
     @Argument(
         help: ArgumentHelp(
             "Files, or directories of *.policy files, that are one policy (default: the daemon's).", valueName: "path"))
     var paths: [String] = []
+
+    @Flag(help: "End with status 78 if there is a warning, too.")
+    var strict = false
 
     @OptionGroup var options: PolicyOptions
 
@@ -28,6 +32,7 @@ struct PolicyCheck: ParsableCommand {
             throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)
         }
         let rules = loaded.policy.rules.values.reduce(0) { $0 + $1.count }
+        if strict, loading.warnings > 0 { throw fail("\(warnings), and --strict takes none", status: 78) }
         try output(
             line: "\(counted(loaded.files.count, "file")), \(counted(loaded.policy.keys.count, "key")), "
                 + "\(counted(rules, "permission")), \(warnings); policy \(loaded.digest)")

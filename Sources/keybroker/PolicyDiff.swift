@@ -1,4 +1,4 @@
-// keybroker policy diff: compares two policies, and shows who gains and who loses which key.
+// keybroker policy diff: compares two policies, and shows who gains and who loses which key, or the status.
 
 internal import ArgumentParser
 internal import Kernel
@@ -13,7 +13,8 @@ struct PolicyDiff: ParsableCommand {
         discussion: """
             Compares what policies mean, not how they are written: names as the accounts they are, units as the names \
             that patterns stand for. Prints nothing but its heading where no caller would notice. What would take too long \
-            to tell, for the many patterns of units, is listed as a change, with a note. OLD and NEW are files, or \
+            to tell, for the many patterns of units, is listed as a change, with a note. 'never' lines permit nothing, \
+            so they are no difference. OLD and NEW are files, or \
             directories of *.policy files. Exit status: 0, or 78 where a policy is faulty.
             """)
 
@@ -42,14 +43,28 @@ struct DifferenceTable {
 
     init(from before: Policy, to after: Policy) {
         let changes = differences(from: before, to: after)
-        let areCertain = changes.allSatisfy(\.isCertain)
-        var table = Table(columns: ["change", "key", "who", "unit", "line"] + (areCertain ? [] : ["note"]))
-        for change in changes {
+        let ofStatus = statusDifferences(from: before, to: after)
+        let areCertain = changes.allSatisfy(\.isCertain) && ofStatus.allSatisfy(\.isCertain)
+        var table = Table(
+            columns: ["change", "key", "who", "unit", "line"] + (ofStatus.isEmpty ? [] : ["right"])
+                + (areCertain ? [] : ["note"]))
+        func add(_ isGain: Bool, _ cells: [String?], right: String, isCertain: Bool) {
             table.add(
-                [
-                    change.isGain ? "gains" : "loses", change.rule.key.description, change.rule.writtenIdentity,
-                    change.rule.unit?.description, change.rule.location.description,
-                ] + (areCertain ? [] : [change.isCertain ? nil : "perhaps"]))
+                [isGain ? "gains" : "loses"] + cells + (ofStatus.isEmpty ? [] : [right])
+                    + (areCertain ? [] : [isCertain ? nil : "perhaps"]))
+        }
+        for change in changes {
+            let rule = change.rule
+            add(
+                change.isGain,
+                [rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description],
+                right: "key", isCertain: change.isCertain)
+        }
+        for change in ofStatus {
+            let permit = change.permit
+            add(
+                change.isGain, [nil, permit.writtenIdentity, nil, permit.location.description], right: "status",
+                isCertain: change.isCertain)
         }
         (self.table, self.areCertain) = (table, areCertain)
     }

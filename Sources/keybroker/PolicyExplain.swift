@@ -1,5 +1,5 @@
-// keybroker policy explain: shows whether a user may have a key, and the lines that permit it or almost do; or what a
-// user or a unit may have; or who may have a key.
+// keybroker policy explain: shows whether a user may have a key, or the status, and the lines that permit it or almost do;
+// or what a user or a unit may have; or who may have a key.
 
 internal import ArgumentParser
 internal import Kernel
@@ -29,6 +29,9 @@ struct PolicyExplain: ParsableCommand {
     @Option(help: "The key.", completion: .keys)
     var key: String?
 
+    @Flag(help: "Instead of a key: whether the caller may ask for the broker's status.")
+    var status = false
+
     @Option(help: "'text': for people; 'json': one object a line.")
     var format = TableFormat.text
 
@@ -39,12 +42,15 @@ struct PolicyExplain: ParsableCommand {
             throw ValidationError(
                 "Say what it is about: --user USER, --unit UNIT, --key NAME, or more than one of them.")
         }
+        if status, key != nil { throw ValidationError("Say what is asked for: --key NAME or --status.") }
+        if status, format == .json { throw ValidationError("--status has no --format.") }
     }
 
     func run() throws {
         let policy = try options.load().policy
         let name = try key.map { key throws(ExitCode) in try namedKey(key) }
         let caller = try user.map { user throws(ExitCode) in try lookedUp(user, unit: unit) }
+        if status { return try explainStatus(policy, caller ?? Caller(unitAlone: unit ?? "")) }
         if let name, let asking = caller ?? unit.map(Caller.init(unitAlone:)) {
             return try explain(policy.explanation(of: name, for: asking), name)
         }
@@ -131,6 +137,23 @@ struct PolicyExplain: ParsableCommand {
         }
         let rest = explanation.misses.count - Self.mostMisses
         if rest > 0 { try output(line: "  and \(counted(rest, "line")) more about that key") }
+        for never in explanation.excluding.prefix(Self.mostMisses) {
+            try output(line: "  \(never.location): \(never.statement)")
+            try output(line: "      so no line can permit it")
+        }
+        throw ExitCode(77)
+    }
+
+    private func explainStatus(_ policy: Policy, _ caller: Caller) throws(ExitCode) {
+        if let permit = policy.statusPermit(for: caller) {
+            try output(line: "permitted: \(who) may ask for the status")
+            return try output(line: "  \(permit.location): \(permit.statement)")
+        }
+        if caller.uid == 0 { return try output(line: "permitted: root may ask for the status") }
+        try output(line: "denied: no line permits the status to \(who)")
+        for permit in policy.statusPermits.prefix(Self.mostMisses) {
+            try output(line: "  \(permit.location): \(permit.statement)")
+        }
         throw ExitCode(77)
     }
 

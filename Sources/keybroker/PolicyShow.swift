@@ -1,5 +1,5 @@
 // keybroker policy show: lists each key, its file, who may have it, and the line that permits it; all of them, or those
-// about a user, a unit or a key.
+// about a user, a unit or a key. Then it lists who may ask for the status.
 
 internal import ArgumentParser
 internal import Kernel
@@ -14,7 +14,8 @@ struct PolicyShow: ParsableCommand {
         discussion: """
             With --user, --unit and --key, only what is about these: what a user may have by itself or by its groups, \
             in any unit or in one; what a unit may have, whatever its user. Prints nothing but its heading where that \
-            is nothing. Exit status: 0, 64 where there is no such user, 78 where the policy is faulty.
+            is nothing. Who may ask for the broker's status is listed at the end of the whole, with the right 'status'. \
+            Exit status: 0, 64 where there is no such user, 78 where the policy is faulty.
             """)
 
     @Option(help: "Only what this user may have, a name or a uid.", completion: .users)
@@ -36,18 +37,26 @@ struct PolicyShow: ParsableCommand {
         let subject = Subject(
             user: try user.map { user throws(ExitCode) in try lookedUp(user) }, unit: unit,
             key: try key.map { key throws(ExitCode) in try namedKey(key) })
-        var table = Table(columns: ["key", "file", "permitted", "unit", "line"])
+        let isWhole = user == nil && unit == nil && key == nil
+        let ofStatus = isWhole ? policy.statusPermits : []
+        var table = Table(
+            columns: ["key", "file", "permitted", "unit", "line"] + (ofStatus.isEmpty ? [] : ["right"]))
+        func add(_ cells: [String?], right: String) { table.add(cells + (ofStatus.isEmpty ? [] : [right])) }
         let rules = Dictionary(grouping: policy.rules(about: subject), by: \.key)
         for key in policy.keys.values.sorted(by: { $0.name < $1.name }) {
             if rules[key.name] == nil, user == nil, unit == nil, subject.key.map({ $0 == key.name }) ?? true {
-                table.add([key.name.description, key.source.description, nil, nil, key.location.description])
+                add([key.name.description, key.source.description, nil, nil, key.location.description], right: "key")
             }
             for rule in rules[key.name] ?? [] {
-                table.add([
-                    key.name.description, key.source.description, rule.writtenIdentity, rule.unit?.description,
-                    rule.location.description,
-                ])
+                add(
+                    [
+                        key.name.description, key.source.description, rule.writtenIdentity, rule.unit?.description,
+                        rule.location.description,
+                    ], right: "key")
             }
+        }
+        for permit in ofStatus {
+            add([nil, nil, permit.writtenIdentity, nil, permit.location.description], right: "status")
         }
         for line in format == .json ? table.objects : table.lines { try output(line: line) }
     }

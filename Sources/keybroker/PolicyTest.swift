@@ -12,7 +12,7 @@ struct PolicyTest: ParsableCommand {
         commandName: "test", abstract: "Tests a policy against expectations.",
         discussion: """
             FILE has one expectation a line: expect USER [unit UNIT] key NAME granted|denied, or expect unit:UNIT key \
-            NAME granted|denied. Exit status: 0 where all \
+            NAME granted|denied. Instead of key NAME there can be the word status. Exit status: 0 where all \
             are met, 1 where one is not, 64 where FILE is faulty, 78 where the policy is.
             """)
 

@@ -64,6 +64,8 @@ struct Reloading {
                     + "\(path) is in a directory that it did not know when it started, and it keeps itself from "
                     + "reading elsewhere")
         }
+        // If the policy was checked here, they were said.
+        if checked == nil { for account in after.missingAccounts { say("keybroker: warning: \(account)") } }
         let keys = Int(clamping: after.number(.policyKeys) ?? 0)
         let permits = Int(clamping: after.number(.policyPermits) ?? 0)
         try output(

@@ -11,8 +11,7 @@ internal import Wire
 
 /// The table of changes, followed by the requests that cannot be decided.
 struct ReplayTable {
-    private var table = Table(
-        columns: ["change", "key", "user", "unit", "requests", "last", "line"], numbers: ["requests"])
+    private var table: Table
     private let untold: [(key: String, user: UInt32, requests: Int)]
 
     /// - Parameter digest: the SHA-256 of the policy.
@@ -27,7 +26,7 @@ struct ReplayTable {
                         ? change.question.unit.map { Identity.unitPrefix + $0 }
                         : names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
                     String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
-                    change.rule?.location.description ?? change.outcome.rule,
+                    change.rule?.description ?? change.outcome.rule,
                 ]
             )
         }
@@ -38,10 +37,17 @@ struct ReplayTable {
                 ? order.0 < order.1
                 : left.1.map { $0 ?? "" }.lexicographicallyPrecedes(right.1.map { $0 ?? "" })
         }
-        for row in sorted { table.add(row.1) }
+        // A column says so if some requests were not for a key, but for the status.
+        let hasStatus = rows.contains { $0.0.question.key == nil }
+        table = Table(
+            columns: ["change", "key", "user", "unit", "requests", "last", "line"] + (hasStatus ? ["right"] : []),
+            numbers: ["requests"])
+        for (change, cells) in sorted {
+            table.add(cells + (hasStatus ? [change.question.key == nil ? "status" : "key"] : []))
+        }
         var sums: [String: [UInt32: Int]] = [:]
         for (question, count) in requests.untold(under: policy, digest: digest, unmapped: unmapped) {
-            let key = question.key ?? ""
+            let key = question.key ?? "the status"
             sums[key, default: [:]][question.uid] = (sums[key]?[question.uid] ?? 0).plus(count)
         }
         untold = sums.flatMap { key, users in users.map { (key, $0.key, $0.value) } }

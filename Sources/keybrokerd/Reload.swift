@@ -75,8 +75,9 @@ extension Logger {
 }
 
 extension LoadedPolicy {
-    /// "3 keys, policy 1a2b3c4d5e6f"
+    /// "3 keys, policy 1a2b3c4d5e6f", and how many accounts are not found.
     var summary: String {
-        "\(policy.keys.count) \(policy.keys.count == 1 ? "key" : "keys"), policy \(digest.prefix(12))"
+        let keys = "\(policy.keys.count) \(policy.keys.count == 1 ? "key" : "keys"), policy \(digest.prefix(12))"
+        return [keys, missing.summary].compactMap(\.self).joined(separator: ", ")
     }
 }

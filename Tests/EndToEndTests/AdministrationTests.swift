@@ -190,7 +190,7 @@ struct AdministrationTests {
             ])
         #expect(status == 77)
         #expect(output.isEmpty)
-        #expect(errors.contains("only root, and the account that the broker runs as"))
+        #expect(errors.contains("it takes root, the broker's account"))
         try daemon.stop()
         #expect(try tool(daemon, ["reload"]).status == 69)
         #expect(try tool(daemon, ["status"]).status == 69)

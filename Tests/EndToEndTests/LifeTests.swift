@@ -59,7 +59,7 @@ import Testing
             ["--policy", folder["faulty"], "--socket", folder["x/s"], "--audit", folder["a/b"]] + identity)
         #expect(start.status == 78)
         #expect(start.errors.contains("\(folder["faulty"]):1:7: error: 'relative' is a relative path"))
-        #expect(start.errors.contains("\(folder["faulty"]):2:8: error: no such user: 'nosuchuser'"))
+        #expect(start.errors.contains("\(folder["faulty"]):2:8: warning: no such user: 'nosuchuser'"))
 
         let daemon = try Daemon(folder, policy: policy())
         let digest = try #require(try daemon.records().first?["policy"] as? String)
@@ -113,13 +113,13 @@ import Testing
         #expect(check.status == 78)
         #expect(
             check.errors == """
-                faulty:1:8: error: no such user: 'nosuchuser'
+                faulty:1:8: warning: no such user: 'nosuchuser'; this line permits nobody
                 permit nosuchuser key none
                        ^~~~~~~~~~
                 faulty:1:23: error: no key 'none' is declared; a line 'key none PATH' is missing
                 permit nosuchuser key none
                                       ^~~~
-                keybroker: 2 errors, 0 warnings
+                keybroker: 1 error, 1 warning
 
                 """)
         #expect(try Program.run(Program.built("keybroker"), ["policy", "check", "/nonexistent"]).status == 78)

@@ -85,6 +85,8 @@ struct FuzzTests {
             "key web /x certificate /y\npermit www key web\n", "key a /x\npermit :g unit a@*.service key a a\n",
             "key a /x\npermit unit:a@*.service key a\n",
             "limit each-user connections 4 requests 9\nlimit 33 requests 1\n", "key c credential:x # comment\n",
+            "key a /x\npermit www key a\nnever anyone key a unless www :g unit:a@*.service\n",
+            "permit www status\npermit :g status\nkey a /x\nnever unit:a.service key a a\n",
         ]
         fuzz(good) { bytes in
             let reading = read([PolicyText(file: "f", bytes: bytes)], in: resolver)
@@ -101,7 +103,10 @@ struct FuzzTests {
     }
 
     @Test func expectations() {
-        fuzz(["expect www key web granted\n", "expect 5 unit a.service key web denied # x\n"]) { bytes in
+        fuzz([
+            "expect www key web granted\n", "expect www status granted\n",
+            "expect 5 unit a.service key web denied # x\n",
+        ]) { bytes in
             let (expectations, faults) = readExpectations(PolicyText(file: "f", bytes: bytes))
             let lines = bytes.split(separator: 0x0A).count
             #expect(expectations.count + faults.count <= max(lines, 1))

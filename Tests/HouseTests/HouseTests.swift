@@ -262,7 +262,7 @@ struct HouseTests {
         for name in StatusName.allCases {
             #expect(lines.contains { $0 == name.rawValue }, "\(name.rawValue) is not in keybrokerd(8)")
         }
-        let limits = try source("Wire/Limits.swift")
+        let limits = try source("Wire/Limits.swift").replacing("_", with: "")
         for (name, text) in [
             ("connections", "all callers together Ta 1024"), ("connectionsPerUser", "per user Ta 64"),
             ("requestsPerSecond", "per user Ta 100"), ("backlog", "accepted Ta 512"),
@@ -273,6 +273,7 @@ struct HouseTests {
             ("crowdRecordsAtOnce", "at once Ta 200"),
             ("groupGrantsAtOnce", "at once Ta 1000"),
             ("policyErrors", "policy that are listed Ta 100"),
+            ("policyNeverPairs", "in a policy Ta 1000000"), ("statusCallers", "makes them known Ta 64"),
             ("credentials", "all units together Ta 16"), ("credentialsPerUnit", "a time, per unit Ta 4"),
             ("credentialsPerSecond", "a second, per unit Ta 100"),
         ] {

@@ -18,6 +18,7 @@ var machine: Resolver {
             case "nobody": .id(65534)
             case "ldap-user": .failed("Connection refused")
             case "games": .id(5)
+            case "prometheus": .id(120)
             default: .unknown
             }
         },
@@ -34,7 +35,8 @@ var machine: Resolver {
             case .file("/missing.pem"): "there is no such file now: /missing.pem does not exist"
             default: nil
             }
-        })
+        },
+        known: { $0 ? ["tls-ops", "games", "wheel"] : ["www-data", "stunnel4", "nobody", "games"] })
 }
 
 struct GoldenTests {

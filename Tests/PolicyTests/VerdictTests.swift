@@ -157,14 +157,15 @@ struct ExampleTests {
     /// The shipped policy permits nothing on any machine.
     @Test func theShippedExampleIsValidAndEmpty() throws {
         let policy = try policy(example())
-        #expect(policy.keys.isEmpty && policy.rules.isEmpty)
+        #expect(policy.keys.isEmpty && policy.rules.isEmpty && policy.statusPermits.isEmpty)
     }
 
     @Test func itsExamplesAreValidToo() throws {
-        let uncommented = try example().replacing(#/(?m)^#(?=(key|permit|limit) )/#, with: "")
+        let uncommented = try example().replacing(#/(?m)^#(?=(key|permit|limit|never) )/#, with: "")
         let reading = read([PolicyText(file: "example", bytes: Array(uncommented.utf8))], in: machine)
         #expect(reading.diagnostics.isEmpty, "\(reading.diagnostics)")
         #expect(reading.policy?.keys.count == 3)
+        #expect(reading.policy?.nevers.count == 1 && reading.policy?.statusPermits.count == 1)
         #expect(reading.policy?.rules.values.reduce(0) { $0 + $1.count } == 6)
     }
 }
@@ -188,7 +189,8 @@ struct ParserRobustness {
     /// is no policy there must be an error that says why.
     @Test func everyShortPolicy() {
         let words = [
-            "key", "permit", "limit", "a", "/x", "www-data", ":", "certificate", "unit", "each-user", "5", "#",
+            "key", "permit", "limit", "never", "anyone", "unless", "status", "a", "/x", "www-data", ":", "certificate",
+            "unit", "each-user", "5", "#",
         ]
         var texts = words
         for a in words {

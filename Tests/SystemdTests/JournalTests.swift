@@ -76,7 +76,7 @@ import Testing
         let applied = try #require(try entries("-u keybrokerd DECISION=applied").first)
         #expect(applied["MESSAGE"]?.hasPrefix("the policy was read anew: 1 key, policy ") == true)
         #expect(applied["PEER_UID"] == "0")
-        try machine.policy("permit nosuchuser key web")
+        try machine.policy("permit www-data key nosuchkey")
         // `systemctl reload` would find the fault itself, and not ask the daemon.
         try machine.must("kill -HUP \(try machine.property("MainPID"))")
         try machine.wait(
@@ -89,11 +89,11 @@ import Testing
 
     /// The unit is recorded even for a process that has ended, and so is the priority.
     @Test func theLastWordsAreTheServices() throws {
-        try machine.policy("permit nosuchuser key web")
+        try machine.policy("permit www-data key nosuchkey")
         _ = try machine.mustFail("systemctl restart keybrokerd.service")
         try machine.must("systemctl stop keybrokerd.service")
         let said = try entries("-t keybrokerd -p err")
-        #expect(said.contains { $0["MESSAGE"]?.contains("error: no such user: 'nosuchuser'") == true })
+        #expect(said.contains { $0["MESSAGE"]?.contains("error: no key 'nosuchkey' is declared") == true })
         for entry in said {
             #expect(entry["_SYSTEMD_UNIT"] == "keybrokerd.service" && entry["PRIORITY"] == "3", "\(entry)")
         }

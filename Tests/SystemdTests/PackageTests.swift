@@ -99,7 +99,7 @@ import Testing
         // An upgrade does not restart a daemon whose policy is faulty, because it could not start with that policy
         // again.
         let (pid, policy) = (try machine.property("MainPID"), try machine.must("cat /etc/keybroker/keybroker.policy"))
-        try machine.policy("permit nosuchuser key web")
+        try machine.policy("permit www-data key nosuchkey")
         let again = try machine.run("dpkg --force-unsafe-io --no-triggers -i /run/later.deb")
         #expect(again.status == 0)
         #expect(again.errors.contains("the policy is faulty, so the old daemon was left running"))

@@ -1,12 +1,11 @@
-// Searches for a unit that one pattern matches and all others do not. The comparison of policies needs it.
+// Searches for a unit that some patterns match and all others do not. The comparison of policies needs it, and so do
+// `never` lines.
 //
 // Must never say that there is no such unit if there is one. Must never run without a limit: the number of sets can
 // grow with two to the power of the patterns, so the search gives up if it takes too long.
 
-internal import Policy
-
 /// The result of the search.
-enum UnitFound: Equatable {
+package enum UnitFound: Equatable {
     /// The name of such a unit.
     case named(String)
     case none
@@ -14,8 +13,8 @@ enum UnitFound: Equatable {
     case untold
 }
 
-/// The limits of the searches of one comparison. Many searches that give up must not add up to hours.
-struct SearchLimits {
+/// The limits of the searches of one comparison, or of one policy. Many searches that give up must not add up to hours.
+package struct SearchLimits {
     /// The number of sets of places in one search.
     fileprivate static let sets = 100_000
     /// The number of 64-bit words in all sets of one search, and the number that a search still gets if the others
@@ -24,22 +23,22 @@ struct SearchLimits {
     /// The number of words that all searches together may still use.
     fileprivate var wordsLeft = 20_000_000
 
-    init() {}
+    package init() {}
 
     fileprivate var wordsOfNext: Int { max(min(Self.words, wordsLeft), Self.leastWords) }
 }
 
-/// Searches for a unit that `pattern` matches and none of `others` does.
+/// Searches for a unit that each of `patterns` matches and none of `others` does. There is at least one pattern.
 ///
 /// All patterns read the same name at the same time, one byte after the other. This is the subset construction of
 /// automata theory, made only for the sets that are reached. All bytes that occur in no pattern are treated as one.
-func unit(
-    of pattern: UnitPattern, butOfNone others: [UnitPattern], within limits: inout SearchLimits
+package func unit(
+    of patterns: [UnitPattern], butOfNone others: [UnitPattern], within limits: inout SearchLimits
 ) -> UnitFound {
-    let others = Array(Set(others))
-    if others.contains(where: { $0.covers(pattern) }) { return .none }
-    if let unit = plainUnit(of: pattern, butOfNone: others) { return .named(unit) }
-    let machine = GlobMachines(pattern, widest(of: others))
+    let (patterns, others) = (Array(Set(patterns)), Array(Set(others)))
+    if others.contains(where: { other in patterns.contains { other.covers($0) } }) { return .none }
+    if let unit = plainUnit(of: patterns, butOfNone: others) { return .named(unit) }
+    let machine = GlobMachines(patterns, widest(of: others))
     // A unit has at least one byte before its ending, so the endings are read from the second byte on.
     var reached = machine.alphabet.compactMap { byte in
         machine.first(byte).map { Reached(places: $0, byte: byte, before: nil) }
@@ -52,7 +51,7 @@ func unit(
         let places = reached[next].places
         if machine.isFound(places) { return .named(name(reached, next)) }
         for byte in machine.alphabet {
-            // Skips names that the pattern cannot match any more.
+            // Skips names that one of the patterns cannot match any more.
             guard let places = machine.step(places, byte), known.insert(places).inserted else { continue }
             guard known.count <= SearchLimits.sets, known.count * places.count <= words else { return .untold }
             reached.append(Reached(places: places, byte: byte, before: next))
@@ -62,16 +61,19 @@ func unit(
     return .none
 }
 
-/// Tries the two names that settle most differences without a search: each star of the pattern stands for nothing, or
-/// for a byte that occurs in no pattern.
-private func plainUnit(of pattern: UnitPattern, butOfNone others: [UnitPattern]) -> String? {
-    let used = Set(([pattern] + others).flatMap { Array($0.description.utf8) })
-    for filling in [unusedByte(besides: used).map { [$0] } ?? [], []] {
+/// Tries the two names that settle most questions without a search: each star of a pattern stands for nothing, or for a
+/// byte that occurs in no pattern.
+private func plainUnit(of patterns: [UnitPattern], butOfNone others: [UnitPattern]) -> String? {
+    let used = Set((patterns + others).flatMap { Array($0.description.utf8) })
+    for (pattern, filling) in patterns.flatMap({ pattern in
+        [unusedByte(besides: used).map { [$0] } ?? [], []].map { (pattern, $0) }
+    }) {
         let name = pattern.description.utf8.flatMap { $0 == star ? filling : [$0] }
         for ending in ["", ".service", ".scope"] {
             let unit = String(decoding: name, as: UTF8.self) + ending
             let isUnit = [".service", ".scope"].contains { unit.utf8.count > $0.utf8.count && unit.hasSuffix($0) }
-            guard isUnit, pattern.matches(unit), !others.contains(where: { $0.matches(unit) }) else { continue }
+            guard isUnit, patterns.allSatisfy({ $0.matches(unit) }), !others.contains(where: { $0.matches(unit) })
+            else { continue }
             return unit
         }
     }
@@ -125,26 +127,28 @@ private struct GlobMachines {
     /// The bytes that occur in a pattern, and one byte for all others.
     let alphabet: [UInt8]
     private var start: [UInt64]
-    /// The places of `pattern`, and the places where the endings begin.
-    private var ofPattern: [UInt64], endings: [UInt64]
-    /// The last places: of the pattern, of the others, and of the endings.
-    private var accepting: [UInt64], refusing: [UInt64], ending: [UInt64]
+    /// The places of each pattern that has to match, and the places where the endings begin.
+    private var ofPattern: [[UInt64]], endings: [UInt64]
+    /// The last places: of each pattern that has to match, of the others, and of the endings.
+    private var accepting: [[UInt64]], refusing: [UInt64], ending: [UInt64]
     private var stars: [UInt64]
     private var literals: [UInt8: [UInt64]]
 
-    init(_ pattern: UnitPattern, _ others: [UnitPattern]) {
+    init(_ wanted: [UnitPattern], _ others: [UnitPattern]) {
         func places(_ text: String) -> [UInt8] {
             // Two stars in a row mean the same as one.
             text.utf8.reduce(into: []) { bytes, byte in
                 if byte != star || bytes.last != star { bytes.append(byte) }
             }
         }
-        let patterns = [places(pattern.description)] + others.map { places($0.description) }
+        let patterns = (wanted + others).map { places($0.description) }
         let ends = ["*.service", "*.scope"].map(places)
         let texts = patterns + ends
         let words = (texts.reduce(0) { $0 + $1.count + 1 } + 63) / 64
         let none = [UInt64](repeating: 0, count: words)
-        (start, ofPattern, endings, accepting, refusing, ending, stars) = (none, none, none, none, none, none, none)
+        (start, endings, refusing, ending, stars) = (none, none, none, none, none)
+        ofPattern = [[UInt64]](repeating: none, count: wanted.count)
+        accepting = ofPattern
         var bytes = Set(texts.joined()).subtracting([star])
         if let other = unusedByte(besides: bytes) { bytes.insert(other) }
         alphabet = bytes.sorted()
@@ -155,12 +159,12 @@ private struct GlobMachines {
             let isEnding = index >= patterns.count
             set(isEnding ? \.endings : \.start, place)
             for byte in text {
-                if index == 0 { set(\.ofPattern, place) }
+                if index < wanted.count { set(\.ofPattern[index], place) }
                 if byte == star { set(\.stars, place) } else { literals[byte]?[place / 64] |= 1 << UInt64(place % 64) }
                 place += 1
             }
-            if index == 0 { set(\.ofPattern, place) }
-            set(index == 0 ? \.accepting : isEnding ? \.ending : \.refusing, place)
+            if index < wanted.count { set(\.ofPattern[index], place) }
+            set(index < wanted.count ? \.accepting[index] : isEnding ? \.ending : \.refusing, place)
             place += 1
         }
         close(&start)
@@ -171,14 +175,14 @@ private struct GlobMachines {
         self[keyPath: places][place / 64] |= 1 << UInt64(place % 64)
     }
 
-    /// The state after the first byte of a name. Nil if the pattern cannot begin with it.
+    /// The state after the first byte of a name. Nil if one of the patterns cannot begin with it.
     func first(_ byte: UInt8) -> [UInt64]? {
         guard var places = step(start, byte) else { return nil }
         for word in places.indices { places[word] |= endings[word] }
         return places
     }
 
-    /// The state after one more byte. Nil if the pattern cannot match any more.
+    /// The state after one more byte. Nil if one of the patterns cannot match any more.
     func step(_ places: [UInt64], _ byte: UInt8) -> [UInt64]? {
         guard let literal = literals[byte] else { return nil }
         var next = places
@@ -189,7 +193,7 @@ private struct GlobMachines {
             carry = passed >> 63
         }
         close(&next)
-        return next.indices.contains { next[$0] & ofPattern[$0] != 0 } ? next : nil
+        return ofPattern.allSatisfy { places in next.indices.contains { next[$0] & places[$0] != 0 } } ? next : nil
     }
 
     /// Adds the place after each star, because a star can match nothing. There are never two stars in a row.
@@ -202,10 +206,10 @@ private struct GlobMachines {
         }
     }
 
-    /// Whether the name so far is that of a unit that the pattern matches and no other does.
+    /// Whether the name so far is that of a unit that all of the patterns match and no other does.
     func isFound(_ places: [UInt64]) -> Bool {
         func has(_ wanted: [UInt64]) -> Bool { places.indices.contains { places[$0] & wanted[$0] != 0 } }
-        return has(accepting) && !has(refusing) && has(ending)
+        return accepting.allSatisfy(has) && !has(refusing) && has(ending)
     }
 }
 
