@@ -14,9 +14,8 @@ extension Broker {
     package func start() throws(Failure) {
         var record = Record(.start)
         if let missing {
-            record.decision = .rejected
             record.reason = .policyFaulty
-            life.beganWithout(missing.loading)
+            life.beganWithout(missing.loading, unreadable)
         }
         record.detail = [
             "keybrokerd \(version)", ledger.recovery, missing.map { faults(of: $0.loading) }, policy.missing.summary,
@@ -50,7 +49,7 @@ extension Broker {
             record.decision = .applied
             record.detail = loaded.missing.summary
         } else {
-            life.rejected(loading)
+            life.rejected(loading, hasPolicy ? nil : unreadable)
             record.decision = .rejected
             record.reason = .policyFaulty
             record.detail = faults(of: loading)

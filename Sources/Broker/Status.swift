@@ -40,16 +40,17 @@ final class Lifetime {
         (faults, lastWasRejected) = ([], false)
     }
 
-    func rejected(_ loading: LoadResult) {
+    /// - Parameter more: what an admin has to know besides.
+    func rejected(_ loading: LoadResult, _ more: String?) {
         rejected += 1
-        (faults, lastWasRejected) = (Self.lines(of: loading), true)
+        (faults, lastWasRejected) = (Self.lines(of: loading, more), true)
     }
 
     /// The policy at the start was faulty.
-    func beganWithout(_ loading: LoadResult) { faults = Self.lines(of: loading) }
+    func beganWithout(_ loading: LoadResult, _ more: String?) { faults = Self.lines(of: loading, more) }
 
-    private static func lines(of loading: LoadResult) -> [String] {
-        loading.diagnostics.filter { $0.severity == .error }.compactMap(\.lines.first)
+    private static func lines(of loading: LoadResult, _ more: String?) -> [String] {
+        [more].compactMap(\.self) + loading.diagnostics.filter { $0.severity == .error }.compactMap(\.lines.first)
     }
 }
 

@@ -5,6 +5,7 @@
 
 internal import Audit
 package import Kernel
+internal import Keys
 internal import Policy
 package import PolicyLoading
 internal import Wire
@@ -33,7 +34,17 @@ extension Broker {
     /// What the service manager and the log are told while there is none: the first fault, and what to type.
     package var complaint: String? {
         missing.map {
-            "serves nobody, as the policy is faulty: \($0.fault); mend it, and type: keybroker reload"
+            "serves nobody, as the policy is faulty: \($0.fault); mend it, and "
+                + (unreadable == nil ? "type: keybroker reload" : "restart keybrokerd, which can read it only then")
+        }
+    }
+
+    /// Why no reload can take a policy: its directory was not there when the sandbox was made. Nil if one can.
+    var unreadable: String? {
+        let sandbox = keys.sandbox
+        let outside = policy.source.paths.first { !sandbox.covers($0) && !sandbox.covers(folder(of: $0)) }
+        return outside.map {
+            "\($0): error: its directory was not there when keybrokerd started, which can read it only after a restart"
         }
     }
 

@@ -13,7 +13,7 @@ struct FaultyStartTests {
     private static let caller: UInt32 = 61_001
 
     /// Starts the daemon with this policy, or with none, and waits until it says that it is ready.
-    private func manager(_ policy: String?) throws -> Program {
+    private func manager(_ policy: String?, at path: String = "etc/policy") throws -> Program {
         try folder.directory("run")
         try folder.directory("etc")
         try folder.directory("keys")
@@ -23,7 +23,7 @@ struct FaultyStartTests {
         let manager = try Program(
             installed("python3") ?? "python3",
             [
-                script, socket, folder["run/notify"], Program.built("keybrokerd"), "--policy", folder["etc/policy"],
+                script, socket, folder["run/notify"], Program.built("keybrokerd"), "--policy", folder[path],
                 "--audit", folder["log/audit.jsonl"], "--user", String(Daemon.uid),
             ], environment: ["MORE_SOCKETS": "credential=stream:\(folder["run/credential"])"])
         try manager.wait(for: "readiness") { $0.contains("READY=1") ? true : nil }
@@ -152,6 +152,22 @@ struct FaultyStartTests {
         #expect(try tool("get", "k").output == "KEY\n")
         let reload = try #require(try records().last { $0["event"] as? String == "reload" })
         #expect(reload["decision"] as? String == "applied" && reload["uid"] as? Int == Int(Daemon.uid))
+        try stop(manager)
+    }
+
+    /// The sandbox has no room for a directory that is not there. What to type says so.
+    @Test func aPolicyWithoutItsDirectoryNeedsARestart() throws {
+        let manager = try manager(nil, at: "none/policy")
+        #expect(manager.text().contains("none does not exist; mend it, and restart keybrokerd"), "\(manager.text())")
+        try folder.directory("none")
+        try folder.write("none/policy", mended)
+        let reload = try tool("reload")
+        #expect(reload.status == 78)
+        #expect(
+            reload.errors.contains(
+                "\(folder["none/policy"]): error: its directory was not there when keybrokerd started"),
+            "\(reload.errors)")
+        #expect(try tool("get", "k").status == 75)
         try stop(manager)
     }
 
