@@ -71,6 +71,9 @@ struct Get: ParsableCommand {
         guard let status = StandardStream.output.status, status.kind == .regular, status.mode & 0o077 != 0 else {
             return
         }
+        // The warning must not get into the file, as it would with StandardOutput=file: of a unit.
+        let error = StandardStream.error.status
+        guard error?.device != status.device || error?.inode != status.inode else { return }
         say(
             "keybroker: warning: standard output is a file with mode \(status.octalMode), which other accounts may open; "
                 + "write the key with --output FILE instead, which makes it 0600")

@@ -89,5 +89,8 @@ import Testing
         #expect(plain.errors.contains("--output FILE"))
         #expect(try get("k --certificate >new", daemon).errors.isEmpty)
         #expect(try get("k | cat", daemon) == (0, "KEY", ""))
+        // As a unit with StandardOutput=file: has it.
+        #expect(try get("k >both 2>&1", daemon).status == 0)
+        #expect(try content("both") == "KEY")
     }
 }
