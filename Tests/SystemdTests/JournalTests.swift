@@ -89,11 +89,13 @@ import Testing
 
     /// The unit is recorded even for a process that has ended, and so is the priority.
     @Test func theLastWordsAreTheServices() throws {
-        try machine.policy("permit www-data key nosuchkey")
+        let settings = "/run/systemd/system/keybrokerd.service.d"
+        try machine.write("\(settings)/faulty.conf", "[Service]\nExecStart=\nExecStart=keybrokerd --nonsense\n")
+        try machine.must("systemctl daemon-reload")
         _ = try machine.mustFail("systemctl restart keybrokerd.service")
-        try machine.must("systemctl stop keybrokerd.service")
+        try machine.must("systemctl stop keybrokerd.service; rm -r \(settings); systemctl daemon-reload")
         let said = try entries("-t keybrokerd -p err")
-        #expect(said.contains { $0["MESSAGE"]?.contains("error: no key 'nosuchkey' is declared") == true })
+        #expect(said.contains { $0["MESSAGE"]?.contains("see keybrokerd --help") == true })
         for entry in said {
             #expect(entry["_SYSTEMD_UNIT"] == "keybrokerd.service" && entry["PRIORITY"] == "3", "\(entry)")
         }

@@ -37,7 +37,7 @@ def pattern(text):
 
 
 def identity(word, machine):
-    """('user', uid), ('group', gid) or ('unit', pattern)."""
+    """('user', uid), ('group', gid) or ('unit', pattern). The number of an account that is not found is None."""
     if word.startswith("unit:"):
         return "unit", pattern(word[len("unit:") :])
     kind, name = ("group", word[1:]) if word.startswith(":") else ("user", word)
@@ -47,8 +47,8 @@ def identity(word, machine):
         number = int(name)
     else:
         number = machine[kind + "s"].get(name)
-    if number is None or number >= NOT_AN_ID:
-        raise Faulty("no such account")
+    if number is not None and number >= NOT_AN_ID:
+        raise Faulty("no number of an account")
     return kind, number
 
 
@@ -96,7 +96,9 @@ class Policy:
             units, rest = pattern(rest[1]), rest[2:]
         if rest[:1] != ["key"] or len(rest) < 2 or not all(KEY_NAME.match(name) for name in rest[1:]):
             raise Faulty("bad keys")
-        self.lines.append(Line(kind, ident, units, set(rest[1:])))
+        # "An account that is not found costs its own line, and no other."
+        if ident is not None:
+            self.lines.append(Line(kind, ident, units, set(rest[1:])))
         return rest[1:]
 
     def read_limit(self, words, machine):
@@ -109,7 +111,8 @@ class Policy:
             low, high = BOUNDS[bound]
             if not low <= int(text) <= high or (who, bound) in self.limits:
                 raise Faulty("out of range, or limited twice")
-            self.limits[who, bound] = int(text)
+            if who[0] == "each" or who[1] is not None:
+                self.limits[who, bound] = int(text)
 
     def is_permitted(self, caller, key):
         uid, unit = caller.get("uid"), caller.get("unit")
