@@ -34,7 +34,9 @@ say faulty-start sv -w 2 start keybrokerd
 mended
 say mended sv -w 20 start keybrokerd
 say get-after get
-kill -TERM "$manager"
+# First what would start it again. (It may have inherited that it ignores other signals.)
+kill -KILL "$manager"
+wait "$manager" 2>/dev/null
 say exit sv -w 20 exit keybrokerd
 say left-at-the-end left
 say processes ps -eo stat,pid,ppid,comm
