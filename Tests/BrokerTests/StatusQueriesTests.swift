@@ -95,7 +95,7 @@ struct StatusQueriesTests {
 
     @Test func theLogHasOneFoldedRecordOfAllQueries() throws {
         let bench = try Bench(Bench.policy)
-        for _ in 0..<50 {
+        for _ in 0..<40 {
             _ = try page("1S", bench)
             _ = try page("1R", bench)
         }
@@ -106,13 +106,13 @@ struct StatusQueriesTests {
         _ = bench.broker.ledger.commit([])
         let folded = bench.log.records.dropFirst(2).map(\.record)
         #expect(folded.count == 2)
-        #expect(folded.allSatisfy { $0.suppressed == 49 && $0.uid == 0 && $0.reason == .folded })
+        #expect(folded.allSatisfy { $0.suppressed == 39 && $0.uid == 0 && $0.reason == .folded })
         #expect(folded.allSatisfy { $0.decision == .granted && $0.event == .request })
         #expect(Set(folded.map(\.verb)) == [.status, .rotation])
         // The status counts each of them.
         let page = try self.page("1S", bench)
-        #expect(page.values(.requests).contains("status granted permitted 50"))
-        #expect(page.values(.requests).contains("rotation granted permitted 50"))
+        #expect(page.values(.requests).contains("status granted permitted 40"))
+        #expect(page.values(.requests).contains("rotation granted permitted 40"))
         // What was counted until the end is in the log, too.
         try bench.broker.stop()
         #expect(bench.log.records.suffix(2).map(\.record.suppressed) == [1, nil])
