@@ -18,7 +18,7 @@ struct ServiceManagerTests {
             [
                 "env", "PROJECT=\(projectFolder.path)", "BINARIES=\(binaries)", "bash",
                 here.appendingPathComponent("Scripts/\(script)").path,
-            ], seconds: 120)
+            ], seconds: 300)
         var steps: [String: String] = [:]
         for line in output.split(separator: "\n") {
             let parts = line.split(separator: ": ", maxSplits: 1)

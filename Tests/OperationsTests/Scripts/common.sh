@@ -28,7 +28,8 @@ say() {
 }
 rotate() {
     logrotate --force --state /run/logrotate.state /etc/logrotate.d/keybroker || return
-    until [ -s /var/log/keybroker/audit.jsonl ]; do keybroker status >/dev/null; done
+    # A status leaves no record each time, a key does.
+    until [ -s /var/log/keybroker/audit.jsonl ]; do get >/dev/null; done
     grep -c '"previous"' /var/log/keybroker/audit.jsonl
 }
 left() { ps -eo comm | grep -c '^keybrokerd$'; }
