@@ -12,7 +12,11 @@ struct ServiceManagerTests {
     /// Runs a script in a container. Returns what it said of each step: a status and the output.
     private func life(_ script: String) throws -> [String: String] {
         let here = testsFolder.appendingPathComponent("OperationsTests")
-        let binaries = URL(fileURLWithPath: Program.built("keybroker")).deletingLastPathComponent().path
+        // Those that are installed have the Swift runtime inside: the toolchain may be on another mount, which an overlay
+        // does not show.
+        let installable = projectFolder.appendingPathComponent(".build-release/release").path
+        let built = URL(fileURLWithPath: Program.built("keybroker")).deletingLastPathComponent().path
+        let binaries = FileManager.default.fileExists(atPath: installable + "/keybrokerd") ? installable : built
         let (_, output, errors) = try Program.run(
             here.appendingPathComponent("with-init").path,
             [
