@@ -77,7 +77,7 @@ struct ModelTests {
         "permit alice key none", "permit Alice key a", "permit bob key a", "limit each-user unit x.service",
     ]
 
-    private func line(_ random: inout SeededNumbers) -> String {
+    private func line(_ random: inout Seeded) -> String {
         func one(_ choices: [String]) -> String { choices.randomElement(using: &random) ?? "" }
         let keys = (0..<Int.random(in: 1...2, using: &random)).map { _ in one(Self.keys) }.joined(separator: " ")
         let who = one(["www-data", "alice", ":tls-ops", ":www-data", "33", ":200", "1", ":33", "0", "65534", ":65534"])
@@ -92,7 +92,7 @@ struct ModelTests {
         }
     }
 
-    private func text(_ random: inout SeededNumbers) -> String {
+    private func text(_ random: inout Seeded) -> String {
         var lines = Self.keys.map { "key \($0) /\($0)" }
         for _ in 0..<Int.random(in: 0...8, using: &random) { lines.append(line(&random)) }
         if Int.random(in: 0..<40, using: &random) == 0 { lines.removeFirst() }
@@ -100,7 +100,7 @@ struct ModelTests {
     }
 
     /// The same policy with another line, without one, or in another order.
-    private func variant(of text: String, _ random: inout SeededNumbers) -> String {
+    private func variant(of text: String, _ random: inout Seeded) -> String {
         var lines = text.split(separator: "\n").map(String.init).shuffled(using: &random)
         switch Int.random(in: 0..<3, using: &random) {
         case 0: lines.append(line(&random))
@@ -111,7 +111,7 @@ struct ModelTests {
         return lines.joined(separator: "\n")
     }
 
-    private func caller(_ random: inout SeededNumbers) -> ModelCaller {
+    private func caller(_ random: inout Seeded) -> ModelCaller {
         let unit = Int.random(in: 0..<4, using: &random) > 0 ? Self.units.randomElement(using: &random) : nil
         if Int.random(in: 0..<6, using: &random) == 0 { return ModelCaller(unit: unit ?? "x.service", alone: true) }
         return ModelCaller(
@@ -141,7 +141,7 @@ struct ModelTests {
                 #expect(try model.waitForExit() == 0)
                 model = try start()
             }
-            var random = SeededNumbers(state: seed &+ 1_000_000)
+            var random = Seeded(state: seed &+ 1_000_000)
             var first = text(&random)
             // Each of them has its turn.
             if seed % 4 == 0 { first += "\n" + Self.oddities[Int(seed / 4) % Self.oddities.count] }

@@ -22,7 +22,7 @@ struct SuggestionTests {
         return try #require(reading.policy, "\(lines) \(reading.diagnostics)")
     }
 
-    private func randomPolicy(_ random: inout SeededNumbers) throws -> Policy {
+    private func randomPolicy(_ random: inout Seeded) throws -> Policy {
         var lines = Self.keys.map { "key \($0) /\($0)" }
         for _ in 0..<Int.random(in: 1...8, using: &random) {
             let key = Self.keys.randomElement(using: &random) ?? ""
@@ -39,7 +39,7 @@ struct SuggestionTests {
     }
 
     /// Records of random requests, as the policy decides them.
-    private func history(_ policy: Policy, _ random: inout SeededNumbers) throws -> [String] {
+    private func history(_ policy: Policy, _ random: inout Seeded) throws -> [String] {
         let ids: [UInt32] = [1, 2, 3, 65_534, 61_300]
         return try (0..<Int.random(in: 1...40, using: &random)).map { number in
             let key = Self.keys.randomElement(using: &random) ?? ""
@@ -80,7 +80,7 @@ struct SuggestionTests {
         let rounds = UInt64(ProcessInfo.processInfo.environment["KEYBROKER_MODEL_ROUNDS"] ?? "") ?? 300
         var (lines, empty) = (0, 0)
         for seed in 0..<min(rounds, 20_000) {
-            var random = SeededNumbers(state: seed)
+            var random = Seeded(state: seed)
             let policy = try randomPolicy(&random)
             let requests = try requests(try history(policy, &random), in: folder)
             let suggestion = Suggestion(requests, unmapped: unmapped)

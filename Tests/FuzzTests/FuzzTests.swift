@@ -4,6 +4,7 @@
 // Besides not crashing, each parser is checked for what must be true of any bytes.
 
 import Foundation
+import TestSupport
 import Testing
 import Wire
 
@@ -12,19 +13,6 @@ import Wire
 @testable import Policy
 @testable import keybroker_tls_demo
 import PolicyReview
-
-/// The SplitMix64 generator.
-struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 let rounds = ProcessInfo.processInfo.environment["KEYBROKER_FUZZ_ROUNDS"].flatMap { Int($0) } ?? 4_000
 

@@ -1,23 +1,11 @@
 // Differences by meaning: the list is empty exactly if no caller's verdict changes.
 
+import TestSupport
 import Testing
 import Wire
 
 @testable import Policy
 @testable import PolicyReview
-
-/// SplitMix64, so that the same seed gives the same numbers.
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 struct DifferenceTests {
     private func policy(_ text: String) throws -> Policy {

@@ -1,24 +1,12 @@
 // Explanations and expectations always agree with the verdict.
 
 import Foundation
+import TestSupport
 import Testing
 import Wire
 
 @testable import Policy
 @testable import PolicyReview
-
-/// Numbers from a seed, so that a failure can be reproduced (SplitMix64).
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
-    }
-}
 
 struct ExplanationTests {
     private func policy(_ text: String) throws -> Policy {

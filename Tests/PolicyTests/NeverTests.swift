@@ -1,25 +1,18 @@
 // What `never` lines mean: a policy with them is faulty exactly if a caller that they exclude is permitted. And what a
 // missing account costs: its own line.
 
+import TestSupport
 import Testing
 import Wire
 
 @testable import Policy
 @testable import PolicyReview
 
-/// Numbers from a seed, so that a failure can be reproduced (SplitMix64).
-private struct Seeded: RandomNumberGenerator {
-    var state: UInt64
-
-    mutating func next() -> UInt64 {
-        state &+= 0x9E37_79B9_7F4A_7C15
-        var z = state
-        z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-        z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-        return z ^ (z >> 31)
+extension Seeded {
+    mutating func one<T>(of all: [T]) -> T {
+        all[Int.random(in: all.indices, using: &self)]
     }
 
-    mutating func one<T>(of all: [T]) -> T { all[Int.random(in: all.indices, using: &self)] }
 }
 
 /// A line as the test understands it, apart from the parser.

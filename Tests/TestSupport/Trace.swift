@@ -3,13 +3,10 @@
 internal import Foundation
 
 package enum Trace {
-    /// The names of the system calls that `pid` makes while `body` runs, in order. The daemon's look at its log's path, once
-    /// a second, is left out.
+    /// The names of the system calls that `pid` makes while `body` runs, in order.
     package static func of(_ pid: Int32, _ body: () throws -> Void) throws -> [String] {
         try lines(of: pid, body).compactMap { line in
             guard let end = line.firstIndex(of: "("), !line.hasPrefix("strace:") else { return nil }
-            // It is the only one by a path and not by a descriptor.
-            if line.contains("stat(AT_FDCWD") { return nil }
             return String(line[..<end])
         }
     }
