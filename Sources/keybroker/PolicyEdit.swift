@@ -26,13 +26,7 @@ struct PolicyEdit: ParsableCommand {
             valueName: "file"), completion: .file())
     var file: String?
 
-    @Option(
-        name: .customLong("policy"),
-        help: ArgumentHelp(
-            "What the daemon reads, where that is not the standard: as its own --policy; may be repeated.",
-            valueName: "path"),
-        completion: .file())
-    var paths: [String] = []
+    @OptionGroup var daemonPolicy: DaemonPolicyOptions
 
     @Flag(help: "Do not ask the daemon to read it.")
     var noReload = false
@@ -45,7 +39,7 @@ struct PolicyEdit: ParsableCommand {
         for beside in [path, lockPath(files)] { try checkDirectories(above: beside) }
         let isInPlace = try edit(files, path)
         guard isInPlace, !noReload else { return }
-        do { try Reloading(paths: paths, options: options).run() } catch {
+        do { try Reloading(paths: daemonPolicy.paths, options: options).run() } catch {
             say("keybroker: \(path) is in place, but not in force: when that is mended, type 'keybroker reload'")
             throw error
         }
@@ -79,7 +73,7 @@ struct PolicyEdit: ParsableCommand {
     }
 
     private func source() throws(ExitCode) -> PolicyFiles {
-        guard paths.isEmpty else { return PolicyFiles(try paths.map(absolute), owners: .now) }
+        guard daemonPolicy.paths.isEmpty else { return PolicyFiles(try daemonPolicy.paths.map(absolute), owners: .now) }
         return Reloading.ownFiles ?? .standard(in: "/etc/keybroker", owners: .now)
     }
 

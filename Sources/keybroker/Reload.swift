@@ -21,6 +21,15 @@ struct Reload: ParsableCommand {
             it is faulty.
             """)
 
+    @OptionGroup var daemonPolicy: DaemonPolicyOptions
+
+    @OptionGroup var options: BrokerOptions
+
+    func run() throws { try Reloading(paths: daemonPolicy.paths, options: options).run() }
+}
+
+/// Where a daemon reads its policy that does not read the standard files.
+struct DaemonPolicyOptions: ParsableArguments {
     @Option(
         name: .customLong("policy"),
         help: ArgumentHelp(
@@ -28,10 +37,6 @@ struct Reload: ParsableCommand {
             valueName: "path"),
         completion: .file())
     var paths: [String] = []
-
-    @OptionGroup var options: BrokerOptions
-
-    func run() throws { try Reloading(paths: paths, options: options).run() }
 }
 
 /// Has the broker read its policy anew, for the commands that do so.
