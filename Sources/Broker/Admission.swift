@@ -1,8 +1,9 @@
 // Decides who may hold a connection: by the credentials, and by the groups and the unit only if the credentials do not
 // settle it.
 //
-// Must never open anything. Must never let one account take the places of the others, nor many accounts that no line of
-// the policy names.
+// What a connection costs is decided first, by the uid alone: a uid that connects too often gets no reply and no record
+// of its own, only a count. Must never open anything. Must never let one account take the places of the others, nor many
+// accounts that no line of the policy names.
 
 internal import Audit
 package import Kernel
@@ -15,6 +16,8 @@ package enum Admission {
     case admitted(Client)
     /// There is no place for the caller. The answer tells it so.
     case turnedAway(Client, Answer)
+    /// The same, but its uid was told so often enough. The connection is counted, and is closed without a reply.
+    case surplus
 }
 
 extension Broker {
@@ -24,16 +27,23 @@ extension Broker {
     {
         var peer = Peer(credentials)
         let uid = credentials.uid
+        let now = Instant.now
         var account = allowance.account(of: uid)
+        let rate = policy.policy.possibleRequests(
+            ofUser: uid == overflow.uid ? nil : uid, otherwise: Limits.requestsPerSecond
+        ).upperBound
+        if let wait = allowance.arrive(account, perSecond: rate, now: now) {
+            return turnAway(peer, standing(of: credentials), account, .limitConnectionRate, for: wait, now)
+        }
         var held = account.connections
         let possible = policy.policy.possibleConnections(
             ofUser: uid == overflow.uid ? nil : uid, otherwise: capacity.connectionsPerUser)
         var standing = standing(of: credentials)
         // This check comes before any other question to the kernel, so that a caller over its limit costs no more than
         // this.
-        if held >= possible.upperBound { return turnAway(Client(peer, standing, account), .limitConnections) }
+        if held >= possible.upperBound { return turnAway(peer, standing, account, .limitConnections, now) }
         if !allowance.hasPlace(for: .administrator, isFirst: held == 0, in: capacity) {
-            return turnAway(Client(peer, standing, account), .limitTotal)
+            return turnAway(peer, standing, account, .limitTotal, now)
         }
 
         var groups: PeerGroups?
@@ -50,7 +60,7 @@ extension Broker {
             }
         } catch {
             guard error.isShortage else { throw error }
-            return turnAway(Client(peer, standing, account), .descriptorsExhausted)
+            return turnAway(peer, standing, account, .descriptorsExhausted, now)
         }
         if hasAskedForProcess, let unit = peer.unit, policy.policy.permits(unit: unit) {
             standing = .unit
@@ -63,10 +73,10 @@ extension Broker {
         let known = client.bounds.map { $0.connections ?? capacity.connectionsPerUser }
         let bound = known ?? possible.lowerBound
         if held >= (standing == .stranger ? min(bound, Limits.connectionsPerStranger) : bound) {
-            return turnAway(client, .limitConnections)
+            return turnAway(peer, standing, account, .limitConnections, now)
         }
         guard allowance.hasPlace(for: standing, isFirst: held == 0, in: capacity) else {
-            return turnAway(client, .limitTotal)
+            return turnAway(peer, standing, account, .limitTotal, now)
         }
         allowance.beginConnection(account, standing)
         return .admitted(client)
@@ -102,7 +112,26 @@ extension Broker {
         groups.contains { policy.policy.permits(.group($0)) }
     }
 
-    private func turnAway(_ client: Client, _ reason: Reason) -> Admission {
-        .turnedAway(client, busy(reason, for: Limits.busy, Record(.limit), client, isLast: true))
+    private func turnAway(
+        _ peer: Peer, _ standing: Standing, _ account: UserAccount, _ reason: Reason,
+        for wait: Duration = Limits.busy, _ now: Instant
+    ) -> Admission {
+        guard allowance.mayAnswerRefusal(account, standing, now: now) else { return .surplus }
+        return .turnedAway(
+            Client(peer, standing, account),
+            busy(reason, for: wait, Record(.limit), Client(peer, standing, account), isLast: true))
+    }
+
+    /// Stages what the log says of connections that were closed without a reply: for each uid how many they were.
+    func stageSurplus(now: Instant) {
+        for (uid, standing, count) in allowance.takeSurplus() {
+            var record = Record(.limit)
+            record.uid = uid
+            record.decision = .busy
+            record.reason = .limitConnectionRate
+            record.policy = digest
+            record.detail = "uid \(uid) connects too often; such connections get no reply, and are counted"
+            _ = ledger.stageFoldable(record, of: nil, for: .uid(uid), in: standing.crowd, times: count, now: now)
+        }
     }
 }

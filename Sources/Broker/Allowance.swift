@@ -22,6 +22,19 @@ package enum Standing: Int, CaseIterable, Comparable, Sendable {
     package static func < (left: Self, right: Self) -> Bool { left.rawValue < right.rawValue }
 }
 
+extension Standing {
+    /// The crowd with which records about such a caller are counted. Nil if it is counted alone: a line names its uid, or
+    /// it is an administrator.
+    var crowd: Folding.Crowd? {
+        switch self {
+        case .stranger: .strangers
+        case .group: .groups
+        case .unit: .units
+        case .user, .administrator: nil
+        }
+    }
+}
+
 /// How many connections there may be, and how many of the places are reserved.
 package struct Capacity: Sendable {
     package let total: Int
@@ -72,18 +85,45 @@ final class UserAccount {
     /// When the daemon last checked whether unread replies were read.
     var lookedAt = Instant.boot
     private var requests = Pace()
+    /// Connections, whether they may stay or not, and those of them that were refused with a reply.
+    fileprivate var arrivals = Pace(), refusals = Pace()
+    /// Connections that were closed without a reply and are not counted in the log yet.
+    fileprivate var surplus = 0, standingOfSurplus = Standing.stranger
+    /// When the caller that was refused last was told to come back.
+    private var promised = Instant.boot
     /// Grants that only a group permits, beyond the free ones.
     var sharedGrants = Pace()
 
+    /// How many requests were answered in the turn of this number, before those of others.
+    private var share = (turn: UInt64(0), used: 0)
+
     init(_ owner: AccountOwner) { self.owner = owner }
 
+    func takeShare(of turn: UInt64) -> Bool {
+        if share.turn != turn { share = (turn, 0) }
+        guard share.used < Limits.requestsOfUserPerTurn else { return false }
+        share.used += 1
+        return true
+    }
+
     /// Whether what it has used still makes a difference.
-    fileprivate func isBusy(_ now: Instant) -> Bool { requests.isBusy(now) || sharedGrants.isBusy(now) }
+    fileprivate func isBusy(_ now: Instant) -> Bool {
+        requests.isBusy(now) || sharedGrants.isBusy(now) || arrivals.isBusy(now) || refusals.isBusy(now)
+    }
 
     /// Counts a request and returns nil if the uid may make one now. Else returns how long it must wait, and counts
     /// nothing.
     func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Duration? {
         requests.take(Rate(perSecond: rate), now)
+    }
+
+    /// How long a caller is told to wait that makes one request too many. Callers that are refused one after the other
+    /// are told one moment after the other, so that they do not all come back at once.
+    /// - Parameter wait: how long it takes until the uid may make one more request.
+    func waitInTurn(_ wait: Duration, perSecond rate: Int, now: Instant) -> Duration {
+        let turn = max(now.after(wait), promised.after(Rate(perSecond: rate).interval))
+        promised = min(turn, now.after(max(wait, Limits.longestPromise)))
+        return now.until(promised)
     }
 
     /// The same check, but no request is counted.
@@ -101,6 +141,8 @@ struct Allowance {
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
     /// The rate limit that all callers with very many groups share if only a group could make them known.
     private var manyGroups = Pace()
+    /// The accounts whose `surplus` is not zero.
+    private var withSurplus: [UserAccount] = []
     /// When `forgetQuiet` next has something to do, or nil if it has nothing.
     private(set) var nextForgetting: Instant?
 
@@ -119,6 +161,37 @@ struct Allowance {
         !Standing.allCases[standing.rawValue...].contains { standing in
             let sum = held[...standing.rawValue].reduce(0, +)
             return sum >= capacity.places(for: standing, isFirst: isFirst)
+        }
+    }
+
+    /// Counts a connection of a uid before anything else is asked about it.
+    /// - Parameter rate: how many requests the uid may make in a second. It needs no more connections than that, but
+    ///   who was refused once comes again.
+    /// - Returns: how long the uid must wait if it connects too often, else nil.
+    mutating func arrive(_ account: UserAccount, perSecond rate: Int, now: Instant) -> Duration? {
+        accounts[account.owner] = account
+        expectForgetting(now)
+        return account.arrivals.take(Rate(perSecond: rate * 2), now)
+    }
+
+    /// Whether a refused connection gets a reply. If not, it is counted, and the reply would cost more than the
+    /// connection.
+    mutating func mayAnswerRefusal(_ account: UserAccount, _ standing: Standing, now: Instant) -> Bool {
+        if account.refusals.take(Rate(perSecond: Limits.refusalsPerSecond), now) == nil { return true }
+        if account.surplus == 0 { withSurplus.append(account) }
+        account.surplus += 1
+        account.standingOfSurplus = standing
+        return false
+    }
+
+    /// Returns the uids that had connections closed without a reply, each with their number, and forgets the numbers.
+    mutating func takeSurplus() -> [(uid: UInt32, standing: Standing, count: Int)] {
+        guard !withSurplus.isEmpty else { return [] }
+        defer { withSurplus.removeAll(keepingCapacity: true) }
+        return withSurplus.compactMap { account in
+            defer { account.surplus = 0 }
+            guard case .user(let uid) = account.owner else { return nil }
+            return (uid, account.standingOfSurplus, account.surplus)
         }
     }
 

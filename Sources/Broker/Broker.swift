@@ -87,14 +87,16 @@ package final class Broker {
             let possible = policy.policy.possibleRequests(
                 ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
             if let wait = client.account.wait(perSecond: possible.upperBound, now: now) {
-                return busy(.limitRequests, for: wait, record, client)
+                let turn = client.account.waitInTurn(wait, perSecond: possible.upperBound, now: now)
+                return busy(.limitRequests, for: turn, record, client)
             }
             if let reason = try identify(client, from: source, now) {
                 return busy(reason, for: Limits.busy, record, client)
             }
         }
         if let wait = client.account.waitBeforeRequest(perSecond: client.rate, now: now) {
-            return busy(.limitRequests, for: wait, record, client)
+            let turn = client.account.waitInTurn(wait, perSecond: client.rate, now: now)
+            return busy(.limitRequests, for: turn, record, client)
         }
 
         switch decoded {

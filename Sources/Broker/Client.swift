@@ -34,21 +34,15 @@ package final class Client {
 
     package var uid: UInt32 { peer.uid }
     var isAdministrator: Bool { standing == .administrator }
-    /// The crowd with which its records are counted. Nil if it is counted alone: a line names its uid, or it is an
-    /// administrator.
-    var crowd: Folding.Crowd? {
-        switch standing {
-        case .stranger: .strangers
-        case .group: .groups
-        case .unit: .units
-        case .user, .administrator: nil
-        }
-    }
+    var crowd: Folding.Crowd? { standing.crowd }
     /// Whether one person can have any number of such callers, each with an account of its own.
     var isOneOfMany: Bool { standing <= .group }
 
     /// Whether what both use is counted together.
     package func sharesAccount(with other: Client) -> Bool { account === other.account }
+
+    /// Whether one more of the requests of its uid belongs to the first ones of a turn. If so, it is counted.
+    package func takeShare(of turn: UInt64) -> Bool { account.takeShare(of: turn) }
 
     /// How many requests it may make per second.
     var rate: Int { bounds?.requests ?? Limits.requestsPerSecond }

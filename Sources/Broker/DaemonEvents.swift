@@ -87,6 +87,7 @@ extension Broker {
     /// Stages records of folded events, and forgets uids that are quiet.
     package func settle() {
         let now = Instant.now
+        stageSurplus(now: now)
         if let due = ledger.nextSettling, due <= now { ledger.settle(now: now, policy: digest) }
         if let due = allowance.nextForgetting, due <= now { allowance.forgetQuiet(now: now) }
     }

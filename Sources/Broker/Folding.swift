@@ -105,9 +105,9 @@ struct Folding {
             counters[kind.rawValue].lastNumber = number
         }
 
-        /// Counts the event and returns the number that the caller is told.
-        mutating func fold(_ kind: Kind) -> UInt64 {
-            counters[kind.rawValue].folded += 1
+        /// Counts events and returns the number that the caller is told.
+        mutating func fold(_ kind: Kind, times: Int) -> UInt64 {
+            counters[kind.rawValue].folded += times
             let ofKind = counters[kind.rawValue].lastNumber
             return ofKind > 0 ? ofKind : lastNumber
         }
@@ -142,23 +142,28 @@ struct Folding {
     // MARK: Events
 
     /// Decides what happens with an event of a uid or a unit.
-    /// - Parameter crowd: the crowd of the uid, or nil if a line names the uid or it is an administrator's.
-    mutating func add(_ kind: Kind, of subject: Subject, in crowd: Crowd?, now: Instant) -> Outcome {
+    /// - Parameters:
+    ///   - crowd: the crowd of the uid, or nil if a line names the uid or it is an administrator's.
+    ///   - times: how many such events there were. At most one of them gets a record of its own.
+    mutating func add(
+        _ kind: Kind, of subject: Subject, in crowd: Crowd?, times: Int = 1, now: Instant
+    ) -> Outcome {
         remember(subject)
         expectCollection(now.after(Limits.folding))
         var account = state.accounts[subject] ?? Account(end: now.after(Limits.folding))
         defer { state.accounts[subject] = account }
         // Nothing is counted against any of the limits unless all of them permit the record.
         var (pace, paceWithoutKey) = (account.pace, account.paceWithoutKey)
-        if pace.take(Self.records, now) != nil { return .folded(into: account.fold(kind)) }
+        if pace.take(Self.records, now) != nil { return .folded(into: account.fold(kind, times: times)) }
         if !kind.isAboutKey, paceWithoutKey.take(Self.recordsWithoutKey, now) != nil {
-            return .folded(into: account.fold(kind))
+            return .folded(into: account.fold(kind, times: times))
         }
         if let crowd, state.crowdPaces[crowd.rawValue].take(Self.crowdRecords, now) != nil {
-            return fold(kind, of: crowd, now)
+            return fold(kind, of: crowd, times, now)
         }
         account.pace = pace
         account.paceWithoutKey = paceWithoutKey
+        if times > 1 { _ = account.fold(kind, times: times - 1) }
         return .ownRecord
     }
 
@@ -170,10 +175,10 @@ struct Folding {
     /// Notes the number of the record that says that the crowd is counted from here on.
     mutating func foldsInto(_ number: UInt64, _ crowd: Crowd) { state.crowds[crowd.rawValue]?.lastNumber = number }
 
-    private mutating func fold(_ kind: Kind, of crowd: Crowd, _ now: Instant) -> Outcome {
-        if let number = state.crowds[crowd.rawValue]?.fold(kind) { return .folded(into: number) }
+    private mutating func fold(_ kind: Kind, of crowd: Crowd, _ times: Int, _ now: Instant) -> Outcome {
+        if let number = state.crowds[crowd.rawValue]?.fold(kind, times: times) { return .folded(into: number) }
         var account = Account(end: now.after(Limits.crowdFolding))
-        _ = account.fold(kind)
+        _ = account.fold(kind, times: times)
         expectCollection(account.end)
         state.crowds[crowd.rawValue] = account
         return .beginsToFold(crowd)

@@ -69,8 +69,10 @@ final class Ledger {
     /// - Parameters:
     ///   - subject: for whom it is counted, or nil if that is the caller's uid.
     ///   - crowd: the crowd of the caller, or nil if a line names its uid or it is an administrator's.
+    ///   - times: how many such events the record stands for.
     func stageFoldable(
-        _ record: Record, of key: KeyName?, for subject: Folding.Subject? = nil, in crowd: Folding.Crowd?, now: Instant
+        _ record: Record, of key: KeyName?, for subject: Folding.Subject? = nil, in crowd: Folding.Crowd?,
+        times: Int = 1, now: Instant
     ) -> UInt64 {
         // While the log cannot be written, a query of the status is a reason to try again.
         if isWritten, let query = StatusQueries.Kind(record), let uid = record.peer?.uid,
@@ -82,8 +84,8 @@ final class Ledger {
         guard let kind = Folding.Kind(record), let subject = subject ?? record.peer.map({ .uid($0.uid) }) else {
             return stage(record, of: key)
         }
-        tally.note(record, key)
-        switch folding.add(kind, of: subject, in: crowd, now: now) {
+        tally.note(record, key, times: times)
+        switch folding.add(kind, of: subject, in: crowd, times: times, now: now) {
         case .folded(let number): return number
         case .ownRecord:
             let number = add(record)

@@ -40,6 +40,8 @@ struct Tally {
         let key: KeyName?
         /// True if it says that a grant was not delivered.
         let isCorrection: Bool
+        /// How many events it stands for.
+        let times: UInt64
     }
 
     private(set) var outcomes: [Outcome: UInt64] = [:]
@@ -49,10 +51,11 @@ struct Tally {
     /// Decisions of this turn: `waiting` is not committed yet, `settled` is not counted yet.
     private var waiting: [Noted] = [], settled: [Noted] = []
 
-    mutating func note(_ record: Record, _ key: KeyName?) {
+    mutating func note(_ record: Record, _ key: KeyName?, times: Int = 1) {
         guard let decision = record.decision, let reason = record.reason else { return }
         let outcome = Outcome(verb: record.verb, decision: decision, reason: reason)
-        waiting.append(Noted(outcome: outcome, key: key, isCorrection: record.of != nil))
+        waiting.append(
+            Noted(outcome: outcome, key: key, isCorrection: record.of != nil, times: UInt64(clamping: times)))
     }
 
     /// Marks what was noted as written to the log.
@@ -64,7 +67,7 @@ struct Tally {
     /// Counts what was committed or withdrawn.
     mutating func count() {
         for noted in settled {
-            outcomes[noted.outcome, default: 0] += 1
+            outcomes[noted.outcome, default: 0] += noted.times
             if let key = noted.key {
                 let known = keys.count
                 keys[key, default: Counts()].count(noted.outcome.decision)
@@ -87,7 +90,7 @@ struct Tally {
     mutating func withdraw() {
         settled += waiting.filter { !$0.isCorrection }.map { noted in
             let outcome = Outcome(verb: noted.outcome.verb, decision: .unavailable, reason: .auditUnavailable)
-            return Noted(outcome: outcome, key: noted.key, isCorrection: false)
+            return Noted(outcome: outcome, key: noted.key, isCorrection: false, times: noted.times)
         }
         waiting.removeAll(keepingCapacity: true)
     }

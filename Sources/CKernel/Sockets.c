@@ -5,6 +5,7 @@
 #include "Outcome.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <linux/sockios.h>
 #include <stddef.h>
 #include <string.h>
@@ -48,6 +49,19 @@ int ck_connect(int socket, const char *path) {
     struct sockaddr_un address;
     int result = address_of(path, &address);
     return result < 0 ? result : outcome(connect(socket, (struct sockaddr *)&address, sizeof address));
+}
+
+int ck_connect_within(int socket, const char *path, int milliseconds) {
+    struct timeval limit = {.tv_sec = milliseconds / 1000, .tv_usec = milliseconds % 1000 * 1000};
+    int flags = fcntl(socket, F_GETFL);
+    if (flags < 0) return -errno;
+    // The kernel rounds up, so a limit of 0, which would mean none, cannot come of this.
+    if (milliseconds <= 0) limit.tv_usec = 1;
+    if (setsockopt(socket, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0) return -errno;
+    if (fcntl(socket, F_SETFL, flags & ~O_NONBLOCK) < 0) return -errno;
+    int result = ck_connect(socket, path);
+    if (fcntl(socket, F_SETFL, flags) < 0 && result >= 0) return -errno;
+    return result;
 }
 
 int ck_accept(int socket) {

@@ -44,17 +44,12 @@ struct Connection: ~Copyable {
         self.path = path
     }
 
-    /// Connects. If the listener's backlog is full, it tries again, for as long as it would wait for a reply, because
-    /// the broker exists. The kernel offers no way to wait for room on a non-blocking socket.
+    /// Connects. If the listener's backlog is full, it waits for room as long as it would wait for a reply, because the
+    /// broker exists.
     private static func connected(to path: String, waits: Bool) throws(Failure) -> SeqpacketSocket {
-        let end = Instant.now.after(Limits.reply)
-        while true {
-            do { return try SeqpacketSocket.connected(to: path) } catch {
-                let now = Instant.now
-                guard waits, error.code == Failure.wouldBlock, now < end else { throw error }
-                _ = try pause(until: min(now.after(.milliseconds(10)), end))
-            }
-        }
+        try waits
+            ? SeqpacketSocket.connected(to: path, until: Instant.now.after(Limits.reply))
+            : SeqpacketSocket.connected(to: path)
     }
 
     /// From now on, each answer says which process sent it.

@@ -37,8 +37,23 @@ package enum Limits {
     package static let firstLook = Duration.milliseconds(10), lastLook = Duration.seconds(1)
     /// When the daemon ends: how long it waits for requests of callers that are connected already.
     package static let drain = Duration.seconds(1)
-    /// Connections that wait to be accepted.
-    package static let backlog = 512
+    /// Connections that wait to be accepted: usually, and while a uid connects too often. The kernel has one queue for all
+    /// uids and serves who came first, so during a flood everybody waits as long as the queue is. Callers that find it
+    /// full wait in `connect(2)`.
+    package static let backlog = 4096
+    package static let backlogInFlood = 2
+    /// With so many surplus connections in one turn a flood begins.
+    package static let surplusOfFlood = 8
+    /// How long after the last surplus connection a flood is over.
+    package static let flood = Duration.seconds(1)
+    /// How many refused connections of a uid get a reply: so many at once, and so many a second. Others are closed without
+    /// one.
+    package static let refusalsPerSecond = 100
+    /// The longest wait that a caller is told if others of its uid were refused before it.
+    package static let longestPromise = Duration.seconds(5)
+    /// How many requests are answered in one turn, and how many of one uid while others have asked as well. Also how many
+    /// new connections are taken in one turn.
+    package static let requestsPerTurn = 64, requestsOfUserPerTurn = 8
     /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64
     /// Paths to keys that are remembered as trusted. Each one costs a descriptor.

@@ -23,6 +23,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case callerEnded = "caller-ended"
     // A limit was reached.
     case limitConnections = "limit-connections"
+    case limitConnectionRate = "limit-connection-rate"
     case limitRequests = "limit-requests"
     case limitTotal = "limit-total-connections"
     case limitUnread = "limit-unread-replies"

@@ -12,7 +12,7 @@ extension EventLoop {
     /// How long until something is due, or nil if nothing is.
     func untilNextChore() -> Duration? {
         let dues = [
-            connections.nextDue, broker.nextSettling, acceptAgain, nextSignOfLife, credentials?.nextDue,
+            connections.nextDue, broker.nextSettling, acceptAgain, floodEnds, nextSignOfLife, credentials?.nextDue,
             broker.nextTryOfPolicy,
         ].compactMap(\.self)
         guard let next = dues.min(), next != .never else { return nil }
@@ -27,8 +27,10 @@ extension EventLoop {
             }
         }
         connections.look(now)
+        connections.readAgain(now)
         credentials?.doChores(now, commit: commitEvents)
         if let again = acceptAgain, again <= now { resumeAccepting() }
+        if let end = floodEnds, end <= now { endFlood() }
         tryPolicyAgain(now)
         if let due = nextSignOfLife, due <= now {
             manager.isAlive()
@@ -54,20 +56,4 @@ extension EventLoop {
 
     /// Commits records that answer no client.
     func commitEvents() -> [Recorded] { commit([]) }
-
-    func pauseAccepting(until instant: Instant) {
-        acceptAgain = instant
-        setAccepting(.hangUp)
-    }
-
-    func resumeAccepting() {
-        acceptAgain = nil
-        setAccepting(.reading)
-    }
-
-    func setAccepting(_ interest: Poller.Interest) {
-        do throws(Failure) {
-            try poller.change(listener.socket.descriptor, to: interest, as: Token.listener)
-        } catch { acceptTrouble.log("the socket could not be watched: \(error)") }
-    }
 }

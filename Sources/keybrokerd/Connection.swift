@@ -22,6 +22,8 @@ final class Connection {
     private var unread: UnreadReply?
     /// If the connection watches a key: the watch.
     private(set) var watch: Watch?
+    /// The client was told to ask again at this moment, and not before.
+    private(set) var nextRequest = Instant.boot
     /// The names that are still to be sent, or nil if no list is being sent.
     private var names: ArraySlice<KeyName>?
     /// When sending the list began, or nil if none is being sent.
@@ -62,6 +64,9 @@ final class Connection {
         if answer.carriesDescriptors {
             owesReading = true
             unread = answer.takeUnread()
+        }
+        if case .busy(_, let milliseconds) = answer.reply {
+            nextRequest = Instant.now.after(.milliseconds(milliseconds))
         }
         if answer.isUse { idleAt = Instant.now.after(Limits.idle) }
     }

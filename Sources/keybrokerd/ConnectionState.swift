@@ -7,6 +7,8 @@
 enum ConnectionState: CaseIterable {
     /// It waits for a request.
     case open
+    /// It asked again before the moment that it was told. Nothing is read from it until then.
+    case waiting
     /// It is being sent a list of names. Nothing is read from it.
     case listing
     /// It is told of each rotation of a key. It may make no more requests.
@@ -21,6 +23,10 @@ enum ConnectionState: CaseIterable {
 /// What can happen to a connection.
 enum ConnectionEvent: CaseIterable {
     case packet
+    /// A packet has arrived before the moment at which the client was told to ask again.
+    case earlyPacket
+    /// That moment has come.
+    case timeToRead
     /// The client will send no more, and everything that it sent was answered.
     case endOfRequests
     /// The client has closed its socket, or has shut it down in both directions.
@@ -39,6 +45,10 @@ enum ConnectionEvent: CaseIterable {
 /// What to do.
 enum ConnectionStep {
     case answer
+    /// Read nothing for now.
+    case wait
+    /// Read again.
+    case read
     case sendNames
     /// End the connection: close it, or drain it first.
     case leave
@@ -56,14 +66,16 @@ extension ConnectionState {
     func step(on event: ConnectionEvent) -> ConnectionStep {
         switch (self, event) {
         case (.open, .packet), (.watching, .packet): .answer
+        case (.open, .earlyPacket): .wait
+        case (.waiting, .timeToRead): .read
         case (.listing, .room): .sendNames
         case (.open, .endOfRequests), (.watching, .endOfRequests): .leave
-        case (.open, .hangUp), (.listing, .hangUp), (.watching, .hangUp): .leave
+        case (.open, .hangUp), (.waiting, .hangUp), (.listing, .hangUp), (.watching, .hangUp): .leave
         case (.open, .sendFailure), (.listing, .sendFailure), (.watching, .sendFailure): .leave
         case (.open, .lastAnswer), (.listing, .lastAnswer), (.watching, .lastAnswer): .finish
-        case (.open, .idle), (.listing, .idle): .finish
+        case (.open, .idle), (.waiting, .idle), (.listing, .idle): .finish
         case (.draining, .timeToLook): .look
-        case (.open, _), (.listing, _), (.watching, _), (.draining, _), (.closed, _): .nothing
+        case (.open, _), (.waiting, _), (.listing, _), (.watching, _), (.draining, _), (.closed, _): .nothing
         }
     }
 }

@@ -15,6 +15,9 @@ final class ConnectionTable {
     private var serving: [UInt64: Connection] = [:]
     /// Connections that the poller does not watch, because it would report their hang-up again and again.
     private var draining: [UInt64: Connection] = [:]
+    /// Those of them from which nothing is read until a moment has come.
+    private var waiting: [Connection] = []
+    private var nextRead = Instant.never
     private var nextIdle = Instant.never
     private var nextLook = Instant.never
     /// When all draining connections were last checked together.
@@ -49,6 +52,31 @@ final class ConnectionTable {
         guard isListing != (connection.state == .listing) else { return }
         connection.state = isListing ? .listing : .open
         try poller.change(connection.socket.descriptor, to: isListing ? .writing : .reading, as: connection.number)
+    }
+
+    // MARK: Clients that do not wait
+
+    /// Reads nothing from a client that asks again before the moment that it was told. So it costs two calls in all that
+    /// time, however much it sends.
+    func wait(_ connection: Connection) throws(Failure) {
+        connection.state = .waiting
+        try poller.change(connection.socket.descriptor, to: .hangUp, as: connection.number)
+        waiting.append(connection)
+        nextRead = min(nextRead, connection.nextRequest)
+    }
+
+    /// Reads again from the clients whose moment has come.
+    func readAgain(_ now: Instant) {
+        guard nextRead <= now else { return }
+        let due = waiting.filter { $0.nextRequest <= now }
+        waiting.removeAll { $0.nextRequest <= now || $0.state != .waiting }
+        nextRead = waiting.map(\.nextRequest).min() ?? .never
+        for connection in due where connection.state.step(on: .timeToRead) == .read {
+            connection.state = .open
+            do throws(Failure) {
+                try poller.change(connection.socket.descriptor, to: .reading, as: connection.number)
+            } catch { leave(connection) }
+        }
     }
 
     // MARK: Unread replies
@@ -93,7 +121,7 @@ final class ConnectionTable {
 
     // MARK: What is due
 
-    var nextDue: Instant { min(nextIdle, nextLook) }
+    var nextDue: Instant { min(nextIdle, nextLook, nextRead) }
 
     /// The connections on which no request was granted for too long.
     func idle(_ now: Instant) -> [Connection] {

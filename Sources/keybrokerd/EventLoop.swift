@@ -21,16 +21,19 @@ final class EventLoop {
     let policyFiles: PolicyFiles
     let manager: ServiceManager
     let logger: Logger
-    private let capacity: Capacity
+    let capacity: Capacity
     let connections: ConnectionTable
 
-    private var lastNumber: UInt64 = Token.firstConnection
+    var lastNumber: UInt64 = Token.firstConnection
+    private var turnNumber: UInt64 = 0
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
     private var isStopping = false
     private(set) var turnBegan = Instant.now
     var credentials: CredentialServer?, nextSignOfLife: Instant?
     /// When to accept connections again, or nil while they are accepted.
     var acceptAgain: Instant?
+    /// When the flood of connections is over, or nil if there is none.
+    var floodEnds: Instant?
     /// When to look again whether the audit log was rotated.
     var lookAtLog = Instant.boot
     var acceptTrouble: RateLimited, peerTrouble: RateLimited, sendTrouble: RateLimited, logTrouble: RateLimited
@@ -106,14 +109,9 @@ final class EventLoop {
         if events.contains(where: { $0.token == Token.changes || $0.token == Token.opener }) { noteChanges() }
 
         var turn: Turn = []
-        for event in events {
-            switch event.token {
-            case Token.listener: accept(&turn)
-            case Token.signals, Token.changes, Token.opener: break
-            case let number:
-                if let connection = connections[number] { attend(to: connection, event, &turn) }
-            }
-        }
+        attend(to: events, &turn)
+        // Those who are connected come first: they have waited longer.
+        if events.contains(where: { $0.token == Token.listener }) { accept(&turn) }
         tellWatchers(&turn)
         broker.settle()
         deliver(turn)
@@ -124,48 +122,39 @@ final class EventLoop {
         if events.contains(where: { $0.token == Token.signals }) { obeySignals() }
     }
 
-    // MARK: Accept
-
-    /// Accepts new connections, and asks the broker whether each may stay.
-    private func accept(_ turn: inout Turn) {
-        // A client may have read its reply a moment ago, and so freed a place.
-        connections.look(turnBegan, all: true)
-        do throws(Failure) {
-            // One turn accepts at most a quarter of all places, so that the others get their answers. The rest waits in
-            // the backlog.
-            for _ in 0..<max(1, capacity.total / 4) {
-                guard let socket = try listener.socket.accept() else { return }
-                admit(socket, &turn)
-            }
-        } catch {
-            guard error.isShortage else { return acceptTrouble.log("a connection could not be taken: \(error)") }
-            acceptTrouble.log("no connection can be taken for want of descriptors or memory: \(error); going on")
-            pauseAccepting(until: Instant.now.after(Limits.busy))
-        }
-    }
-
-    private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) {
-        lastNumber += 1
-        let admission: Admission
-        do throws(Failure) { admission = try broker.admit(try socket.peerCredentials(), from: socket) } catch {
-            // It is not known who the caller is, so it gets no answer.
-            return peerTrouble.log("a caller's identity could not be read: \(error)")
-        }
-        switch admission {
-        case .admitted(let client):
-            connections.add(Connection(number: lastNumber, socket: socket, client: client))
-        case .turnedAway(let client, let answer):
-            turn.append((Connection(number: lastNumber, socket: socket, client: client), answer))
-        }
-    }
-
     // MARK: Attend
 
+    /// Answers what the connections sent, in turn by uid: each uid has a few requests, and if there is room in the turn
+    /// afterwards, more. The rest waits for the next turn.
+    private func attend(to events: [Poller.Event], _ turn: inout Turn) {
+        turnNumber += 1
+        var others: [(connection: Connection, event: Poller.Event)] = []
+        // The poller reports in much the same order each time. If not all can be answered, others come first each time.
+        let most = Limits.requestsPerTurn
+        let first = events.count > most ? Int(turnNumber * UInt64(most) % UInt64(events.count)) : 0
+        for event in [events[first...], events[..<first]].joined() {
+            guard event.token >= Token.firstConnection, let connection = connections[event.token] else { continue }
+            if turn.count < most, connection.client.takeShare(of: turnNumber) {
+                attend(to: connection, event, &turn)
+            } else {
+                others.append((connection, event))
+            }
+        }
+        for (connection, event) in others {
+            guard turn.count < most else { return }
+            attend(to: connection, event, &turn)
+        }
+    }
+
     /// Answers what a connection sent, or does what its state requires.
-    private func attend(to connection: Connection, _ ready: Poller.Event, _ turn: inout Turn) {
+    func attend(to connection: Connection, _ ready: Poller.Event, _ turn: inout Turn) {
         do throws(Failure) {
             guard ready.isReadable, connection.state.takesPackets else {
                 let event: ConnectionEvent = ready.isWritable ? .room : .hangUp
+                return try perform(connection.state.step(on: event), on: connection)
+            }
+            if connection.state == .open, connection.nextRequest > turnBegan {
+                let event: ConnectionEvent = ready.isHungUp ? .hangUp : .earlyPacket
                 return try perform(connection.state.step(on: event), on: connection)
             }
             switch try connection.receive(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {
@@ -204,7 +193,8 @@ final class EventLoop {
         case .finish:
             connection.socket.takeNoMore()
             connections.leave(connection)
-        case .answer, .look, .nothing: return
+        case .wait: try connections.wait(connection)
+        case .answer, .look, .read, .nothing: return
         }
     }
 

@@ -121,4 +121,56 @@ struct AllowanceTests {
         #expect(allowance.nextForgetting == nil)
         #expect(allowance.account(of: 1).wait(perSecond: 1, now: start) == nil)
     }
+
+    // MARK: Connections that are surplus
+
+    @Test func whoConnectsTooOftenIsToldSoAndThenOnlyCounted() {
+        var allowance = Allowance()
+        let account = allowance.account(of: 1)
+        // Twice as many connections as requests in a second, all of them at once.
+        func arrive(_ account: UserAccount, after time: Duration = .zero) -> Duration? {
+            allowance.arrive(account, perSecond: 100, now: start.after(time))
+        }
+        let free = (0..<200).map { _ in arrive(account) }
+        #expect(free.allSatisfy { $0 == nil })
+        let (wait, afterWait) = (arrive(account), arrive(account, after: .milliseconds(5)))
+        #expect(wait == .milliseconds(5))
+        #expect(afterWait == nil)
+        // Somebody else is not concerned.
+        let other = arrive(allowance.account(of: 2))
+        #expect(other == nil)
+
+        let answered = (0..<130).map { _ in allowance.mayAnswerRefusal(account, .user, now: start) }
+        #expect(answered.count { $0 } == Limits.refusalsPerSecond)
+        let surplus = allowance.takeSurplus()
+        #expect(surplus.map(\.uid) == [1])
+        #expect(surplus.map(\.count) == [30])
+        let (rest, again) = (
+            allowance.takeSurplus(), allowance.mayAnswerRefusal(account, .user, now: start.after(.seconds(1)))
+        )
+        #expect(rest.isEmpty)
+        #expect(again)
+        // It is forgotten as soon as nothing of this makes a difference.
+        allowance.forgetQuiet(now: start.after(.seconds(10)))
+        #expect(allowance.nextForgetting == nil)
+    }
+
+    @Test func whoIsRefusedComesBackOneAfterTheOther() {
+        let account = Allowance().account(of: 1)
+        let wait = Duration.milliseconds(10)
+        let told = (0..<4).map { _ in account.waitInTurn(wait, perSecond: 100, now: start) }
+        #expect(told == [10, 20, 30, 40].map { Duration.milliseconds($0) })
+        // Nobody is told more than the longest time, and it is over some time.
+        for _ in 0..<1000 { _ = account.waitInTurn(wait, perSecond: 100, now: start) }
+        #expect(account.waitInTurn(wait, perSecond: 100, now: start) == Limits.longestPromise)
+        #expect(account.waitInTurn(wait, perSecond: 100, now: start.after(.seconds(20))) == wait)
+    }
+
+    @Test func eachUserHasAShareOfATurn() {
+        let account = Allowance().account(of: 1)
+        for turn in 1...2 as ClosedRange<UInt64> {
+            for _ in 0..<Limits.requestsOfUserPerTurn { #expect(account.takeShare(of: turn)) }
+            #expect(!account.takeShare(of: turn))
+        }
+    }
 }

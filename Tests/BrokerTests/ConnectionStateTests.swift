@@ -8,9 +8,11 @@ struct ConnectionStateTests {
     @Test func everyPairHasItsStep() {
         let expected: [ConnectionState: [ConnectionEvent: ConnectionStep]] = [
             .open: [
-                .packet: .answer, .endOfRequests: .leave, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave,
-                .idle: .finish,
+                .packet: .answer, .earlyPacket: .wait, .endOfRequests: .leave, .hangUp: .leave, .lastAnswer: .finish,
+                .sendFailure: .leave, .idle: .finish,
             ],
+            // Nothing is read in this state either, and what was sent on it was answered before.
+            .waiting: [.timeToRead: .read, .hangUp: .leave, .idle: .finish],
             // Nothing is read in this state, so what the client sends has no effect.
             .listing: [
                 .room: .sendNames, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave, .idle: .finish,

@@ -164,4 +164,16 @@ struct FoldingTests {
         folding.commit()
         #expect(folding.collect(now: over).isEmpty)
     }
+
+    @Test func manyEventsAtOnceGetOneRecordAndOneCount() {
+        var folding = Folding()
+        #expect(folding.add(.busy, of: .uid(1), in: nil, times: 100, now: start) == .ownRecord)
+        folding.recorded(.busy, of: .uid(1), number: 7)
+        #expect(folding.collect(now: start, all: true).map(\.count) == [99])
+        // The crowd's records are used up: the events are counted with those of the crowd.
+        for uid in 0..<300 as Range<UInt32> {
+            _ = folding.add(.busy, of: .uid(uid), in: .strangers, times: 10, now: start)
+        }
+        #expect(folding.collect(now: start, all: true).map(\.count).reduce(0, +) == 3000 - 200)
+    }
 }

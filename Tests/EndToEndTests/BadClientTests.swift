@@ -106,6 +106,23 @@ struct BadClientTests {
         return (packet, Int(packet.dropFirst(2).prefix { $0.isNumber }) ?? -1)
     }
 
+    @Test func whoAsksBeforeTheTimeIsNotReadFromUntilThen() throws {
+        let daemon = try daemon("limit 61001 requests 1\n")
+        let hasty = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try hasty.ask("1Gk").status == "K")
+        #expect(try hasty.ask("1Gk").status == "B")
+        // The next one is not refused as well: it is answered when its time has come.
+        #expect(try hasty.ask("1Gk").status == "K")
+        #expect(try daemon.records().filter { $0["decision"] as? String == "busy" }.count == 1)
+        // If it leaves meanwhile, its place is free at once.
+        let before = try settled(daemon)
+        let leaving = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try leaving.ask("1Gk").status == "B")
+        _ = try leaving.step("send 1Gk")
+        _ = try leaving.step("close")
+        try expectNoLeak(daemon, before)
+    }
+
     @Test func aBusyReplyIsReadEvenByAClientThatAsksFirst() throws {
         let daemon = try daemon("limit 61001 connections 1\n")
         let first = try PeerProcess(daemon.socket, uid: 61001)

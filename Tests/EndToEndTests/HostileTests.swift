@@ -133,6 +133,22 @@ struct HostileTests {
         #expect(granted["other-groups"] as? Int == 65_535)
     }
 
+    @Test(arguments: [61001, 61003]) func surplusConnectionsAreClosedAndCounted(_ flooder: Int) throws {
+        let daemon = try daemon()
+        let flood = try hostile(daemon, "\(flooder)", ["loop", "3"])
+        try waitUntilReady(flood)
+        try expectVictimIsServed(daemon, "during the flood")
+        try flood.waitForExit()
+        try expectVictimIsServed(daemon, "after the flood")
+        #expect(try daemon.stop() == 0)
+        let records = try daemon.records().filter { $0["uid"] as? Int == flooder }
+        // So many were closed without a reply, and this is what the log says of them: a few records each second.
+        #expect(records.compactMap { $0["suppressed"] as? Int }.reduce(0, +) > 200)
+        #expect(records.count < 60)
+        let verified = try Program.run(Program.built("keybroker"), ["audit", "verify", daemon.audit])
+        #expect(verified.status == 0, "\(verified.errors)")
+    }
+
     @Test func manyUsersLeavePlacesForTheKnown() throws {
         let daemon = try daemon("permit :61099 key k\n", options: ["--max-connections", "64"])
         let crowd = try hostile(daemon, "0", ["users", "62000", "40", "2"])

@@ -48,11 +48,14 @@ struct ContributorPagesTests {
         }
         var drawn: Set<String> = []
         for line in page.split(separator: "\n") {
-            guard let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$/#) else {
+            guard
+                let row = line.firstMatch(of: #/^\| `(\w+)` \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \| (\S+) \|$/#)
+            else {
                 continue
             }
             for (state, step) in [
-                ("open", row.2), ("listing", row.3), ("watching", row.4), ("draining", row.5), ("closed", row.6),
+                ("open", row.2), ("waiting", row.3), ("listing", row.4), ("watching", row.5), ("draining", row.6),
+                ("closed", row.7),
             ]
             where step != "–" {
                 drawn.insert("\(row.1) \(state) \(step)")

@@ -35,6 +35,9 @@ int ck_stream_socket(void);
 // bind(2) and connect(2) to a NUL-terminated path. ENAMETOOLONG if it does not fit into the address.
 int ck_bind(int socket, const char *path);
 int ck_connect(int socket, const char *path);
+// connect(2) that waits for room in the listener's queue for at most so long (SO_SNDTIMEO), and then fails with EAGAIN.
+// The socket may be non-blocking, and stays so.
+int ck_connect_within(int socket, const char *path, int milliseconds);
 // accept4(2), close-on-exec and non-blocking. The peer's address is not read, because a client seldom has one.
 int ck_accept(int socket);
 // accept4(2), the same, with the name of the peer's socket: at most `room` bytes of it, without the address family. An

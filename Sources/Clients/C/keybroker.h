@@ -183,6 +183,7 @@ KEYBROKER_API int keybroker_exit_status(const struct keybroker_error *error);
 #include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/time.h>
 #include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
@@ -678,17 +679,20 @@ static enum keybroker_result keybroker__connect(const char *path, int *connected
     memset(&address, 0, sizeof address);
     address.sun_family = AF_UNIX;
     memcpy(address.sun_path, path, length);
-    *connected = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    *connected = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0);
     if (*connected < 0) return keybroker__system(error, "socket", NULL, errno);
     end = keybroker__now() + keybroker__reply_ms;
-    /* If the listener's backlog is full, there is a broker, but the kernel offers no way to wait for room. */
-    while (connect(*connected, (const struct sockaddr *)&address, sizeof address) < 0) {
-        code = errno;
-        if (code == EINTR) continue;
-        if (code != EAGAIN || !keybroker__pause(10, end)) break;
-        code = 0;
-    }
-    if (code == EINTR) code = 0;
+    /* If the listener's backlog is full, there is a broker. A blocking connect waits for room, first come, first served. */
+    do {
+        int64_t left = end - keybroker__now();
+        struct timeval limit;
+        limit.tv_sec = (time_t)(left > 0 ? left / 1000 : 0);
+        limit.tv_usec = left > 0 ? (suseconds_t)(left % 1000 * 1000) : 0;
+        if (limit.tv_sec == 0 && limit.tv_usec == 0) limit.tv_usec = 1;
+        code = setsockopt(*connected, SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) < 0 ? errno : 0;
+        if (code == 0 && connect(*connected, (const struct sockaddr *)&address, sizeof address) < 0) code = errno;
+    } while (code == EINTR);
+    if (code == 0 && fcntl(*connected, F_SETFL, O_NONBLOCK) < 0) code = errno;
     if (code == 0) {
         if (getsockopt(*connected, SOL_SOCKET, SO_PEERCRED, &listener, &size) < 0) {
             result = keybroker__system(error, "getsockopt SO_PEERCRED", NULL, errno);

@@ -14,7 +14,7 @@ enum PathCall {
     /// Opens the file as most programs do: links are followed.
     case openPlainly
     case openDirectory(in: Int32)
-    case bind(Int32), connect(Int32)
+    case bind(Int32), connect(Int32), connectWithin(Int32, milliseconds: Int32)
     case watch(by: Int32, for: UInt32)
     case makeDirectory(mode: UInt32), setMode(UInt32), setOwner(uid: UInt32, gid: UInt32), remove
 
@@ -31,6 +31,7 @@ enum PathCall {
         case .openDirectory(let directory): unsafe ck_open_directory(directory, path)
         case .bind(let socket): unsafe ck_bind(socket, path)
         case .connect(let socket): unsafe ck_connect(socket, path)
+        case .connectWithin(let socket, let milliseconds): unsafe ck_connect_within(socket, path, milliseconds)
         case .watch(let watch, let events): unsafe outcome(inotify_add_watch(watch, path, events))
         case .makeDirectory(let mode): unsafe outcome(mkdir(path, mode))
         case .setMode(let mode): unsafe outcome(chmod(path, mode))

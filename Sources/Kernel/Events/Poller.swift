@@ -24,6 +24,11 @@ package final class Poller {
         package let peerIsDone: Bool
         /// The connection is closed or broken.
         package let isHungUp: Bool
+
+        /// An event that was not reported: the descriptor may be readable.
+        package static func readable(_ token: UInt64) -> Event {
+            Event(token: token, isReadable: true, isWritable: false, peerIsDone: false, isHungUp: false)
+        }
     }
 
     private let descriptor: Descriptor

@@ -65,6 +65,20 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         return SeqpacketSocket(socket)
     }
 
+    /// Connects to the socket at `path`, and waits in the kernel if the listener's queue is full: in the order in which
+    /// callers came, so nobody has to try again and again. Calls `socket(2)`, `setsockopt(SO_SNDTIMEO)`, `connect(2)`.
+    /// Fails with ``Failure/wouldBlock`` if there is no room until `end`.
+    package static func connected(to path: String, until end: Instant) throws(Failure) -> SeqpacketSocket {
+        let socket = try Descriptor.opened(ck_seqpacket_socket(), by: "socket")
+        while true {
+            let left = Int32(clamping: max(1, Instant.now.until(end).wholeMilliseconds))
+            let result = PathCall.connectWithin(socket.number, milliseconds: left)(path)
+            if result == -EINTR { continue }
+            _ = try succeed(result, "connect", on: path)
+            return SeqpacketSocket(socket)
+        }
+    }
+
     // MARK: Packets
 
     /// The result of one `recvmsg(2)`.

@@ -144,37 +144,47 @@ class Connection:
         except OSError as error:
             raise _system("socket", error) from None
         try:
-            self.socket.setblocking(False)
             self._connect()
+            self.socket.setblocking(False)
             self._check_listener()
         except BaseException:
             self.socket.close()
             raise
 
     def _connect(self) -> None:
-        # If the listener's backlog is full, there is a broker, but the kernel offers no way to wait for room.
-        end = time.monotonic() + REPLY
-        while True:
-            try:
-                if not self.path or "\0" in self.path:
-                    raise OSError(errno.EINVAL, "")
-                return self.socket.connect(self.path)
-            except BlockingIOError:
-                if time.monotonic() + 0.01 > end:
-                    raise NoAnswerError(self.path, REPLY) from None
-                time.sleep(0.01)
-            except FileNotFoundError:
-                raise NotRunningError(self.path, "No such file or directory") from None
-            except ConnectionRefusedError:
-                raise NotRunningError(self.path, "Connection refused") from None
-            except PermissionError as error:
-                if error.errno != errno.EACCES:
-                    raise _system("connect", error, self.path) from None
-                raise MayNotConnectError(self.path) from None
-            except OSError as error:
-                if error.errno is None:  # Python itself says "AF_UNIX path too long"
-                    error = OSError(errno.ENAMETOOLONG, "")
+        # If the listener's backlog is full, there is a broker. A blocking connect waits for room, first come, first served.
+        # Python's own time limit would make the socket non-blocking.
+        limit = struct.pack("@ll", int(REPLY), 0)
+        try:
+            if not self.path or "\0" in self.path:
+                raise OSError(errno.EINVAL, "")
+            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
+            self.socket.connect(self.path)
+            while not self._is_connected():  # a signal interrupted the wait, and Python took that for a connection
+                self.socket.connect(self.path)
+        except BlockingIOError:
+            raise NoAnswerError(self.path, REPLY) from None
+        except FileNotFoundError:
+            raise NotRunningError(self.path, "No such file or directory") from None
+        except ConnectionRefusedError:
+            raise NotRunningError(self.path, "Connection refused") from None
+        except PermissionError as error:
+            if error.errno != errno.EACCES:
                 raise _system("connect", error, self.path) from None
+            raise MayNotConnectError(self.path) from None
+        except OSError as error:
+            if error.errno is None:  # Python itself says "AF_UNIX path too long"
+                error = OSError(errno.ENAMETOOLONG, "")
+            raise _system("connect", error, self.path) from None
+
+    def _is_connected(self) -> bool:
+        try:
+            self.socket.getpeername()
+        except OSError as error:
+            if error.errno == errno.ENOTCONN:
+                return False
+            raise
+        return True
 
     def _check_listener(self) -> None:
         # In a sticky directory such as /tmp, anybody can create the socket.
