@@ -60,7 +60,10 @@ struct Grammar {
     /// An error after which the rest of the line cannot be understood.
     struct EndOfSense: Error {}
 
-    init(_ resolver: Resolver) { self.resolver = resolver }
+    init(_ resolver: Resolver) {
+        self.resolver = resolver
+        policy.setNobodies([.user(resolver.overflowUID), .group(resolver.overflowGID)])
+    }
 
     // MARK: Lines
 

@@ -63,11 +63,10 @@ extension Grammar {
     mutating func judge() {
         guard !assertions.isEmpty else { return }
         let excluded = Set(assertions.map(\.never.key))
-        let overflow = Identity.user(resolver.overflowUID)
-        let suspects = permits.filter { excluded.contains($0.rule.key) && $0.rule.identity != overflow }
+        let suspects = permits.filter { excluded.contains($0.rule.key) && !policy.isNobody($0.rule.identity) }
         let permitsOf = Dictionary(grouping: suspects, by: \.rule.key).mapValues(Suspects.init)
         var limits = SearchLimits()
-        for assertion in assertions where assertion.never.identity != overflow {
+        for assertion in assertions where assertion.never.identity.map(policy.isNobody) != true {
             let permits = permitsOf[assertion.never.key]?.against(assertion.never.identity) ?? []
             line = assertion.line
             pairsLeft -= permits.count

@@ -28,18 +28,21 @@ package struct Resolver {
     package let group: (String) -> Found
     /// The uid that the kernel shows for each uid that it cannot express here. No line can permit it.
     package let overflowUID: UInt32
+    /// The same of groups. It is no group of anybody's.
+    package let overflowGID: UInt32
     /// A sentence that says why the file of a key or certificate could not be handed out now, or nil if it could.
     package let fault: (Source) -> String?
     /// Names of users, or with true of groups, that may have been meant by one that is not found.
     package let known: (Bool) -> [String]
 
     package init(
-        overflowUID: UInt32, user: @escaping (String) -> Found, group: @escaping (String) -> Found,
+        overflowUID: UInt32, overflowGID: UInt32, user: @escaping (String) -> Found, group: @escaping (String) -> Found,
         fault: @escaping (Source) -> String?, known: @escaping (Bool) -> [String] = { _ in [] }
     ) {
         self.user = user
         self.group = group
         self.overflowUID = overflowUID
+        self.overflowGID = overflowGID
         self.fault = fault
         self.known = known
     }

@@ -99,6 +99,9 @@ package struct Policy: Equatable, Sendable {
     private var statusOfUnits: [Int] = []
     /// What the policy must not permit, by key.
     package private(set) var nevers: [KeyName: [Exclusion]] = [:]
+    /// What the kernel shows for each uid and each gid that it cannot express here. A line about one of them is about
+    /// nobody.
+    private var nobodies: Set<Identity> = []
     private var bounds: [Identity: Bounds] = [:]
     private var boundsOfEachUser = Bounds()
     /// The names of the users that the policy names, for the log.
@@ -202,6 +205,11 @@ package struct Policy: Equatable, Sendable {
         }
         return places.min().map { statusPermits[$0] }
     }
+
+    mutating func setNobodies(_ identities: Set<Identity>) { nobodies = identities }
+
+    /// Whether no caller can be of this identity.
+    package func isNobody(_ identity: Identity) -> Bool { nobodies.contains(identity) }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
 

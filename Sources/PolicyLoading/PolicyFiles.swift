@@ -202,8 +202,9 @@ package struct PolicyFiles: Sendable {
         let users = Memory { name throws(Failure) in try names.user(named: name) }
         let groups = Memory { name throws(Failure) in try names.group(named: name) }
         let folders = KnownFolders(owners)
+        let overflow = OverflowIDs.ofThisKernel()
         return Resolver(
-            overflowUID: OverflowIDs.ofThisKernel().uid, user: users.found, group: groups.found,
+            overflowUID: overflow.uid, overflowGID: overflow.gid, user: users.found, group: groups.found,
             fault: { source in
                 // Only the daemon was given its credentials.
                 if case .credential = source, !names.isDaemons { return nil }

@@ -26,7 +26,7 @@ package func differences(from old: Policy, to new: Policy) -> [PermissionChange]
     var changes: [PermissionChange] = []
     var limits = SearchLimits()
     for name in Set(old.rules.keys).union(new.rules.keys).sorted() {
-        let (before, after) = (old.rules[name] ?? [], new.rules[name] ?? [])
+        let (before, after) = (old.effectiveRules(for: name), new.effectiveRules(for: name))
         changes += given(by: before, butNotBy: after, isGain: false, within: &limits)
         changes += given(by: after, butNotBy: before, isGain: true, within: &limits)
     }
@@ -54,12 +54,24 @@ private func status(
     let others = Set(other.statusPermits.map(\.identity))
     let units = others.compactMap(\.unit)
     var changes: [StatusChange] = []
-    for permit in policy.statusPermits where !others.contains(permit.identity) {
+    for permit in policy.statusPermits where !others.contains(permit.identity) && policy.isNoticed(permit) {
         let found = permit.identity.unit.map { unit(of: [$0], butOfNone: units, within: &limits) }
         if found == UnitFound.none { continue }
         changes.append(StatusChange(isGain: isGain, permit: permit, isCertain: found != .untold))
     }
     return changes
+}
+
+extension Policy {
+    /// The rules for a key that permit it to somebody.
+    fileprivate func effectiveRules(for name: KeyName) -> [Rule] {
+        (rules[name] ?? []).filter { !isNobody($0.identity) }
+    }
+
+    /// Whether anybody may ask for the status by this line. Root may ask in any case.
+    fileprivate func isNoticed(_ permit: StatusPermit) -> Bool {
+        permit.identity != .user(0) && !isNobody(permit.identity)
+    }
 }
 
 /// The rules of one key that permit something that none of the other policy's rules permits.

@@ -10,7 +10,7 @@ import Testing
 /// A fixed machine, so that the results do not depend on the accounts of the machine that runs the tests.
 var machine: Resolver {
     Resolver(
-        overflowUID: 65534,
+        overflowUID: 65534, overflowGID: 65534,
         user: { name in
             switch name {
             case "www-data": .id(33)

@@ -33,7 +33,7 @@ struct NeverTests {
 
     private static func resolver(without missing: Set<String> = []) -> Resolver {
         Resolver(
-            overflowUID: 65534,
+            overflowUID: 65534, overflowGID: 65534,
             user: { names[$0].map { .id($0) }.flatMap { id in missing.contains("user") ? nil : id } ?? .unknown },
             group: { name in name == "ops" && !missing.contains("group") ? .id(7) : .unknown }, fault: { _ in nil })
     }
@@ -187,6 +187,28 @@ struct NeverTests {
         #expect(changes.map(\.permit.statement) == ["permit :ops status", "permit unit:x.* status"])
         #expect(changes.map(\.isGain) == [false, true])
         #expect(statusDifferences(from: policy, to: policy).isEmpty)
+    }
+
+    /// What the kernel shows for all that it cannot express is no account of anybody's.
+    @Test func linesAboutNobodyAreNoFaultAndNoDifference() throws {
+        let key = "key a /a\n"
+        for nobody in ["65534", ":65534"] {
+            #expect(parse(key + "permit \(nobody) key a\nnever anyone key a\n", Self.resolver()).policy != nil)
+            #expect(parse(key + "permit alice key a\nnever \(nobody) key a\n", Self.resolver()).policy != nil)
+            #expect(
+                parse(key + "permit alice key a\nnever anyone key a unless \(nobody)\n", Self.resolver()).policy == nil)
+            let less = try #require(parse(key + "permit alice key a\n", Self.resolver()).policy)
+            let more = try #require(
+                parse(key + "permit alice key a\npermit \(nobody) key a\npermit \(nobody) status\n", Self.resolver())
+                    .policy)
+            #expect(differences(from: less, to: more).isEmpty && differences(from: more, to: less).isEmpty)
+            #expect(statusDifferences(from: less, to: more).isEmpty && statusDifferences(from: more, to: less).isEmpty)
+        }
+        // Root may ask for the status whatever a line says, and gets a key by a line only.
+        let less = try #require(parse(key, Self.resolver()).policy)
+        let more = try #require(parse(key + "permit 0 key a\npermit 0 status\n", Self.resolver()).policy)
+        #expect(statusDifferences(from: less, to: more).isEmpty)
+        #expect(differences(from: less, to: more).map(\.rule.statement) == ["permit 0 key a"])
     }
 
     /// The time that a policy may take to check has a bound.
