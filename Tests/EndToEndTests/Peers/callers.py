@@ -21,11 +21,11 @@ def receive(connection):
 
 
 def one(connection, request):
-    """The reply. That to a list or a status is all its packets up to the one that is empty."""
+    """The reply. That to a list is all its packets up to the one without names."""
     connection.send(request.encode())
     packet, contents = receive(connection)
     last = packet
-    while last[:2] in ("1L", "1S") and len(last) > 2:
+    while last[:2] == "1L" and len(last) > 2:
         last, _ = receive(connection)
         packet += "\n" + last[2:] if last[2:] else ""
     return packet, contents
