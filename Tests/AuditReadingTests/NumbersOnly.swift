@@ -4,5 +4,7 @@ import Policy
 
 /// A machine without named accounts, for policies that name only numbers.
 var numbersOnly: Resolver {
-    Resolver(overflowUID: 65_534, overflowGID: 65_534, user: { _ in .unknown }, group: { _ in .unknown }, fault: { _ in nil })
+    Resolver(
+        overflowUID: 65_534, overflowGID: 65_534, user: { _ in .unknown }, group: { _ in .unknown }, fault: { _ in nil }
+    )
 }

@@ -65,7 +65,8 @@ struct FuzzTests {
     }
 
     private let resolver = Resolver(
-        overflowUID: 65534, overflowGID: 65534, user: { $0.hasPrefix("w") ? .id(33) : .unknown }, group: { _ in .id(7) },
+        overflowUID: 65534, overflowGID: 65534, user: { $0.hasPrefix("w") ? .id(33) : .unknown },
+        group: { _ in .id(7) },
         fault: { _ in nil })
 
     @Test func policies() {

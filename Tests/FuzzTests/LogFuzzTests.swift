@@ -145,7 +145,8 @@ struct LogFuzzTests {
 
     private func policy() throws -> Policy {
         let resolver = Resolver(
-            overflowUID: 65_534, overflowGID: 65_534, user: { _ in .unknown }, group: { _ in .unknown }, fault: { _ in nil })
+            overflowUID: 65_534, overflowGID: 65_534, user: { _ in .unknown }, group: { _ in .unknown },
+            fault: { _ in nil })
         let text =
             "key k /k\nkey other /o\npermit 5 key k\npermit :8 unit a@*.service key k other\npermit :9 key other\n"
         return try #require(read([PolicyText(file: "p", bytes: Array(text.utf8))], in: resolver).policy)
