@@ -71,7 +71,7 @@ struct ModelledDaemonTests {
 
     private func oneRound(seed: UInt64, _ model: PolicyModel, _ counts: inout Counts) throws {
         var maker = RandomPolicies(
-            seed: seed, people: Self.people, keys: Self.keys.map { ($0, folder["key-\($0)"]) }, hasLimits: false)
+            seed: seed, people: Self.people, keys: Self.keys.map { ($0, folder["key-\($0)"]) }, isForDaemon: true)
         let open = "\nlimit each-user requests 1000000\n"
         // The tool finds the same policies faulty. The daemon serves none of them.
         func good(_ make: () -> String) throws -> String {

@@ -9,12 +9,13 @@ package struct RandomPolicies {
     let people: [String]
     /// The keys, with their paths.
     let keys: [(name: String, path: String)]
-    /// Whether lines set limits. A test of a real daemon does not want to wait because of them.
-    let hasLimits: Bool
+    /// Whether a real daemon is asked. Then no line sets a limit, for which a test would wait, and most lines are about
+    /// users and groups in any unit, because the unit of a caller cannot be chosen.
+    let isForDaemon: Bool
 
-    package init(seed: UInt64, people: [String], keys: [(name: String, path: String)], hasLimits: Bool = true) {
+    package init(seed: UInt64, people: [String], keys: [(name: String, path: String)], isForDaemon: Bool = false) {
         random = Seeded(state: seed)
-        (self.people, self.keys, self.hasLimits) = (people, keys, hasLimits)
+        (self.people, self.keys, self.isForDaemon) = (people, keys, isForDaemon)
     }
 
     static let patterns = [
@@ -68,7 +69,8 @@ package struct RandomPolicies {
     }
 
     private mutating func permit() -> String {
-        switch Int.random(in: 0..<16, using: &random) {
+        if isForDaemon, !once(in: 3) { return "permit \(one(of: people)) key \(names())" }
+        return switch Int.random(in: 0..<16, using: &random) {
         case 0..<6: "permit \(one(of: people)) key \(names())"
         case 6..<11: "permit \(one(of: people)) unit \(one(of: Self.patterns)) key \(names())"
         case 11..<14: "permit unit:\(one(of: Self.patterns)) key \(names())"
@@ -92,14 +94,16 @@ package struct RandomPolicies {
     /// One line, but none about a key.
     package mutating func line(never hasNever: Bool) -> String {
         if hasNever, once(in: 4) { return never() }
-        return hasLimits && once(in: 5) ? limit() : permit()
+        return !isForDaemon && once(in: 5) ? limit() : permit()
     }
 
     /// A whole policy. Half of them have `never` lines.
     package mutating func text() -> String {
         let hasNever = Bool.random(using: &random)
         var lines = keys.map { "key \($0.name) \($0.path)" }
-        for _ in 0..<one(of: [0, 1, 2, 3, 4, 5, 6, 8, 20]) { lines.append(line(never: hasNever)) }
+        for _ in 0..<one(of: isForDaemon ? [4, 6, 8, 12, 20] : [0, 1, 2, 3, 4, 5, 6, 8, 20]) {
+            lines.append(line(never: hasNever))
+        }
         if once(in: 40) { lines.removeFirst() }
         if once(in: 4) { lines.append("# permit \(people[0]) key \(keys[0].name)") }
         if once(in: 4), let last = lines.last, !last.hasPrefix("key"), !last.hasPrefix("limit") { lines.append(last) }
