@@ -1,7 +1,7 @@
 // Real daemons with random policies, asked under many uids and groups: what they answer and write into the log, what the
 // tool says of the same policy, and what the model says (Tests/PolicyTests/Model/model.py) is the same.
 //
-// 4 policies by default, each with a neighbour; KEYBROKER_DAEMON_ROUNDS says how many, and KEYBROKER_DAEMON_SEED with which
+// 2 policies by default, each with a neighbour; KEYBROKER_DAEMON_ROUNDS says how many, and KEYBROKER_DAEMON_SEED with which
 // seed they begin. Must never depend on an account of the machine.
 
 import Foundation
@@ -56,7 +56,7 @@ struct ModelledDaemonTests {
     }
 
     @Test func theDaemonDecidesAsTheModelAndTheToolSay() throws {
-        let rounds = Self.number("KEYBROKER_DAEMON_ROUNDS") ?? 4
+        let rounds = Self.number("KEYBROKER_DAEMON_ROUNDS") ?? 2
         let first = Self.number("KEYBROKER_DAEMON_SEED") ?? 2_000_000
         let model = try PolicyModel(users: [:], groups: [:], keys: Self.keys)
         for key in Self.keys { try folder.write("key-\(key)", "KEY \(key)", mode: 0o600) }
