@@ -1,4 +1,4 @@
-// The policy's meaning, proved against a second mind: a model in Python that was written from keybroker.policy(5) alone
+// The policy's meaning, proved against a second mind: a model in Python that goes by keybroker.policy(5)
 // (Tests/PolicyTests/Model/model.py). Faults, verdict and its line, the status, list, explanation, limits, differences and
 // replay agree with it.
 //

@@ -1,4 +1,4 @@
-// The second mind: what a policy means by a model in Python, which was written from keybroker.policy(5) alone
+// The second mind: what a policy means by a model in Python, which goes by keybroker.policy(5)
 // (Tests/PolicyTests/Model/model.py).
 //
 // Must never answer anything itself.

@@ -1,5 +1,8 @@
 #!/usr/bin/env python3
-"""What a policy means, written from keybroker.policy(5) alone: a second mind to compare the broker's verdict with.
+"""What a policy means by keybroker.policy(5): a second mind to compare the broker's verdict with.
+
+A first form was written from the page alone and agrees, but for what the page then left open. This one was written
+after the Swift code and an older model had been read.
 
 Reads questions from standard input and writes one answer for each, both as JSON, one a line. Must never be changed to
 agree with the Swift code: where the two differ, the manual page decides, and if it says too little, the page is mended.
