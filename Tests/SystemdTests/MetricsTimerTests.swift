@@ -22,6 +22,16 @@ import Testing
         #expect(verified.status == 0 && verified.errors.isEmpty, "\(verified.errors)")
         // It sees neither policy nor log.
         try machine.must("systemd-analyze security --offline=true --threshold=20 \(unit)")
+        // A broker without a policy answers too, and the file says what is wrong.
+        try machine.must(
+            """
+            mv /etc/keybroker/keybroker.policy /etc/keybroker/aside
+            echo nonsense >/etc/keybroker/keybroker.policy
+            systemctl restart keybrokerd
+            systemctl start keybroker-metrics.service
+            grep -qx 'keybroker_up 1' \(file) && grep -qx 'keybroker_policy_in_force 0' \(file)
+            mv /etc/keybroker/aside /etc/keybroker/keybroker.policy
+            """)
         // If the broker cannot be reached, the file says so, and the journal why, once.
         try machine.must(
             """
