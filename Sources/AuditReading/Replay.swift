@@ -65,7 +65,7 @@ extension Requests {
         of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
         _ unmapped: (uid: UInt32, gid: UInt32)
     ) -> Effect? {
-        if question.verb == "status" { return statusEffect(of: policy, digest, on: question, outcome, unmapped) }
+        if question.asksForStatus { return statusEffect(of: policy, digest, on: question, outcome, unmapped) }
         guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey,
             let caller = question.caller(unmapped: unmapped)
         else { return nil }
@@ -124,9 +124,27 @@ extension Requests {
     }
 }
 
+extension Requests {
+    /// The lines of `policy` by which nobody asked for the status. An administrator needs none, so its queries use none.
+    /// Of queries that were counted the log has only the uid and the line of that time.
+    package func unusedStatusPermits(of policy: Policy, unmapped: (uid: UInt32, gid: UInt32)) -> [StatusPermit] {
+        var uses: [(caller: Caller, line: String?)] = []
+        for (question, outcome) in all where question.asksForStatus && outcome.used > 0 {
+            guard let rule = outcome.rule else { continue }
+            let known = question.caller(unmapped: unmapped)
+            uses.append((known ?? Caller(uid: question.uid, groups: [], unit: nil), known == nil ? rule : nil))
+        }
+        return policy.statusPermits.filter { permit in
+            !uses.contains { permit.permits($0.caller) || $0.line == permit.location.description }
+        }
+    }
+}
+
 extension Requests.Question {
     /// Whether it was a request for a key, for a caller or for a unit, and not for a list, a version or a status.
     package var asksForKey: Bool { verb == "get" || verb == "watch" || isForUnit }
+    /// Whether it was a request for the status.
+    package var asksForStatus: Bool { verb == "status" }
     /// Whether the service manager asked for a unit (LoadCredential=).
     package var isForUnit: Bool { verb == "credential" }
 }

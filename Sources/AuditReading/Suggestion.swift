@@ -18,6 +18,8 @@ package struct Suggestion: Sendable {
 
     /// The keys of each line, sorted. There is one line for each.
     package private(set) var permits: [Who: Set<KeyName>] = [:]
+    /// Who asked for the status, as a line permitted it. An administrator needs no line.
+    package private(set) var statusPermits: Set<Who> = []
     /// The names that the log has for users.
     package private(set) var userNames: [UInt32: String] = [:]
     /// Requests that no line could permit, as they are not written in the form of a policy.
@@ -28,20 +30,26 @@ package struct Suggestion: Sendable {
     /// The uids that systemd gives to units with `DynamicUser=` (systemd.exec(5)). Each start may bring another one.
     private static let dynamic: ClosedRange<UInt32> = 61_184...65_519
 
-    private struct Use {
-        let uid: UInt32
-        let unit: String?
-        let key: KeyName
-    }
-
     /// - Parameter unmapped: the ids that the kernel shows for all ids that it cannot express. No line permits them.
     package init(_ requests: Requests, unmapped: (uid: UInt32, gid: UInt32)) {
         var uses: [Use] = []
+        var statusUses: [StatusUse] = []
+        for (question, outcome) in requests.all where outcome.permitted > 0 && question.asksForStatus {
+            guard outcome.rule != nil else { continue }
+            let unit = question.unit.map(Self.lasting)
+            guard question.uid != unmapped.uid, question.uid != .max, unit.map(Self.isSayable) ?? true else {
+                unsayable.append(question)
+                continue
+            }
+            if let name = outcome.user { userNames[question.uid] = name }
+            statusUses.append(StatusUse(question: question, unit: unit))
+        }
+        permitStatus(statusUses)
         for (question, outcome) in requests.all where outcome.permitted > 0 && question.asksForKey {
             // A folded record names no key, and none of a key is folded.
             guard let text = question.key else { continue }
             let unit = question.unit.map(Self.lasting)
-            guard let key = KeyName(text), unit.map({ UnitPattern(Array($0.utf8)) != nil }) ?? !question.isForUnit,
+            guard let key = KeyName(text), unit.map(Self.isSayable) ?? !question.isForUnit,
                 question.isForUnit || question.uid != unmapped.uid && question.uid != .max
             else {
                 unsayable.append(question)
@@ -70,21 +78,50 @@ package struct Suggestion: Sendable {
 
     private func has(_ who: Who, _ key: KeyName) -> Bool { permits[who]?.contains(key) == true }
 
+    /// A line about the status names a user or a unit, and never both.
+    private mutating func permitStatus(_ uses: [StatusUse]) {
+        func isKnown(_ use: StatusUse) -> Bool {
+            statusPermits.contains(.user(use.uid, unit: nil))
+                || use.unit.map { statusPermits.contains(.unit($0)) } == true
+        }
+        // The log does not say of a folded query where the caller ran. It is left for the end, as the line for another
+        // query of the same caller permits it too.
+        let whole = uses.filter { !$0.isFolded }
+        for use in whole where use.unit == nil { statusPermits.insert(.user(use.uid, unit: nil)) }
+        for use in whole where Self.dynamic.contains(use.uid) && !isKnown(use) {
+            if let unit = use.unit { statusPermits.insert(.unit(unit)) }
+        }
+        for use in whole where !isKnown(use) { statusPermits.insert(.user(use.uid, unit: nil)) }
+        let known = Set(whole.map(\.uid))
+        for use in uses where use.isFolded && !known.contains(use.uid) {
+            if Self.dynamic.contains(use.uid) {
+                unsayable.append(use.question)
+            } else {
+                statusPermits.insert(.user(use.uid, unit: nil))
+            }
+        }
+    }
+
+    /// Whether a policy can name the unit.
+    private static func isSayable(_ unit: String) -> Bool { UnitPattern(Array(unit.utf8)) != nil }
+
     /// The unit's name, or a pattern if the name is another at each login: `session-3.scope`.
     private static func lasting(_ unit: String) -> String {
         let isSession = unit.hasPrefix("session-") && unit.hasSuffix(".scope")
         return isSession ? "session-*.scope" : unit
     }
 
-    /// The `permit` lines, in order.
+    /// The `permit` lines, in order; those about the status come last.
     /// - Parameter user: how a uid is written.
     package func lines(user: (UInt32) -> String) -> [String] {
-        let named = permits.map { who, keys in
+        func written(_ who: Who) -> String {
             switch who {
-            case .user(let uid, let unit): (user(uid) + (unit.map { " unit \($0)" } ?? ""), keys)
-            case .unit(let unit): (Identity.unitPrefix + unit, keys)
+            case .user(let uid, let unit): user(uid) + (unit.map { " unit \($0)" } ?? "")
+            case .unit(let unit): Identity.unitPrefix + unit
             }
         }
+        let named = permits.map { (written($0), $1) }
+        let ofStatus = statusPermits.map { "permit \(written($0)) status" }.sorted()
         return named.sorted { $0.0 < $1.0 }.flatMap { who, keys in
             var lines: [String] = []
             for key in keys.sorted() {
@@ -95,8 +132,25 @@ package struct Suggestion: Sendable {
                 }
             }
             return lines
-        }
+        } + ofStatus
     }
+}
+
+/// A key that somebody was permitted.
+private struct Use {
+    let uid: UInt32
+    let unit: String?
+    let key: KeyName
+}
+
+/// A query of the status that a line permitted.
+private struct StatusUse {
+    let question: Requests.Question
+    let unit: String?
+
+    var uid: UInt32 { question.uid }
+    /// Whether it is a number of queries that were counted: the log has nothing of the caller but its uid.
+    var isFolded: Bool { question.gid == nil }
 }
 
 /// The files of the keys that a log names: for each key those of the last grant.
@@ -112,6 +166,12 @@ package struct KeyFiles: Sendable {
 }
 
 extension LoggedRecord {
+    /// Whether it has a number of queries of the status by callers of a group or a unit that are not named.
+    package var isOfStatusCrowd: Bool {
+        self[.uid] == nil && says(.verb, Self.status) && says(.decision, Self.granted)
+    }
+    private static let status = Array("status".utf8), granted = Array("granted".utf8)
+
     private static let pathBegin = Array(#"{"path":"#.utf8)
 
     /// The path of a file that was handed out, as it can stand in a policy. Nil if there is none, or it cannot.

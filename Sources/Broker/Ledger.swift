@@ -76,7 +76,7 @@ final class Ledger {
     ) -> UInt64 {
         // While the log cannot be written, a query of the status is a reason to try again.
         if isWritten, let query = StatusQueries.Kind(record), let uid = record.peer?.uid,
-            !statusQueries.add(query, of: uid, inCrowd: crowd != nil, now: now)
+            !statusQueries.add(query, of: uid, inCrowd: crowd != nil, by: record.rule, now: now)
         {
             tally.note(record, key)
             return lastNumber
@@ -157,6 +157,7 @@ final class Ledger {
                 record.detail = "as many from users that only a group or a unit makes known, within a day"
             }
             record.verb = counted.kind.verb
+            record.rule = counted.rule
             record.decision = .granted
             record.reason = .folded
             record.suppressed = counted.count

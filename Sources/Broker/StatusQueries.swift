@@ -35,6 +35,8 @@ struct StatusQueries {
         let subject: Subject
         let kind: Kind
         let count: Int
+        /// The line that permitted the last of them. Nil for an administrator, who needs none.
+        let rule: String?
     }
 
     private struct Day {
@@ -43,6 +45,8 @@ struct StatusQueries {
         let isOfCrowd: Bool
         var counts = InlineArray<2, Int>(repeating: 0)
         var hasRecord = InlineArray<2, Bool>(repeating: false)
+        /// The line that permitted the last query of the status.
+        var rule: String?
     }
     private var days: [Subject: Day] = [:]
     private var ofCrowd = 0
@@ -54,7 +58,10 @@ struct StatusQueries {
     private var beforeTurn: (ofCrowd: Int, nextEnd: Instant?)?
 
     /// Returns true if the query gets a record of its own, or else counts it.
-    mutating func add(_ kind: Kind, of uid: UInt32, inCrowd isOfCrowd: Bool, now: Instant) -> Bool {
+    /// - Parameter rule: the line that permits it, or nil for an administrator.
+    mutating func add(
+        _ kind: Kind, of uid: UInt32, inCrowd isOfCrowd: Bool, by rule: String? = nil, now: Instant
+    ) -> Bool {
         var subject = Subject.uid(uid)
         if days[subject] == nil, isOfCrowd, ofCrowd >= Limits.statusCallers { subject = .others }
         remember(subject)
@@ -63,6 +70,7 @@ struct StatusQueries {
             if days[subject]?.isOfCrowd == true { ofCrowd += 1 }
             nextEnd = min(nextEnd ?? .never, now.after(Limits.statusFolding))
         }
+        if subject != .others, kind == .status { days[subject]?.rule = rule }
         if subject != .others, days[subject]?.hasRecord[kind.rawValue] == false {
             days[subject]?.hasRecord[kind.rawValue] = true
             return true
@@ -78,9 +86,10 @@ struct StatusQueries {
         var collected: [Counted] = []
         for (subject, day) in days where all || day.end <= now {
             remember(subject)
-            let counted = Kind.allCases.compactMap { kind in
+            let counted = Kind.allCases.compactMap { kind -> Counted? in
                 let count = day.counts[kind.rawValue]
-                return count > 0 ? Counted(subject: subject, kind: kind, count: count) : nil
+                guard count > 0 else { return nil }
+                return Counted(subject: subject, kind: kind, count: count, rule: kind == .status ? day.rule : nil)
             }
             collected += counted
             if counted.isEmpty {

@@ -111,6 +111,17 @@ extension Rule {
     package func permits(_ caller: Caller) -> Bool { mismatch(with: caller) == nil }
 }
 
+extension StatusPermit {
+    /// Whether the line permits this caller.
+    package func permits(_ caller: Caller) -> Bool {
+        guard caller.canBeNamed else { return false }
+        switch identity {
+        case .user, .group: return caller.accounts.contains(identity)
+        case .unit(let pattern): return caller.unit.map(pattern.matches) == true
+        }
+    }
+}
+
 extension Policy {
     /// Whether `caller` may have the key, and the first line that permits it.
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {

@@ -43,4 +43,15 @@ extension Subject {
         case .nobody, .anotherUser, .notInGroup, .unitAlone: return false
         }
     }
+
+    /// Whether a line about the status is about it. For a user without a unit these are also the lines about whole units.
+    package func fits(_ permit: StatusPermit) -> Bool {
+        if key != nil { return false }
+        guard let user else {
+            guard let unit else { return true }
+            return permit.identity.unit?.matches(unit) == true
+        }
+        if unit == nil, permit.identity.unit != nil { return user.uid != nil }
+        return permit.permits(Caller(uid: user.uid, groups: user.groups, unit: unit))
+    }
 }

@@ -53,14 +53,16 @@ struct AuditSummary: ParsableCommand {
     private func unused(_ requests: Requests, _ current: LoadedPolicy) throws(ExitCode) -> Review.Unused? {
         let kernel = OverflowIDs.ofThisKernel()
         let unused = requests.unused(of: current.policy, unmapped: (kernel.uid, kernel.gid))
-        if subject.isEmpty { return (unused.keys, unused.rules) }
+        let ofStatus = requests.unusedStatusPermits(of: current.policy, unmapped: (kernel.uid, kernel.gid))
+        if subject.isEmpty { return (unused.keys, unused.rules, ofStatus) }
         if try subject.pattern()?.hasStar == true { return nil }
         let user = try subject.user.flatMap { user throws(ExitCode) in try lookedUp(user) }
         if subject.user != nil, user == nil { return nil }
         let asked = Subject(user: user, unit: subject.unit, key: subject.key.flatMap { KeyName($0) })
         let isAboutKey = subject.user == nil && subject.unit == nil
         return (
-            isAboutKey ? unused.keys.filter { $0.name == asked.key } : nil, unused.rules.filter(asked.fits)
+            isAboutKey ? unused.keys.filter { $0.name == asked.key } : nil, unused.rules.filter(asked.fits),
+            ofStatus.filter(asked.fits)
         )
     }
 

@@ -16,7 +16,8 @@ struct PolicySuggest: ParsableCommand {
         commandName: "suggest", abstract: "Writes the smallest policy under which all would be granted again.",
         discussion: """
             Each line permits a key to a user in a unit, as the log has it, or to a unit alone where the service manager \
-            asked or the user is one of DynamicUser=. The files of the keys are those of the policy in force, or else of \
+            asked or the user is one of DynamicUser=. Queries of the status that a line permitted are permitted again, \
+            too. The files of the keys are those of the policy in force, or else of \
             the records. What was permitted counts, even if the key could not be opened then. Limits are not \
             suggested. Compare it with policy diff and policy replay. Exit status: 0, 74 where the log is not as it \
             was written, 78 where something could not be written as a line of a policy.
@@ -39,20 +40,29 @@ struct PolicySuggest: ParsableCommand {
         }
         var reader = LogReader(try log.files(), goesOn: true)
         var files = KeyFiles()
+        var hasCrowd = false
         let requests = try reader.requests(selection) { record in
-            if selection.includes(record) { files.add(record) }
+            guard selection.includes(record) else { return }
+            files.add(record)
+            if record.isOfStatusCrowd { hasCrowd = true }
         }
         let kernel = OverflowIDs.ofThisKernel()
         let suggestion = Suggestion(requests, unmapped: (kernel.uid, kernel.gid))
         let unknown = try write(suggestion, requests, files, current?.policy)
         for question in suggestion.unsayable {
-            say("keybroker: no line can permit \(question.key ?? "a key") to uid \(question.uid) again")
+            let what = question.key ?? (question.asksForStatus ? "the status" : "a key")
+            say("keybroker: no line can permit \(what) to uid \(question.uid) again")
+        }
+        if hasCrowd {
+            say(
+                "keybroker: some who asked for the status are only counted in the log, and not named: add the lines about "
+                    + "groups and units that permit it, which 'keybroker policy show' lists last")
         }
         for name in unknown {
             say("keybroker: the file of key '\(name)' is in no policy and in no record; write it into the line")
         }
         try reader.endOfLog()
-        if !suggestion.unsayable.isEmpty || !unknown.isEmpty { throw ExitCode(78) }
+        if !suggestion.unsayable.isEmpty || !unknown.isEmpty || hasCrowd { throw ExitCode(78) }
     }
 
     /// Writes the policy. Returns the keys whose files are not known; their lines are faulty on purpose.

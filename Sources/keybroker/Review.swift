@@ -11,13 +11,11 @@ internal import Wire
 /// The requests of a log, as tables.
 struct Review {
     /// The keys are nil if only a part of their users was asked about.
-    typealias Unused = (keys: [Key]?, rules: [Rule])
+    typealias Unused = (keys: [Key]?, rules: [Rule], ofStatus: [StatusPermit])
 
     private let requests: Requests
     private let unused: Unused?
-    private var uses = Table(
-        columns: ["key", "user", "unit", "granted", "denied", "unavailable", "busy", "last-grant"],
-        numbers: ["granted", "denied", "unavailable", "busy"])
+    private var uses: Table
     private var denials = Table(columns: ["user", "unit", "key", "denied", "last", "reason"], numbers: ["denied"])
 
     /// A row: requests that look the same to the reader of the table.
@@ -30,6 +28,16 @@ struct Review {
     private struct Counts {
         var granted = 0, denied = 0, unavailable = 0, busy = 0
         var last = "", lastGrant = "", denial: String?
+
+        mutating func add(_ outcome: Requests.Outcome) {
+            granted = granted.plus(outcome.granted)
+            denied = denied.plus(outcome.denied)
+            unavailable = unavailable.plus(outcome.unavailable)
+            busy = busy.plus(outcome.busy)
+            last = max(last, outcome.last)
+            lastGrant = max(lastGrant, outcome.lastGrant ?? "")
+            denial = outcome.denial ?? denial
+        }
     }
 
     /// - Parameter unused: the keys and rules that nobody used. Nil if there is no policy to compare with.
@@ -37,34 +45,39 @@ struct Review {
         (self.requests, self.unused) = (requests, unused)
         let names = Names()
         var rows: [Row: Counts] = [:]
+        // Who asked for the status, as a line permitted it.
+        var statusRows: [Row: Counts] = [:]
         for (question, outcome) in requests.all {
             let ofUnit = question.isForUnit ? question.unit.map { Identity.unitPrefix + $0 } : nil
             let row = Row(
                 key: question.key, user: ofUnit ?? names.user(question.uid, logged: outcome.user),
                 unit: question.unit)
-            var counts = rows[row] ?? Counts()
-            counts.granted = counts.granted.plus(outcome.granted)
-            counts.denied = counts.denied.plus(outcome.denied)
-            counts.unavailable = counts.unavailable.plus(outcome.unavailable)
-            counts.busy = counts.busy.plus(outcome.busy)
-            counts.last = max(counts.last, outcome.last)
-            counts.lastGrant = max(counts.lastGrant, outcome.lastGrant ?? "")
-            counts.denial = outcome.denial ?? counts.denial
-            rows[row] = counts
+            rows[row, default: Counts()].add(outcome)
+            if question.asksForStatus, outcome.rule != nil { statusRows[row, default: Counts()].add(outcome) }
         }
+        // A column says so if some requests were not for a key, but for the status.
+        let right = statusRows.isEmpty ? [] : ["right"]
+        uses = Table(
+            columns: ["key", "user", "unit", "granted", "denied", "unavailable", "busy", "last-grant"] + right,
+            numbers: ["granted", "denied", "unavailable", "busy"])
         func local(_ time: String) -> String? { time.isEmpty ? nil : WallTime(rfc3339: time)?.local ?? time }
-        let sorted = rows.sorted {
-            ($0.key.key ?? "", $0.key.user, $0.key.unit ?? "") < ($1.key.key ?? "", $1.key.user, $1.key.unit ?? "")
+        func sorted(_ rows: [Row: Counts]) -> [(key: Row, value: Counts)] {
+            rows.sorted {
+                ($0.key.key ?? "", $0.key.user, $0.key.unit ?? "") < ($1.key.key ?? "", $1.key.user, $1.key.unit ?? "")
+            }
         }
+        let all = sorted(rows)
         // Names of nonexistent keys appear only in the table of denials.
         func isOfAKey(_ counts: Counts) -> Bool {
             counts.denial != "unknown-key" || [counts.granted, counts.unavailable, counts.busy].contains { $0 > 0 }
         }
-        for (row, counts) in sorted where row.key != nil && isOfAKey(counts) {
+        func use(_ row: Row, _ counts: Counts, _ right: [String]) {
             let numbers = [counts.granted, counts.denied, counts.unavailable, counts.busy].map(String.init)
-            uses.add([row.key, row.user, row.unit] + numbers + [local(counts.lastGrant)])
+            uses.add([row.key, row.user, row.unit] + numbers + [local(counts.lastGrant)] + right)
         }
-        let refused = sorted.filter { $0.value.denied > 0 }.sorted { $0.key.user < $1.key.user }
+        for (row, counts) in all where row.key != nil && isOfAKey(counts) { use(row, counts, right.map { _ in "key" }) }
+        for (row, counts) in sorted(statusRows) { use(row, counts, ["status"]) }
+        let refused = all.filter { $0.value.denied > 0 }.sorted { $0.key.user < $1.key.user }
         for (row, counts) in refused {
             denials.add([row.user, row.unit, row.key, String(counts.denied), local(counts.last), counts.denial])
         }
@@ -75,7 +88,7 @@ struct Review {
         var lines = uses.objects(kind: "use") + denials.objects(kind: "denial")
         if let unused {
             if let keys = unused.keys { lines += Self.table(keys).objects(kind: "unused-key") }
-            lines += Self.table(unused.rules).objects(kind: "unused-permit")
+            lines += Self.table(unused.rules, unused.ofStatus).objects(kind: "unused-permit")
         }
         return lines
     }
@@ -94,7 +107,9 @@ struct Review {
             if let keys = unused.keys {
                 add("Keys that nobody got:", Self.table(keys), ifEmpty: "Every key was used.")
             }
-            add("Permissions that nobody used:", Self.table(unused.rules), ifEmpty: "Every permission was used.")
+            add(
+                "Permissions that nobody used:", Self.table(unused.rules, unused.ofStatus),
+                ifEmpty: "Every permission was used.")
         }
         return lines
     }
@@ -105,12 +120,16 @@ struct Review {
         return table
     }
 
-    private static func table(_ rules: [Rule]) -> Table {
-        var table = Table(columns: ["key", "permitted", "unit", "line"])
+    private static func table(_ rules: [Rule], _ ofStatus: [StatusPermit]) -> Table {
+        let right = ofStatus.isEmpty ? [] : ["right"]
+        var table = Table(columns: ["key", "permitted", "unit", "line"] + right)
         for rule in rules {
-            table.add([
-                rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description,
-            ])
+            table.add(
+                [rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description]
+                    + right.map { _ in "key" })
+        }
+        for permit in ofStatus {
+            table.add([nil, permit.writtenIdentity, nil, permit.location.description, "status"])
         }
         return table
     }

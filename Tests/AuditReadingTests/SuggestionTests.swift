@@ -27,7 +27,11 @@ struct SuggestionTests {
         for _ in 0..<Int.random(in: 1...8, using: &random) {
             let key = Self.keys.randomElement(using: &random) ?? ""
             let unit = Self.patterns.randomElement(using: &random) ?? ""
-            switch Int.random(in: 0..<5, using: &random) {
+            switch Int.random(in: 0..<7, using: &random) {
+            case 5: lines.append("permit unit:\(unit) status")
+            case 6:
+                let who = ["", ":1"].randomElement(using: &random) ?? ""
+                lines.append("permit \(who)\(Int.random(in: 1...3, using: &random)) status")
             case 0: lines.append("permit unit:\(unit) key \(key)")
             case 1: lines.append("permit :\(Int.random(in: 10...12, using: &random)) key \(key)")
             case 2: lines.append("permit :\(Int.random(in: 10...12, using: &random)) unit \(unit) key \(key)")
@@ -46,12 +50,13 @@ struct SuggestionTests {
             let uid = ids.randomElement(using: &random) ?? 1
             let groups = ([10, 11, 12] as [UInt32]).filter { _ in Bool.random(using: &random) }
             let unit = Int.random(in: 0..<4, using: &random) > 0 ? Self.units.randomElement(using: &random) : nil
-            let verb = ["get", "watch", "credential"].randomElement(using: &random) ?? ""
+            let verb = ["get", "watch", "credential", "status"].randomElement(using: &random) ?? ""
             let caller =
                 verb == "credential"
                 ? Caller(unitAlone: unit ?? "x.service")
                 : Caller(uid: uid, gid: 9, groups: groups, unit: unit, unmapped: unmapped)
             let name = try #require(KeyName(key))
+            if verb == "status" { return statusRecord(number + 1, policy, caller, uid, groups) }
             var decision = #""decision":"denied","reason":"no-rule""#
             if case .permitted = policy.verdict(on: name, for: caller) {
                 decision =
@@ -65,6 +70,18 @@ struct SuggestionTests {
                 + #"\#(decision),"key":"\#(key)","uid":\#(who),"gid":9,"groups":[\#(list)]"#
                 + (place.map { #","unit":"\#($0)""# } ?? "")
         }
+    }
+
+    private func statusRecord(_ number: Int, _ policy: Policy, _ caller: Caller, _ uid: UInt32, _ groups: [UInt32])
+        -> String
+    {
+        let rule = policy.statusPermit(for: caller)?.location.description
+        let decision =
+            rule.map { #""decision":"granted","reason":"permitted","rule":"\#($0)""# }
+            ?? #""decision":"denied","reason":"not-administrator""#
+        return #""seq":\#(number),"time":"2026-11-24T00:00:00.000000Z","event":"request","verb":"status",\#(decision),"#
+            + #""uid":\#(uid),"gid":9,"groups":[\#(groups.map(String.init).joined(separator: ","))]"#
+            + (caller.unit.map { #","unit":"\#($0)""# } ?? "")
     }
 
     private func lost(_ requests: Requests, _ lines: [String]) throws -> Int {
@@ -112,6 +129,7 @@ struct SuggestionTests {
     /// Tries all users, units and keys: who is permitted something was permitted it, there or in any unit.
     private func nothingElseIsPermitted(_ text: [String], _ requests: Requests, _ seed: UInt64) throws {
         let suggested = try policy(text)
+        nobodyElseMayAsk(suggested, requests, seed)
         let permitted = requests.all.filter { $0.outcome.permitted > 0 }.map(\.question)
         for key in Self.keys {
             let name = try #require(KeyName(key))
@@ -129,6 +147,47 @@ struct SuggestionTests {
                 }
             }
         }
+    }
+
+    /// The same for the status: by the user's number, or the unit of a user of DynamicUser=.
+    private func nobodyElseMayAsk(_ suggested: Policy, _ requests: Requests, _ seed: UInt64) {
+        let permitted = requests.all.filter { $0.outcome.permitted > 0 && $0.question.asksForStatus }.map(\.question)
+        for uid in [1, 2, 3, 4, 61_300] as [UInt32] {
+            for unit in Self.units + [nil] {
+                let caller = Caller(uid: uid, groups: [9, 10, 11, 12], unit: unit)
+                guard suggested.statusPermit(for: caller) != nil else { continue }
+                let isKnown = permitted.contains { $0.uid == uid || $0.uid == 61_300 && ($0.unit == unit) }
+                #expect(isKnown, "seed \(seed): \(uid) in \(unit ?? "no unit") may ask")
+            }
+        }
+    }
+
+    /// An administrator needs no line, and the log has a line for nobody else without one.
+    @Test func whoAskedForTheStatusMayAskAgain() throws {
+        func status(_ number: Int, _ fields: String) -> String {
+            #""seq":\#(number),"time":"2026-11-24T00:00:00.000000Z","event":"request","verb":"status","#
+                + #""decision":"granted",\#(fields)"#
+        }
+        let folded = #""reason":"folded","suppressed":9"#
+        let requests = try requests(
+            [
+                status(1, #""reason":"permitted","uid":0,"gid":0,"groups":[]"#), status(2, #"\#(folded),"uid":0"#),
+                status(3, #""reason":"permitted","uid":5,"gid":5,"groups":[],"unit":"m.service","rule":"old:1""#),
+                status(4, #"\#(folded),"uid":5,"rule":"old:1""#), status(5, #"\#(folded),"uid":6,"rule":"old:1""#),
+                status(6, #""reason":"permitted","uid":61300,"gid":5,"groups":[],"unit":"d.service","rule":"old:2""#),
+                status(7, #"\#(folded),"uid":61300,"rule":"old:2""#),
+                status(8, #"\#(folded),"uid":61301,"rule":"old:2""#),
+            ], in: folder)
+        let suggestion = Suggestion(requests, unmapped: unmapped)
+        #expect(
+            suggestion.lines { String($0) } == ["permit 5 status", "permit 6 status", "permit unit:d.service status"])
+        // Where the last of them ran is not in the log.
+        #expect(suggestion.unsayable.map(\.uid) == [61_301])
+        let policy = try policy([
+            "permit 5 status", "permit 7 status", "permit 0 status", "permit unit:d.service status",
+        ])
+        #expect(
+            requests.unusedStatusPermits(of: policy, unmapped: unmapped).map(\.writtenIdentity) == ["7", "0"])
     }
 
     private func record(_ number: Int, _ fields: String) -> String {

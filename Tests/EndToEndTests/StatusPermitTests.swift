@@ -61,6 +61,9 @@ struct StatusPermitTests {
         try daemon.stop()
         let folded = try daemon.records().dropFirst(expected.count).map(said)
         #expect(folded.last == "stop - - - -")
+        let counted = try daemon.records().filter { $0["reason"] as? String == "folded" }
+        #expect(counted.first { $0["uid"] as? Int == 61005 }?["rule"] as? String == "\(folder["policy"]):3")
+        #expect(counted.allSatisfy { $0["uid"] as? Int == 61005 || $0["rule"] == nil })
         #expect(folded.contains("request status 61005 folded 19") && folded.contains("request rotation 0 folded 19"))
         #expect(folded.count == 4)
     }
@@ -109,5 +112,37 @@ struct StatusPermitTests {
         let failed = try tool(["policy", "test", "expectations", "--policy", "new"])
         #expect(failed.errors.contains("expectations:1:21: error: granted by new:3"))
         #expect(failed.errors.contains("expectations:2:30: error: denied: no line permits the status"))
+    }
+
+    /// What the log says of it: who asked, which line nobody used, and what would permit it again.
+    @Test func theLogExplainsTheLines() throws {
+        let daemon = try daemon("permit 61006 status\n")
+        for _ in 0..<3 { #expect(try PeerProcess(daemon.socket, uid: 61005).ask("1S").status == "S") }
+        // An administrator needs no line.
+        #expect(try PeerProcess(daemon.socket).ask("1S").status == "S")
+        try daemon.stop()
+        let log = ["--audit", daemon.audit]
+        let suggested = try tool(["policy", "suggest"] + log)
+        #expect(suggested.status == 0, "\(suggested.errors)")
+        #expect(suggested.output.split(separator: "\n").dropFirst() == ["permit 61005 status"], "\(suggested.output)")
+        func objects(_ more: String...) throws -> [String] {
+            let summary = try tool(["audit", "summary", "--format", "json", "--policy", "policy"] + log + more)
+            #expect(summary.status == 0, "\(summary.errors)")
+            return try summary.output.split(separator: "\n").map { line in
+                let row = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any] ?? [:]
+                return ["kind", "key", "user", "permitted", "granted", "right"].compactMap { row[$0].map { "\($0)" } }
+                    .joined(separator: " ")
+            }
+        }
+        // The first query has its unit in the log, and the counted ones have not.
+        let all = try objects()
+        let uses = all.filter { $0.hasPrefix("use 61005 ") && $0.hasSuffix(" status") }
+        #expect(uses.compactMap { Int($0.split(separator: " ")[2]) }.reduce(0, +) == 3, "\(all)")
+        #expect(!all.contains { $0.hasPrefix("use 0") })
+        let unused = all.filter { $0.hasPrefix("unused-permit") }
+        #expect(unused == ["unused-permit k 61001 key", "unused-permit 61006 status"], "\(all)")
+        #expect(try objects("--user", "61006") == ["unused-permit 61006 status"])
+        #expect(try objects("--user", "61001") == ["unused-permit k 61001"])
+        #expect(try objects("--key", "k") == ["unused-key k", "unused-permit k 61001"])
     }
 }

@@ -208,7 +208,9 @@ struct LogFuzzTests {
     }
 
     private func prints(_ requests: Requests, _ policy: Policy, seed: Int) {
-        let review = Review(requests, requests.unused(of: policy, unmapped: unmapped))
+        let unused = requests.unused(of: policy, unmapped: unmapped)
+        let ofStatus = requests.unusedStatusPermits(of: policy, unmapped: unmapped)
+        let review = Review(requests, (unused.keys, unused.rules, ofStatus))
         let table = ReplayTable(requests, under: policy, digest: "digest", unmapped: unmapped)
         let other = ReplayTable(requests, under: policy, digest: nil, unmapped: unmapped)
         for lines in [review.text, review.objects, table.lines, table.objects, other.lines, other.objects] {
