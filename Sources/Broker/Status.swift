@@ -104,6 +104,10 @@ extension Broker {
         for (key, path) in keys.keysOutside {
             page.add(.outsideSandbox, "\(key) \(path)", keeping: Self.roomForKeys)
         }
+        page.add(.hiddenKeys, keys.keysHidden.count)
+        for (key, path, setting) in keys.keysHidden {
+            page.add(.hiddenKey, "\(key) \(setting.rawValue) \(path)", keeping: Self.roomForKeys)
+        }
         for fault in life.faults { page.add(.lastReloadFault, fault, keeping: Self.roomForKeys) }
         for account in policy.missing.listed { page.add(.missingAccount, account, keeping: Self.roomForKeys) }
         return keys(after: nil, on: page)

@@ -72,6 +72,8 @@ package protocol KeyOpener: AnyObject {
     var sandbox: Sandbox { get }
     /// The files of the policy's keys that lie outside the sandbox.
     var keysOutside: [(key: KeyName, path: String)] { get }
+    /// The files of the policy's keys that the daemon's unit hides from it.
+    var keysHidden: [(key: KeyName, path: String, setting: HidingSetting)] { get }
 }
 
 /// Opens keys, and remembers the paths to them that it has checked.
@@ -83,6 +85,7 @@ package final class KeyStore: KeyOpener {
     /// Opens files that the sandbox does not permit this process. Nil: nobody does.
     private let opener: OpenerProcess?
     package private(set) var keysOutside: [(key: KeyName, path: String)] = []
+    package private(set) var keysHidden: [(key: KeyName, path: String, setting: HidingSetting)] = []
     private var remembered: [String: (place: TrustedPath, until: Instant)] = [:]
     /// How many ways were walked.
     private var walks = 0
@@ -134,6 +137,7 @@ package final class KeyStore: KeyOpener {
     package func adopt(_ policy: LoadedPolicy) {
         forgetWays()
         opener?.adoptPolicy()
+        keysHidden = policy.keys(hiddenBy: .here)
         keysOutside = opener?.isRunning == true ? [] : policy.keys(outsideOf: sandbox, owners: owners)
     }
 

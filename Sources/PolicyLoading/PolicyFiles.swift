@@ -6,7 +6,7 @@
 
 package import Kernel
 package import Policy
-package import Wire
+internal import Wire
 internal import Digest
 package import NameLookup
 
@@ -58,6 +58,8 @@ package struct PolicyFiles: Sendable {
     private let optionalPath: String?
     private let owners: TrustedOwners
     private let names: NameService
+    /// What the daemon's unit hides from it, though this program sees it.
+    private var hidden: HiddenFolders?
     /// What one of the files is to contain, instead of what it contains.
     private var edited: PolicyText?
 
@@ -72,6 +74,13 @@ package struct PolicyFiles: Sendable {
     /// The same files, read with another name service.
     package func withNames(_ names: NameService) -> PolicyFiles {
         PolicyFiles(paths, optional: optionalPath, owners: owners, names: names)
+    }
+
+    /// The same files, with warnings of keys that the daemon's unit hides from it.
+    package func warning(of hidden: HiddenFolders) -> PolicyFiles {
+        var files = self
+        files.hidden = hidden.isEmpty ? nil : hidden
+        return files
     }
 
     /// The same files, but one of them with this content. A file that does not exist yet may be named too.
@@ -203,6 +212,7 @@ package struct PolicyFiles: Sendable {
         let groups = Memory { name throws(Failure) in try names.group(named: name) }
         let folders = KnownFolders(owners)
         let overflow = OverflowIDs.ofThisKernel()
+        let hidden = hidden
         return Resolver(
             overflowUID: overflow.uid, overflowGID: overflow.gid, user: users.found, group: groups.found,
             fault: { source in
@@ -212,8 +222,8 @@ package struct PolicyFiles: Sendable {
                     return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
                 }
                 do throws(TrustError) {
-                    _ = try folders.realPath(of: path)
-                    return nil
+                    let real = try folders.realPath(of: path)
+                    return hidden?.explanation(of: real).map { "the daemon cannot see this file: \($0)" }
                 } catch {
                     switch error.kind {
                     case .missing: return "there is no such file now: \(error)"
@@ -242,55 +252,5 @@ private final class Memory {
         }
         known[name] = found
         return found
-    }
-}
-
-extension Source {
-    /// The path of the file. Nil if it is a credential and the service manager passed none.
-    package func path() -> String? {
-        switch self {
-        case .file(let path): path
-        case .credential(let id): environment("CREDENTIALS_DIRECTORY").map { "\($0)/\(id)" }
-        }
-    }
-}
-
-extension LoadedPolicy {
-    /// The paths of the files that the policy's keys consist of, as it names them.
-    package var keyPaths: Set<String> {
-        Set(policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } })
-    }
-
-    /// The directories that contain the policy and the key files, with symbolic links followed. The sandbox permits the
-    /// daemon to read below them.
-    /// - Parameter watch: also watches each directory on the paths to the keys.
-    package func folders(
-        owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil
-    ) -> (policies: Set<String>, keys: Set<String>) {
-        var policies: Set<String> = []
-        for path in source.paths {
-            // A file needs its directory, because editors replace a file by renaming. A directory needs only itself.
-            let isFolder = (try? statusFollowing(path))??.kind == .directory
-            policies.insert(isFolder ? path : folder(of: path))
-        }
-        let known = KnownFolders(owners, watchedBy: watch)
-        return (policies, Set(keyPaths.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
-    }
-
-    /// The keys, and their files, that `sandbox` does not permit the daemon to read.
-    package func keys(outsideOf sandbox: Sandbox, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
-        let known = KnownFolders(owners)
-        var covered: [String: Bool] = [:]
-        func isOutside(_ path: String) -> Bool {
-            let folder = Kernel.folder(of: path)
-            let isCovered = covered[folder] ?? sandbox.covers(folder)
-            covered[folder] = isCovered
-            return !isCovered
-        }
-        return policy.keys.values.sorted { $0.name < $1.name }.flatMap { key in
-            [key.source, key.certificate].compactMap { $0?.path() }
-                .map { (try? known.realPath(of: $0)) ?? $0 }
-                .filter(isOutside).map { (key.name, $0) }
-        }
     }
 }

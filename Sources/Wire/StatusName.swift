@@ -29,6 +29,8 @@ package enum StatusName: String, CaseIterable, Sendable {
     case requests, sandbox
     case outsideSandboxKeys = "outside-sandbox-keys"
     case outsideSandbox = "outside-sandbox"
+    case hiddenKeys = "hidden-keys"
+    case hiddenKey = "hidden-key"
     case missingAccounts = "missing-accounts"
     case missingAccount = "missing-account"
     case key

@@ -41,7 +41,7 @@ struct BrokerStatus {
     private let page: StatusPage
     private static let grouped: Set<StatusName> = [
         .requests, .key, .policyPath, .policyPathOptional, .lastReloadFault, .sandbox, .outsideSandbox,
-        .missingAccount,
+        .missingAccount, .hiddenKey,
     ]
 
     init(_ page: StatusPage) {
@@ -77,6 +77,15 @@ struct BrokerStatus {
     var layers: [(name: String, state: String)] { page.values(.sandbox).map(Self.split) }
     /// Keys whose files the sandbox does not permit the daemon to read.
     var keysOutside: [(key: String, path: String)] { page.values(.outsideSandbox).map(Self.split) }
+
+    /// Keys whose files the daemon's unit hides from it, and by which setting.
+    var keysHidden: [(key: String, setting: String, path: String)] {
+        page.values(.hiddenKey).map { value in
+            let (key, rest) = Self.split(value)
+            let (setting, path) = Self.split(rest)
+            return (key, setting, path)
+        }
+    }
 
     private static func split(_ value: String) -> (String, String) {
         let words = value.split(separator: " ", maxSplits: 1)
@@ -118,6 +127,10 @@ struct BrokerStatus {
             lines.append("             \(counted(.outsideSandboxKeys, "key file")) outside of it until a restart:")
         }
         lines += keysOutside.map { "             \($0.key): \($0.path)" }
+        if let count = number(.hiddenKeys), count > 0 {
+            lines.append("             \(counted(.hiddenKeys, "key file")) hidden by the daemon's unit:")
+        }
+        lines += keysHidden.map { "             \($0.key): \($0.path) (\($0.setting)=)" }
         let other = page.lines.filter { line in
             line.known.map { !Self.grouped.contains($0) && !Self.inText.contains($0) } ?? true
         }
@@ -148,7 +161,7 @@ struct BrokerStatus {
         .version, .pid, .uptimeSeconds, .policy, .policyState, .policyAgeSeconds, .policyKeys, .policyPermits,
         .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost, .watches,
         .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
-        .outsideSandboxKeys, .missingAccounts,
+        .outsideSandboxKeys, .hiddenKeys, .missingAccounts,
     ]
 
     private func counted(_ name: StatusName, _ thing: String) -> String {
@@ -189,6 +202,9 @@ struct BrokerStatus {
         object.add("outside-sandbox", keysOutside) {
             $0.add("key", $1.key); $0.add("path", $1.path)
         }
+        object.add("hidden-key", keysHidden) {
+            $0.add("key", $1.key); $0.add("setting", $1.setting); $0.add("path", $1.path)
+        }
         object.add("requests", outcomes) { object, outcome in
             if let verb = outcome.verb { object.add("verb", verb) }
             object.add("decision", outcome.decision)
@@ -204,6 +220,6 @@ struct BrokerStatus {
 
     /// The fields that are made from several lines.
     private static let inObject: Set = [
-        "policy-paths", "last-reload-faults", "sandbox", "outside-sandbox", "requests", "keys",
+        "policy-paths", "last-reload-faults", "sandbox", "outside-sandbox", "hidden-key", "requests", "keys",
     ]
 }

@@ -10,16 +10,20 @@ internal import PolicyLoading
 
 enum HandedOutNow {
     /// A line for the key's file, and one for its certificate's.
-    static func lines(_ key: Key) -> [String] {
-        [("key", key.source)].map { line($0.0, $0.1) } + (key.certificate.map { [line("certificate", $0)] } ?? [])
+    /// - Parameter hidden: what the daemon's unit hides from it.
+    static func lines(_ key: Key, hidden: HiddenFolders) -> [String] {
+        [line("key", key.source, hidden)] + (key.certificate.map { [line("certificate", $0, hidden)] } ?? [])
     }
 
-    private static func line(_ what: String, _ source: Source) -> String {
+    private static func line(_ what: String, _ source: Source, _ hidden: HiddenFolders) -> String {
         guard let path = source.path() else {
             return "  \(what) now: not known here: it is a credential of the daemon's unit"
         }
         do throws(TrustError) {
             let file = try TrustedOwners.now.place(of: path).open()
+            if let why = hidden.explanation(of: file.path) {
+                return "  \(what) now: nothing would be handed out: \(file.path) is there, but \(why)"
+            }
             let status = file.status
             let size = status.size == 0 ? "empty" : counted(status.size, "byte")
             return "  \(what) now: \(file.path), \(size), of \(status.modified.local)"

@@ -43,9 +43,16 @@ struct PolicyOptions: ParsableArguments {
     /// warned about. The daemon's own policy must meet the daemon's rules.
     static func loading(_ paths: [String], warns: Bool = true) -> LoadResult {
         let owners = TrustedOwners.now
-        return paths.isEmpty
-            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners).load(warns: warns)
-            : PolicyFiles(paths, owners: owners).load(distrusted: .isWarning, warns: warns)
+        let files =
+            paths.isEmpty
+            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners) : PolicyFiles(paths, owners: owners)
+        return files.warning(of: warns ? hidden(paths) : HiddenFolders(unit: ""))
+            .load(distrusted: paths.isEmpty ? .isFault : .isWarning, warns: warns)
+    }
+
+    /// What the unit of the system's daemon hides from it. Nothing if the policy may be that of a user's own daemon.
+    static func hidden(_ paths: [String]) -> HiddenFolders {
+        paths.isEmpty || Privileges.isRoot ? .ofService : HiddenFolders(unit: "")
     }
 }
 

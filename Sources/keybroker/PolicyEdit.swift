@@ -63,7 +63,9 @@ struct PolicyEdit: ParsableCommand {
             guard let lock = try LockFile.claimed(lockPath(files)) else {
                 throw fail("somebody else edits this policy now", status: 75)
             }
-            let editing = PolicyEditing(files: files, file: try EditedFile(path, limit: Limits.policyBytes))
+            let hidden = Privileges.isRoot ? HiddenFolders.ofService : HiddenFolders(unit: "")
+            let editing = PolicyEditing(
+                files: files.warning(of: hidden), file: try EditedFile(path, limit: Limits.policyBytes))
             return try editing.run(holding: lock)
         } catch let failure as Failure {
             let isDenied = [Failure.permissionDenied, Failure.notPermitted].contains(failure.code)

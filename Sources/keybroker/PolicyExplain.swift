@@ -123,7 +123,7 @@ struct PolicyExplain: ParsableCommand {
         if explanation.isPermitted {
             try output(line: "permitted: \(who) may have \(name)")
             for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
-            for line in explanation.key.map(HandedOutNow.lines) ?? [] { try output(line: line) }
+            for line in handedOut(explanation.key) { try output(line: line) }
             return
         }
         guard explanation.key != nil else {
@@ -142,6 +142,10 @@ struct PolicyExplain: ParsableCommand {
             try output(line: "      so no line can permit it")
         }
         throw ExitCode(77)
+    }
+
+    private func handedOut(_ key: Key?) -> [String] {
+        key.map { HandedOutNow.lines($0, hidden: PolicyOptions.hidden(options.paths)) } ?? []
     }
 
     private func explainStatus(_ policy: Policy, _ caller: Caller) throws(ExitCode) {

@@ -69,6 +69,12 @@ struct Reloading {
                     + "\(path) is in a directory that it did not know when it started, and it keeps itself from "
                     + "reading elsewhere")
         }
+        for (key, setting, path) in after.keysHidden {
+            let advice = HidingSetting(rawValue: setting).map { "; " + $0.advice(unit: "keybrokerd") } ?? ""
+            say(
+                "keybroker: warning: key '\(key)' cannot be handed out: \(path) is hidden from the broker by "
+                    + "\(setting)= of its unit\(advice)")
+        }
         // If the policy was checked here, they were said.
         if checked == nil { for account in after.missingAccounts { say("keybroker: warning: \(account)") } }
         let keys = Int(clamping: after.number(.policyKeys) ?? 0)

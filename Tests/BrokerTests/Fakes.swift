@@ -43,6 +43,7 @@ final class FakeLog: RecordLog {
 final class FakeKeys: KeyOpener {
     let sandbox = Sandbox()
     let keysOutside: [(key: KeyName, path: String)] = []
+    var keysHidden: [(key: KeyName, path: String, setting: HidingSetting)] = []
     private(set) var opened = 0
     var fault: TrustError?
     private let file: String

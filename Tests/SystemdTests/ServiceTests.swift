@@ -109,6 +109,52 @@ import Testing
         try machine.must("keybroker status")
     }
 
+    /// A key that the unit hides: each place that an admin looks at names the setting, and what is to be typed helps.
+    @Test func aKeyThatTheUnitHidesIsExplained() throws {
+        for file in ["/home/keys/home.pem", "/tmp/temp.pem"] { try machine.write(file, "HIDDEN\n", mode: "600") }
+        let dropIn = "/run/systemd/system/keybrokerd.service.d"
+        defer { _ = try? machine.must("rm -rf /home/keys /tmp/temp.pem \(dropIn); systemctl daemon-reload") }
+        let policy = "key home /home/keys/home.pem\nkey temp /tmp/temp.pem\npermit www-data key web home temp"
+        try machine.must("systemctl start keybrokerd.service")
+        try machine.policy(policy)
+
+        func names(_ text: String, _ setting: String, _ remedy: String, _ unit: String = "keybrokerd") -> Bool {
+            text.contains("\(setting)= of the unit \(unit) hides it; type: systemctl edit \(unit), write the lines")
+                && text.contains("'[Service]' and '\(setting)=\(remedy)'")
+        }
+        let check = try machine.run("keybroker policy check")
+        #expect(check.status == 0 && check.errors.contains("keybroker.policy:2:10: warning: the daemon cannot see"))
+        #expect(names(check.errors, "ProtectHome", "read-only") && names(check.errors, "PrivateTmp", "no"))
+        #expect(try machine.mustFail("keybroker policy check --strict").status == 78)
+        let explained = try machine.must("keybroker policy explain --user www-data --key home")
+        #expect(explained.contains("nothing would be handed out: /home/keys/home.pem is there, but ProtectHome= of"))
+
+        let reload = try machine.run("keybroker reload")
+        #expect(reload.status == 0)
+        #expect(
+            reload.errors.contains(
+                "key 'home' cannot be handed out: /home/keys/home.pem is hidden from the broker by ProtectHome= of its unit; "
+                    + "type: systemctl edit keybrokerd, write the lines"), "\(reload.errors)")
+        #expect(reload.errors.contains("key 'temp'") && reload.errors.contains("PrivateTmp= of its unit"))
+        let journal = try machine.must("journalctl --sync; journalctl -q -p warning -u keybrokerd.service")
+        let unit = "keybrokerd.service"
+        #expect(
+            names(journal, "ProtectHome", "read-only", unit) && names(journal, "PrivateTmp", "no", unit), "\(journal)")
+        let status = try machine.must("keybroker status")
+        #expect(status.contains("2 key files hidden by the daemon's unit:"), "\(status)")
+        #expect(status.contains("home: /home/keys/home.pem (ProtectHome=)"))
+        let getHome = Machine.asUser("www-data", "keybroker get home")
+        #expect(try machine.mustFail(getHome).status == 75)
+        #expect(names(try machine.must("keybroker audit show -n 1 --format json"), "ProtectHome", "read-only", unit))
+
+        try machine.write("\(dropIn)/home.conf", "[Service]\nProtectHome=read-only\n")
+        try machine.must("systemctl daemon-reload; systemctl restart keybrokerd.service")
+        #expect(try machine.must(getHome) == "HIDDEN")
+        let mended = try machine.run("keybroker policy check")
+        #expect(!mended.errors.contains("ProtectHome") && mended.errors.contains("PrivateTmp"), "\(mended.errors)")
+        #expect(try machine.must("keybroker status").contains("1 key file hidden by the daemon's unit:"))
+    }
+
     // MARK: Reload
 
     @Test func reload() throws {

@@ -46,11 +46,17 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
 
     init(_ failure: Failure, on path: String) {
         switch failure.code {
-        case ENOENT: self.init(.missing, "\(path) does not exist")
+        case ENOENT: self.init(.missing, "\(path) does not exist\(Self.hint(path))")
         case ENOTDIR: self.init(.missing, "\(path) does not exist: what is above it is not a directory")
         case ELOOP: self.init(.untrusted, "\(path) was replaced by a symbolic link just now")
+        case EACCES: self.init(.unreadable, "\(failure.on(path))\(Self.hint(path))")
         default: self.init(failure.isShortage ? .shortage : .unreadable, failure.on(path).description)
         }
+    }
+
+    /// What follows if the unit of this process hides the path.
+    private static func hint(_ path: String) -> String {
+        HiddenFolders.here.explanation(of: path).map { ", probably as \($0)" } ?? ""
     }
 }
 
