@@ -60,6 +60,8 @@ export INIT ?= systemd
 
 # The suites that need no root and nothing installed but what the programs are built with.
 CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests LaunchingTests HouseTests FuzzTests
+# The targets that have a process of tests of their own in `make test`: those that wait most.
+TEST_GROUPS := 'SystemdTests' 'RecipeTests|FieldTests' 'EndToEndTests'
 NOTHING :=
 SPACE := $(NOTHING) $(NOTHING)
 
@@ -119,7 +121,7 @@ docs:
 test: lint deb
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RECIPE_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
-	$(SWIFT) test --skip-build
+	@.ci/run-tests .build/debug $(TEST_GROUPS)
 
 reproducible:
 	@.ci/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES) faketime:faketime taskset:util-linux
