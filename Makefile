@@ -47,7 +47,9 @@ STRICT := --explicit-target-dependency-import-check error
 DOCS := .build/docs
 
 # What the tool is measured beside.
-BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils openssl:openssl s6-fdholder-retrieve:s6 nginx:nginx-light setpriv:util-linux
+BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils openssl:openssl s6-fdholder-retrieve:s6 nginx:nginx-light setpriv:util-linux \
+	gcc:gcc /usr/include/*/sys/socket.h:libc6-dev /usr/include/*/s6/fdholder.h:libs6-dev \
+	/usr/include/*/skalibs/skalibs.h:skalibs-dev perf:linux-perf?
 
 # What a bare Debian is made with.
 FRESH_PACKAGES := mmdebstrap:mmdebstrap git:git setpriv:util-linux
@@ -137,6 +139,7 @@ bench: build
 	Tests/Benchmarks/launch $(BINARIES)
 	Tests/Benchmarks/watchers $(BINARIES)
 	Tests/Benchmarks/rotation $(BINARIES)
+	Tests/Benchmarks/load/measure $(BINARIES)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

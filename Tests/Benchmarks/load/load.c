@@ -1,0 +1,234 @@
+// The load generator: one program for all servers, so that the client costs the same for each.
+//
+// load -k PROTOCOL -a ADDRESS [-p PID] [-u UID] [-c CLIENTS] [-t THREADS] [-o] [-s SECONDS | -n COUNT] [-r RATE]
+//      [-K KEYS] [-b]
+// load -k PROTOCOL -a ADDRESS -H 0|G|W [-u UID] [-c CLIENTS]
+//
+// -o  each client keeps its connection; else each request is socket, connect, request, reply, close
+// -r  requests arrive at random at this rate, whatever the server does (open loop), and a request waits from the moment
+//     when it was due. Without it each client asks again as soon as it has its reply (closed loop).
+// -K  the numbers of the keys k0, k1, ... that are asked for at random
+// -b  the client reads the key that it was given
+// -p  the server, whose processor time is read
+// -H  opens the connections, makes the request on each (0 is none), prints "ready", and ends with its standard input
+//
+// It warms up for a tenth of the time, at most half a second. Must never measure a time in which not all clients ran.
+
+#include "target.h"
+#include <math.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+
+static struct target target;
+static pid_t server;
+static unsigned client_count = 1, thread_count = 1, key_count = 1;
+static bool keeps_open;
+static double duration = 1, rate;
+static uint64_t wanted;
+
+static atomic_bool is_measuring, is_over;
+static atomic_ulong completed;
+
+struct slot {
+    int fd;
+    uint64_t since;
+};
+
+struct worker {
+    pthread_t thread;
+    unsigned clients;
+    struct samples samples;
+    uint64_t busy, random;
+};
+
+static unsigned some_key(struct worker *worker) { return (unsigned)(next_random(&worker->random) % key_count); }
+
+static int connected(void) {
+    for (;;) {
+        int fd = dial(&target);
+        if (fd >= 0) return fd;
+        if (errno != EAGAIN && errno != ECONNRESET) fail("connect");
+        usleep(1000);
+    }
+}
+
+static void finished(struct worker *worker, uint64_t since) {
+    if (!atomic_load_explicit(&is_measuring, memory_order_relaxed)) return;
+    note(&worker->samples, now() - since);
+    if (wanted && atomic_fetch_add_explicit(&completed, 1, memory_order_relaxed) + 1 >= wanted) is_over = true;
+}
+
+// One client with blocking calls: nothing but the exchange itself.
+static void run_one(struct worker *worker) {
+    int fd = -1;
+    while (!is_over) {
+        uint64_t since = now();
+        if (fd < 0) fd = connected();
+        // If sending fails, the server has said why, and has closed.
+        bool sent = ask(fd, &target, 'G', some_key(worker));
+        enum outcome outcome = take(fd, &target, 0);
+        if (outcome == GRANTED && !sent) fail("a grant without a request");
+        if (outcome != GRANTED || !keeps_open) {
+            close(fd);
+            fd = -1;
+        }
+        if (outcome == GRANTED) finished(worker, since);
+        else worker->busy++;
+        if (outcome == BUSY) usleep(target.pause * 1000);
+    }
+    if (fd >= 0) close(fd);
+}
+
+static void begin(struct worker *worker, int poller, struct slot *slots, unsigned index, uint64_t since) {
+    struct slot *slot = &slots[index];
+    slot->since = since;
+    if (slot->fd < 0) {
+        slot->fd = connected();
+        struct epoll_event event = {.events = EPOLLIN, .data.u32 = index};
+        if (epoll_ctl(poller, EPOLL_CTL_ADD, slot->fd, &event) < 0) fail("epoll_ctl");
+    }
+    (void)ask(slot->fd, &target, 'G', some_key(worker));
+}
+
+// The time to the next arrival: requests of many independent clients come as a Poisson process.
+static uint64_t gap(struct worker *worker) {
+    double share = (double)(next_random(&worker->random) >> 11) / 9007199254740992.0;
+    return (uint64_t)(-log(1 - share) * 1e9 * thread_count / rate);
+}
+
+// Many clients in one thread: each has at most one request under way.
+static void run_many(struct worker *worker) {
+    int poller = epoll_create1(EPOLL_CLOEXEC);
+    unsigned count = worker->clients, free_count = 0;
+    struct slot *slots = calloc(count, sizeof *slots);
+    unsigned *free_slots = calloc(count, sizeof *free_slots);
+    if (poller < 0 || !slots || !free_slots) fail("no memory for %u clients", count);
+    for (unsigned i = 0; i < count; i++) {
+        slots[i].fd = -1;
+        if (rate > 0) free_slots[free_count++] = i;
+        else begin(worker, poller, slots, i, now());
+    }
+    uint64_t due = now() + (rate > 0 ? gap(worker) : 0);
+    struct epoll_event events[64];
+    while (!is_over) {
+        struct timespec timeout = {.tv_nsec = 200000000};
+        for (uint64_t time = now(); rate > 0 && free_count > 0;) {
+            if (due > time) {
+                if (due - time < 200000000) timeout.tv_nsec = (long)(due - time);
+                break;
+            }
+            begin(worker, poller, slots, free_slots[--free_count], due);
+            due += gap(worker);
+        }
+        int ready = epoll_pwait2(poller, events, 64, &timeout, NULL);
+        for (int i = 0; i < ready; i++) {
+            unsigned index = events[i].data.u32;
+            struct slot *slot = &slots[index];
+            enum outcome outcome = take(slot->fd, &target, MSG_DONTWAIT);
+            if (outcome == NOTHING) continue;
+            uint64_t since = slot->since;
+            if (outcome == GRANTED) finished(worker, since);
+            else worker->busy++;
+            if (outcome != GRANTED || !keeps_open) {
+                close(slot->fd);
+                slot->fd = -1;
+            }
+            // A request that was not granted is made again, and goes on waiting.
+            if (outcome != GRANTED) begin(worker, poller, slots, index, since);
+            else if (rate > 0) free_slots[free_count++] = index;
+            else begin(worker, poller, slots, index, now());
+        }
+    }
+    // In an open loop, what is still waiting has waited for so long at least.
+    for (unsigned i = 0; i < count; i++)
+        if (slots[i].fd >= 0) close(slots[i].fd);
+    close(poller);
+    free(slots);
+    free(free_slots);
+}
+
+static void *run(void *argument) {
+    struct worker *worker = argument;
+    prctl(PR_SET_TIMERSLACK, 1);
+    if (worker->clients == 1 && rate == 0) run_one(worker);
+    else run_many(worker);
+    return NULL;
+}
+
+static void hold(char request) {
+    for (unsigned i = 0; i < client_count; i++) {
+        int fd = connected();
+        if (request == '0') continue;
+        if (!ask(fd, &target, request, 0) || take(fd, &target, 0) != GRANTED) fail("connection %u was refused", i + 1);
+    }
+    puts("ready");
+    fflush(stdout);
+    char byte;
+    while (read(STDIN_FILENO, &byte, 1) > 0) {}
+}
+
+static void wait_for_end(uint64_t end) {
+    while (!is_over) {
+        uint64_t time = now();
+        if (!wanted && time >= end) return;
+        usleep(wanted || end - time > 10000000 ? 10000 : (useconds_t)((end - time) / 1000 + 1));
+    }
+}
+
+int main(int count, char **arguments) {
+    const char *protocol = "kb", *address = "";
+    char held = 0;
+    uid_t uid = 0;
+    bool reads_key = false;
+    for (int option; (option = getopt(count, arguments, "k:a:p:u:c:t:os:n:r:K:bH:")) != -1;) switch (option) {
+        case 'k': protocol = optarg; break;
+        case 'a': address = optarg; break;
+        case 'p': server = atoi(optarg); break;
+        case 'u': uid = (uid_t)atoi(optarg); break;
+        case 'c': client_count = (unsigned)atoi(optarg); break;
+        case 't': thread_count = (unsigned)atoi(optarg); break;
+        case 'o': keeps_open = true; break;
+        case 's': duration = atof(optarg); break;
+        case 'n': wanted = (uint64_t)atoll(optarg); break;
+        case 'r': rate = atof(optarg); break;
+        case 'K': key_count = (unsigned)atoi(optarg); break;
+        case 'b': reads_key = true; break;
+        case 'H': held = *optarg; break;
+        default: return 64;
+    }
+    target = target_named(protocol, address);
+    target.reads_key = reads_key;
+    if (thread_count > client_count) thread_count = client_count;
+    allow_descriptors(client_count + 100);
+    become(uid);
+    if (held) {
+        hold(held);
+        return 0;
+    }
+    struct worker *workers = calloc(thread_count, sizeof *workers);
+    if (!workers) fail("no memory");
+    for (unsigned i = 0; i < thread_count; i++) {
+        workers[i].clients = client_count / thread_count + (i < client_count % thread_count);
+        workers[i].random = 0x9E3779B97F4A7C15u * (i + 1);
+        if (pthread_create(&workers[i].thread, NULL, run, &workers[i]) != 0) fail("pthread_create");
+    }
+    usleep((useconds_t)(duration < 5 ? duration * 1e5 : 5e5));
+    uint64_t used = processor_time(server), began = now();
+    is_measuring = true;
+    wait_for_end(began + (uint64_t)(duration * 1e9));
+    is_measuring = false;
+    uint64_t ended = now();
+    used = processor_time(server) - used;
+    is_over = true;
+    struct samples all = {0};
+    uint64_t busy = 0;
+    for (unsigned i = 0; i < thread_count; i++) {
+        pthread_join(workers[i].thread, NULL);
+        for (size_t s = 0; s < workers[i].samples.count; s++) note(&all, (uint64_t)workers[i].samples.values[s] * 8);
+        busy += workers[i].busy;
+    }
+    if (all.count == 0) fail("not one request was granted, %llu were refused", (unsigned long long)busy);
+    report(&all, (double)(ended - began) / 1e9, used, busy, all.count);
+}
