@@ -4,7 +4,7 @@ Must never measure two servers at the same time, nor one of them in other rounds
 """
 import json, os, subprocess
 
-from servers import GOOD, Place, has_pidfd_info, is_there
+from servers import GOOD, has_pidfd_info, is_there
 
 # How a case calls `load`.
 SHAPES = {
@@ -85,15 +85,17 @@ def speed(bench):
 def tcp(bench):
     """The exchange at whose end the client has read the key, by a descriptor and over TCP loopback."""
     place = bench.place("tcp", 10)
-    servers = [place.daemon(), place.floor("floor", *(["-i"] if has_pidfd_info() else [])), place.tcp()]
+    servers = [place.daemon(), place.floor("floor", *(["-i"] if has_pidfd_info() else [])),
+               place.tcp(), place.tcp("tcp, uid asked", "-d")]
     for shape in ("connect+get", "open connection"):
         case = f"{shape}, and the key is read"
         rounds(bench, case, servers, lambda server: load(
             bench, server, "-s", bench.seconds, "-K", "10", "-b", *SHAPES[shape]))
-        bench.results.must(f"{case}, times the rate over TCP",
-                           bench.results.ratio(case, "keybroker", "tcp", "rate"), least=2)
-        bench.results.must(f"{case}, part of the CPU over TCP",
-                           bench.results.ratio(case, "keybroker", "tcp", "cpu"), most=0.5)
+        for other in ("tcp, uid asked", "tcp"):
+            ratio = bench.results.ratio
+            bench.results.must(f"{case}, times the rate of {other}", ratio(case, "keybroker", other, "rate"), least=2)
+            bench.results.must(f"{case}, part of the CPU of client and server with {other}",
+                               ratio(case, "keybroker", other, "both_cpu"), most=0.5)
     place.stop()
 
 

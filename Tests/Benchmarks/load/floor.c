@@ -1,12 +1,13 @@
 // The floor: the least C program that does for a request what keybrokerd does, without a policy and without a chain.
 //
-// floor -s SOCKET | -T PORT  -k KEYS -l LOG [-f] [-i]
+// floor -s SOCKET | -T PORT  -k KEYS -l LOG [-f] [-i] [-d]
 //
 // -f  fdatasync before the replies (group commit: one for all that was ready)
 // -i  PIDFD_GET_INFO names the cgroup (Linux 6.13), instead of /proc/PID/cgroup
 // -T  the same exchange over TCP loopback: request and reply have the same bytes, followed by the key, which the server
-//     reads. The kernel cannot say who is at the other end, so nothing is asked about it; nothing is encrypted either.
-//     A real server would have to do both, so this favours TCP.
+//     reads. Nothing is encrypted, as a real server would have to, so this favours TCP.
+// -d  over TCP, the kernel is asked whose socket is at the other end (NETLINK_SOCK_DIAG). It knows the uid, and no more:
+//     no groups, no process and no unit. Without it nothing is asked at all, and the server serves anybody.
 //
 // It works in turns like the daemon: decide on all that is ready, one write of 560 bytes for each request, at most one
 // fdatasync, then the replies. Must never leave out a check of a result that the daemon makes, nor do anything that it
@@ -14,6 +15,9 @@
 
 #include "target.h"
 #include <fcntl.h>
+#include <linux/inet_diag.h>
+#include <linux/netlink.h>
+#include <linux/sock_diag.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
@@ -47,7 +51,7 @@ static char records[EVENTS * RECORD];
 static unsigned staged;
 static uint64_t number;
 static bool over_tcp, asks_pidfd, syncs;
-static int keys, log_file, poller;
+static int keys, log_file, poller, diagnosis = -1;
 
 static void contents(const char *path, char *room, size_t size) {
     int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -86,6 +90,24 @@ static bool identify(int fd, struct client *client) {
     }
     close(pidfd);
     return lives;
+}
+
+// Over TCP: whose socket is at the other end.
+static bool identify_over_tcp(int fd, struct client *client) {
+    struct sockaddr_in peer, own;
+    socklen_t size = sizeof peer;
+    if (getpeername(fd, (struct sockaddr *)&peer, &size) < 0) return false;
+    if (getsockname(fd, (struct sockaddr *)&own, &size) < 0) return false;
+    struct { struct nlmsghdr head; struct inet_diag_req_v2 body; } request = {
+        .head = {.nlmsg_len = sizeof request, .nlmsg_type = SOCK_DIAG_BY_FAMILY, .nlmsg_flags = NLM_F_REQUEST},
+        .body = {.sdiag_family = AF_INET, .sdiag_protocol = IPPROTO_TCP, .idiag_states = ~0u, .id = {
+            .idiag_sport = peer.sin_port, .idiag_dport = own.sin_port, .idiag_src = {peer.sin_addr.s_addr},
+            .idiag_dst = {own.sin_addr.s_addr}, .idiag_cookie = {INET_DIAG_NOCOOKIE, INET_DIAG_NOCOOKIE}}}};
+    struct { struct nlmsghdr head; struct inet_diag_msg body; char rest[1024]; } found;
+    if (send(diagnosis, &request, sizeof request, 0) < 0) return false;
+    if (recv(diagnosis, &found, sizeof found, 0) < (ssize_t)(sizeof found - sizeof found.rest)) return false;
+    client->who.uid = found.body.idiag_uid;
+    return found.head.nlmsg_type == SOCK_DIAG_BY_FAMILY;
 }
 
 static void leave(int fd) { close(fd); }
@@ -133,7 +155,10 @@ static bool answer(int fd) {
     if (packet[length - 1] == '\n') length--;
     packet[length] = 0;
     if (length < 3 || packet[0] != '1' || packet[1] != 'G' || !is_name(packet + 2, (size_t)length - 2)) return false;
-    if (!over_tcp && !client->is_known && !(client->is_known = identify(fd, client))) return false;
+    if (!client->is_known) {
+        client->is_known = !over_tcp ? identify(fd, client) : diagnosis < 0 || identify_over_tcp(fd, client);
+        if (!client->is_known) return false;
+    }
     int key = openat(keys, packet + 2, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | O_NOFOLLOW);
     struct stat status;
     if (key < 0) return false;
@@ -217,13 +242,17 @@ static int listen_on(const char *path, int port) {
 int main(int count, char **arguments) {
     const char *path = "", *log_path = "", *keys_path = "";
     int port = 0;
-    for (int option; (option = getopt(count, arguments, "s:T:k:l:fi")) != -1;) switch (option) {
+    for (int option; (option = getopt(count, arguments, "s:T:k:l:fid")) != -1;) switch (option) {
         case 's': path = optarg; break;
         case 'T': path = optarg; port = atoi(optarg); over_tcp = true; break;
         case 'k': keys_path = optarg; break;
         case 'l': log_path = optarg; break;
         case 'f': syncs = true; break;
         case 'i': asks_pidfd = true; break;
+        case 'd':
+            diagnosis = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+            if (diagnosis < 0) fail("NETLINK_SOCK_DIAG");
+            break;
         default: return 64;
     }
     allow_descriptors(1024);

@@ -75,16 +75,19 @@ static inline double quantile(const struct samples *samples, double share) {
     if (!samples->count) return 0;
     size_t index = (size_t)(share * (double)samples->count);
     if (index >= samples->count) index = samples->count - 1;
-    return samples->values[index] * 8 / 1000.0;
+    return (double)samples->values[index] * 8 / 1000;
 }
 
-// Sorts the samples, and prints a line. Times are in microseconds; `cpu` is the server's for each request.
-static inline void report(struct samples *all, double seconds, uint64_t server, uint64_t busy, uint64_t asked) {
+// Sorts the samples, and prints a line. Times are in microseconds; `cpu` is the server's for each request, and
+// `both_cpu` that of client and server.
+static inline void report(struct samples *all, double seconds, uint64_t server, uint64_t client, uint64_t busy) {
+    double asked = all->count ? (double)all->count : 1;
     qsort(all->values, all->count, sizeof *all->values, compare_samples);
     printf("{\"count\": %zu, \"seconds\": %.4f, \"rate\": %.1f, \"p50\": %.2f, \"p90\": %.2f, \"p99\": %.2f, "
-           "\"p999\": %.2f, \"max\": %.2f, \"cpu\": %.3f, \"busy\": %llu}\n",
-           all->count, seconds, (double)asked / seconds, quantile(all, 0.5), quantile(all, 0.9), quantile(all, 0.99),
-           quantile(all, 0.999), quantile(all, 1), asked ? (double)server / 1000.0 / (double)asked : 0,
+           "\"p999\": %.2f, \"max\": %.2f, \"cpu\": %.3f, \"both_cpu\": %.3f, \"busy\": %llu}\n",
+           all->count, seconds, (double)all->count / seconds, quantile(all, 0.5), quantile(all, 0.9), quantile(all, 0.99),
+           quantile(all, 0.999), quantile(all, 1), (double)server / 1000 / asked,
+           (double)(server + client) / 1000 / asked,
            (unsigned long long)busy);
     fflush(stdout);
 }

@@ -42,15 +42,17 @@ class Results:
         servers = self.rounds[case]
         subjects = [name for name in servers if name.startswith(subject)]
         one = subjects[0] if subjects else None
-        lines = [f"{case}", f"  {'':22}{'rate/s':>9} {'p50 us':>9} {'p99 us':>9} {'CPU us':>8}   daemon / this one"]
+        lines = [f"{case}", f"  {'':22}{'rate/s':>9} {'p50 us':>9} {'p99 us':>9} {'CPU us':>8} {'both CPU':>9}   daemon / this one"]
         for name in servers:
             line = (
                 f"  {name:22}{self.median(case, name, 'rate'):9.0f} {self.median(case, name, 'p50'):9.1f} "
-                f"{self.median(case, name, 'p99'):9.1f} {self.median(case, name, 'cpu'):8.2f}")
+                f"{self.median(case, name, 'p99'):9.1f} {self.median(case, name, 'cpu'):8.2f} "
+                f"{self.median(case, name, 'both_cpu'):9.2f}")
             if one and name != one:
                 rate, cpu = (self.ratio(case, one, name, field) for field in ("rate", "cpu"))
                 line += f"   rate x {rate:.2f}" + (f", CPU x {cpu:.2f}" if cpu else "")
-            lines.append(line)
+            busy = self.median(case, name, "busy")
+            lines.append(line + (f"   ({busy:.0f} were told to ask again)" if busy else ""))
         return "\n".join(lines)
 
     def summary(self):

@@ -56,12 +56,13 @@ int main(int count, char **arguments) {
         return 0;
     }
     struct samples samples = {0};
-    uint64_t random = 0x9E3779B97F4A7C15u, used = 0, began = 0, warm = now() + (uint64_t)(duration * 1e8), end = 0;
+    uint64_t random = 0x9E3779B97F4A7C15u, used = 0, own = 0, began = 0, warm = now() + (uint64_t)(duration * 1e8), end = 0;
     if (!keeps_open) s6_fdholder_end(&holder);
     for (;;) {
         uint64_t since = now();
         if (!end && since >= warm) {
             used = processor_time(server);
+            own = nanoseconds(CLOCK_PROCESS_CPUTIME_ID);
             began = since = now();
             end = began + (uint64_t)(duration * 1e9);
         }
@@ -75,5 +76,6 @@ int main(int count, char **arguments) {
         if (!keeps_open) s6_fdholder_end(&holder);
         if (end) note(&samples, now() - since);
     }
-    report(&samples, (double)(now() - began) / 1e9, processor_time(server) - used, 0, samples.count);
+    own = nanoseconds(CLOCK_PROCESS_CPUTIME_ID) - own;
+    report(&samples, (double)(now() - began) / 1e9, processor_time(server) - used, own, 0);
 }

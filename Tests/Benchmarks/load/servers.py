@@ -138,7 +138,8 @@ class Place:
             name, "tcp", port, [self.programs + "/floor", "-T", port, "-k", self.keys, "-l", log, *options], log))
 
     def s6(self, name="s6"):
-        """s6-fdholderd with rules that let anybody have any key: a file of its rules is read for each connection."""
+        """s6-fdholderd with rules that let anybody have any key: its rules are read for each connection. It
+        takes at most 256 connections; others wait in the queue of its socket."""
         path, rules = self.path(name), self.path(name) + ".rules"
         environment = rules + "/uid/default/env"
         os.makedirs(environment)
@@ -147,7 +148,7 @@ class Place:
             write(f"{environment}/S6_FDHOLDER_{right}_REGEX", "^k")
         server = self.add(Server(
             name, "s6", path,
-            ["s6-fdholder-daemon", "-c", "4000", "-n", "4000", "-t", "0", "-i", rules, path], None))
+            ["s6-fdholder-daemon", "-c", "256", "-n", "4000", "-t", "0", "-i", rules, path], None))
         subprocess.run(
             [self.programs + "/s6-client", "-a", path, "-S", self.keys, "-K", str(self.number)], check=True)
         return server
