@@ -11,7 +11,7 @@ from servers import has_pidfd_info, is_there
 
 PARTS = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 1.0]
 COLOURS = ["#0b62a4", "#d1495b", "#3a7d44", "#8a5fbf", "#c77f1a"]
-WIDTH, HEIGHT, LEFT, TOP = 460, 340, 64, 46
+WIDTH, HEIGHT, LEFT, TOP = 460, 340, 70, 46
 
 
 def latency(bench):
@@ -27,10 +27,10 @@ def latency(bench):
         for part in PARTS[::3] if bench.quick else PARTS:
             for server in [server for server in servers if server.name not in ended]:
                 runs = [load(bench, server, "-s", bench.seconds, "-c", "256", "-K", "10", "-r", str(int(most * part)),
-                             *options) for _ in range(1 if bench.quick else 3)]
+                             *options) for _ in range(1 if bench.quick else 2)]
                 rate, p50, p99 = (median(run[field] for run in runs) for field in ("rate", "p50", "p99"))
-                points.setdefault(server.name, []).append((rate, p50, p99))
-                print(f"  {server.name:12}{rate:9.0f}{p50:10.1f}{p99:10.1f}", flush=True)
+                points.setdefault(server.name, []).append((most * part, p50, p99))
+                print(f"  {server.name:12}{most * part:9.0f}{p50:10.1f}{p99:10.1f}", flush=True)
                 if rate < 0.9 * most * part:
                     ended.add(server.name)
         panels[shape] = points
@@ -51,6 +51,11 @@ def draw(panels):
     return "\n".join(text + ["</svg>", ""])
 
 
+def unit(power):
+    """A power of ten of microseconds, for people."""
+    return f"{10 ** power:g} µs" if power < 3 else f"{10 ** (power - 3):g} ms" if power < 6 else f"{10 ** (power - 6):g} s"
+
+
 def panel(title, points):
     every = [point for line in points.values() for point in line]
     right = max(point[0] for point in every) * 1.05
@@ -66,14 +71,14 @@ def panel(title, points):
     lines = [f'<text x="{WIDTH / 2}" y="-20" text-anchor="middle" font-size="15">{title}: latency against load</text>']
     for power in range(low, high + 1):
         lines.append(f'<path d="M0 {y(10 ** power):.1f}H{WIDTH}" stroke="#ddd"/><text x="-8" y="{y(10 ** power) + 4:.1f}" '
-                     f'text-anchor="end">{10 ** power:g} µs</text>')
+                     f'text-anchor="end">{unit(power)}</text>')
     step = 10 ** math.floor(math.log10(right / 2))
-    step *= 2 if right / step > 12 else 1
+    step *= 5 if right / step > 10 else 2 if right / step > 5 else 1
     for number in range(int(right / step) + 1):
         lines.append(f'<path d="M{x(number * step):.1f} {HEIGHT}v5" stroke="black"/><text x="{x(number * step):.1f}" '
                      f'y="{HEIGHT + 20}" text-anchor="middle">{number * step:g}</text>')
     lines.append(f'<path d="M0 0V{HEIGHT}H{WIDTH}" fill="none" stroke="black"/>')
-    lines.append(f'<text x="{WIDTH / 2}" y="{HEIGHT + 40}" text-anchor="middle">requests a second</text>')
+    lines.append(f'<text x="{WIDTH / 2}" y="{HEIGHT + 40}" text-anchor="middle">requests that arrive in a second</text>')
     for index, (name, line) in enumerate(points.items()):
         colour = COLOURS[index % len(COLOURS)]
         for field, dash in ((1, ""), (2, ' stroke-dasharray="5 4"')):

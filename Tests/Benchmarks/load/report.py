@@ -34,6 +34,11 @@ class Results:
         shown = "not measured" if value is None else f"{value:.3g}{unit}" if value < 1000 else f"{value:.0f}{unit}"
         self.verdicts.append((met, f"{text}: {shown}, must be {bound}"))
 
+    def must_all(self, text, parts):
+        """Several bounds on one thing: (what, value, the most that it may be)."""
+        shown = ", ".join(f"{what} {value:.3g} (<= {most:g})" for what, value, most in parts)
+        self.verdicts.append((all(value <= most for _, value, most in parts), f"{text}: {shown}"))
+
     def note(self, text):
         self.notes.append(text)
 

@@ -81,6 +81,22 @@ class Server:
         with open(f"/proc/{self.pid}/status") as file:
             return int(next(line.split()[1] for line in file if line.startswith(field + ":")))
 
+    def with_children(self):
+        """The memory of the process and its children in KiB; what several share counts once (Pss)."""
+        pids = [self.pid]
+        for name in filter(str.isdigit, os.listdir("/proc")):
+            try:
+                with open(f"/proc/{name}/stat") as file:
+                    if int(file.read().rsplit(")", 1)[1].split()[1]) == self.pid:
+                        pids.append(int(name))
+            except OSError:
+                pass
+        total = 0
+        for pid in pids:
+            with open(f"/proc/{pid}/smaps_rollup") as file:
+                total += next(int(line.split()[1]) for line in file if line.startswith("Pss:"))
+        return total
+
     def stop(self):
         if self.process.poll() is None:
             self.process.terminate()
