@@ -235,7 +235,8 @@ static int listen_on(const char *path, int port) {
         bound = bind(fd, (struct sockaddr *)&target.path, sizeof target.path);
         umask(022);
     }
-    if (bound < 0 || listen(fd, 512) < 0) fail("cannot listen on %s", path);
+    // A TCP client that finds no room in the queue asks again after a whole second, so TCP has more room.
+    if (bound < 0 || listen(fd, over_tcp ? 4096 : 512) < 0) fail("cannot listen on %s", path);
     return fd;
 }
 

@@ -43,7 +43,7 @@ class Results:
         self.notes.append(text)
 
     def table(self, case, subject="keybroker"):
-        """The lines of a case; the last columns say what the daemon does of each other server's rate and CPU."""
+        """The lines of a case; the last columns compare the daemon with each other server."""
         servers = self.rounds[case]
         subjects = [name for name in servers if name.startswith(subject)]
         one = subjects[0] if subjects else None
@@ -54,8 +54,8 @@ class Results:
                 f"{self.median(case, name, 'p99'):9.1f} {self.median(case, name, 'cpu'):8.2f} "
                 f"{self.median(case, name, 'both_cpu'):9.2f}")
             if one and name != one:
-                rate, cpu = (self.ratio(case, one, name, field) for field in ("rate", "cpu"))
-                line += f"   rate x {rate:.2f}" + (f", CPU x {cpu:.2f}" if cpu else "")
+                rate, p50, cpu = (self.ratio(case, one, name, field) for field in ("rate", "p50", "cpu"))
+                line += f"   rate x {rate:.2f}, p50 x {p50:.2f}" + (f", CPU x {cpu:.2f}" if cpu else "")
             busy = self.median(case, name, "busy")
             lines.append(line + (f"   ({busy:.0f} were told to ask again)" if busy else ""))
         return "\n".join(lines)

@@ -102,7 +102,9 @@ def reload(bench):
         starts.append(daemon.started)
         sizes.append(daemon.status("VmRSS") / 1024)
         all_sizes.append(daemon.with_children() / 1024)
-        options = ["-c", "16", "-r", "1000", "-o", "-K", str(number), "-s", bench.seconds]
+        # Long enough for a reload to end in it.
+        seconds_each = str(max(1 if bench.quick else 3, 3 * daemon.started))
+        options = ["-c", "16", "-r", "1000", "-o", "-K", str(number), "-s", seconds_each]
         quiet = load(bench, daemon, *options)
         over, done = threading.Event(), []
         reloader = threading.Thread(target=reload_again, args=(daemon, over, done))
