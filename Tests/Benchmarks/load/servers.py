@@ -3,7 +3,7 @@
 Each has a log of its own on the same file system. They all run at the same time, and idle while another is measured.
 Must never end a process that it did not start.
 """
-import os, resource, signal, socket, subprocess, sys, time
+import os, resource, socket, subprocess, sys, time
 
 GOOD, HOSTILE, DAEMON = 61001, 61002, 61000
 HERE = os.path.dirname(os.path.abspath(__file__))
