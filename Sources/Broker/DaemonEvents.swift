@@ -68,6 +68,9 @@ extension Broker {
     /// Whether another file is where the log was, as after a rotation.
     package var logIsReplaced: Bool { ledger.isReplaced }
 
+    /// Whether the last commit succeeded.
+    package var logIsWritten: Bool { ledger.isWritten }
+
     /// Continues in a new log file if the old one was rotated away. Returns whether it did.
     package func reopenLog() throws(LogError) -> Bool { try ledger.reopen() }
 

@@ -41,7 +41,8 @@ extension EventLoop {
     /// Goes on in the new file if the audit log was rotated, so that no rotation has to find this process. It comes
     /// before anything of a turn is decided: nothing may be staged.
     func followLog() {
-        guard turnBegan >= lookAtLog else { return }
+        // If it cannot be written, the file may have been rotated away and removed: it is looked for each time.
+        guard turnBegan >= lookAtLog || !broker.logIsWritten else { return }
         lookAtLog = turnBegan.after(Limits.logLook)
         guard broker.logIsReplaced else { return }
         reopenLog { self.logTrouble.log($0) }
