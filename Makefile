@@ -61,19 +61,22 @@ export PREFIX ?= /usr
 export INIT ?= systemd
 
 # The suites that need no root and nothing installed but what the programs are built with.
-CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests LaunchingTests HouseTests FuzzTests
+CHECKED := WireTests PolicyTests AuditTests AuditReadingTests BrokerTests KernelTests LaunchingTests HouseTests FuzzTests \
+	CrashTests
 # The targets that have a process of tests of their own in `make test`: those that wait most.
 TEST_GROUPS := 'SystemdTests' 'RecipeTests|FieldTests' 'EndToEndTests'
 NOTHING :=
 SPACE := $(NOTHING) $(NOTHING)
 
-.PHONY: help check headers build demo demo-serve install uninstall deb docs test reproducible fresh bench lint format clean
+.PHONY: help check headers build demo demo-serve install uninstall deb docs test crash reproducible fresh bench lint format \
+	clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
 	@echo 'make demo-serve   the same, and leaves it running'
 	@echo 'make check        lint and the unit tests: needs no root, installs nothing, takes seconds'
 	@echo 'make test         runs all tests (as root for those under real uids)'
+	@echo 'make crash        has the log recover from millions of states that a power cut may leave'
 	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root'
 	@echo 'make reproducible  builds the package twice, under different circumstances, and compares'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
@@ -123,7 +126,13 @@ docs:
 test: lint deb
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES) $(RECIPE_PACKAGES)
 	$(SWIFT) build --build-tests $(STRICT)
+	$(BINARIES)/crash-states
 	@.ci/run-tests .build/debug $(TEST_GROUPS)
+
+# A failure says from which seed to begin again.
+crash: build
+	@KEYBROKER_CRASH_SEED=$${KEYBROKER_CRASH_SEED:-$$(date +%s)} \
+		KEYBROKER_CRASH_STATES=$${KEYBROKER_CRASH_STATES:-2000000} $(BINARIES)/crash-states
 
 reproducible:
 	@.ci/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES) faketime:faketime taskset:util-linux

@@ -114,6 +114,18 @@ let package = Package(
 
         // Tests: pure parts by themselves, the rest as real processes under real uids.
         .target(name: "TestSupport", path: "Tests/TestSupport", swiftSettings: strict),
+        // The log and what a power cut may leave of it.
+        .target(
+            name: "CrashStates",
+            dependencies: [
+                "AuditReading", "Broker", "Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "TestSupport",
+            ],
+            path: "Tests/CrashStates", swiftSettings: strict),
+        .executableTarget(
+            name: "crash-states", dependencies: ["CrashStates"], path: "Tests/CrashRunner", swiftSettings: strict),
+        .testTarget(
+            name: "CrashTests", dependencies: ["CrashStates", "Audit", "AuditReading", "Kernel", "TestSupport"],
+            swiftSettings: strict),
         .testTarget(name: "WireTests", dependencies: ["Wire"], swiftSettings: strict),
         .testTarget(
             name: "PolicyTests", dependencies: ["Policy", "PolicyReview", "Wire", "TestSupport"],

@@ -15,6 +15,8 @@ package enum LogError: Error, CustomStringConvertible {
     case inUse(String)
     /// The end of the file is not what this program would have written.
     case damaged(String, String)
+    /// It is empty, and the records before it are in a compressed file.
+    case compressed(String, String)
 
     package var description: String {
         switch self {
@@ -25,6 +27,10 @@ package enum LogError: Error, CustomStringConvertible {
             "the audit log \(path) ends with \(why); nothing is added to it. Keep it as evidence under another "
                 + "name that begins with the same, such as \(path).damaged: the new log then continues after its "
                 + "last good record"
+        case .compressed(let path, let file):
+            "the audit log \(path) is empty, and its last records are in a compressed file; nothing is added to it. "
+                + "Decompress \(file) (with gzip: gunzip \(file)), so that the numbers go on after its last record, "
+                + "and rotate with delaycompress"
         }
     }
 }
@@ -51,20 +57,23 @@ package protocol RecordLog: AnyObject {
 }
 
 /// The audit log that this process writes.
-package final class AuditLog: RecordLog {
+package typealias AuditLog = LogWriter<AppendFile>
+
+/// A log that this process writes, to files of one kind.
+package final class LogWriter<File: LogFile & ~Copyable>: RecordLog {
     package let path: String
     private let syncs: Bool
-    private let owners: TrustedOwners
+    private let folder: File.Folder
     /// Held as long as this process may write, even if the files are renamed meanwhile.
-    private let claim: LogClaim
-    private var file: AppendFile
+    private let claim: LogClaim?
+    private var file: File
     /// The size of the committed part of the file, in bytes.
     private var size: Int
     /// The number of bytes after `size` that belong to records that could not be committed.
     private var looseEnd = 0
-    /// The error if the file has no name any more.
-    private static let removed =
-        "the file was removed, so that its records would be lost: reload keybrokerd, which begins a new one"
+    /// Bytes were cut off, and the disk may not know it. Mixed with what is written in their place, they could never be
+    /// told from a record that somebody changed.
+    private var cutIsUnsynced = false
 
     private var committed: Position
     private var staged: Position
@@ -78,54 +87,61 @@ package final class AuditLog: RecordLog {
         var beginsFile: Bool
     }
 
-    /// Opens or creates the log, and finds the number and the link to continue from.
+    /// Opens or creates the log, and finds the number and the link to continue from. The directories were checked.
     /// - Parameters:
     ///   - syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).
-    ///   - owners: who may own the log and the directories above it.
-    package init(_ path: String, syncs: Bool, owners: TrustedOwners = .now) throws(LogError) {
+    ///   - claim: the lock that makes this process the only writer. Nil if nobody else can know of the files.
+    init(_ path: String, syncs: Bool, in folder: File.Folder, _ claim: consuming LogClaim?) throws(LogError) {
         self.path = path
         self.syncs = syncs
-        self.owners = owners
-        // Checked before anything is created in these directories.
-        try Self.trusting(try owners.checkDirectories(aboveLog: path))
-        claim = try LogClaim(path)
-        let file = try Self.opened(path, owners)
-        let end = try Self.reading(try End(of: file))
-        size = end.size
+        self.folder = folder
+        self.claim = claim
+        let file = try Self.opened(path, folder)
+        // Only now the file's name is certain to survive a power cut, whoever made it.
+        if syncs { try Self.reading(try folder.sync(above: path)) }
+        let end = try Self.reading(
+            try End(tail: file.tail(limit: End.tailBytes), of: file.status().size, syncs: syncs))
+        var notes: [String] = []
         switch end.content {
         case .empty:
-            if syncs { try Self.reading(try syncDirectory(above: path)) }
-            let before = try Self.reading(try End.ofRotatedFile(beside: path))
+            let before = try RotatedFile.newest(beside: path, in: folder, syncs: syncs)
             committed = Position(
                 number: before?.number ?? 0, link: before?.link ?? .beginning, beginsFile: before != nil)
-            recovery = before.map { "continues \($0.path), which ends with record \($0.number)" }
+            if let before {
+                notes.append("continues \(before.path), which ends with record \(before.number)")
+                for file in before.ends { notes += Self.mended(file.path, file.end, after: before.number, folder) }
+            }
         case .record(let number, let link):
             committed = Position(number: number, link: link, beginsFile: false)
         case .damaged(let why): throw .damaged(path, why)
         }
         staged = committed
+        size = end.size
         if !end.unfinished.isEmpty {
-            // The key of this record was never handed out, because that happens only after the whole record is written.
-            try Self.reading(try file.cut(to: end.size))
-            let text = String(decoding: end.unfinished.prefix(1024), as: UTF8.self)
-            let note = "cut off \(end.unfinished.count) bytes of a record that was never finished: \(text)"
-            recovery = recovery.map { "\($0); \(note)" } ?? note
+            // With fdatasync, no key of these records was handed out: that happens only after all of them are on disk.
+            notes.append(try Self.cut(file, path, end, after: committed.number, folder))
         }
+        recovery = notes.isEmpty ? nil : notes.joined(separator: "; ")
         self.file = file
     }
 
-    private static func opened(_ path: String, _ owners: TrustedOwners) throws(LogError) -> AppendFile {
-        let file = try reading(try AppendFile(path))
+    /// The same, for files that no other process can know of.
+    package convenience init(_ path: String, syncs: Bool, in folder: File.Folder) throws(LogError) {
+        try self.init(path, syncs: syncs, in: folder, nil)
+    }
+
+    static func opened(_ path: String, _ folder: File.Folder) throws(LogError) -> File {
+        let file = try reading(try File(path, in: folder))
         let status = try reading(try file.status())
-        try trusting(try owners.checkLog(status, path))
+        try trusting(try folder.checkLog(status, path))
         return file
     }
 
-    private static func trusting(_ body: @autoclosure () throws(TrustError) -> Void) throws(LogError) {
+    static func trusting(_ body: @autoclosure () throws(TrustError) -> Void) throws(LogError) {
         do throws(TrustError) { try body() } catch { throw .untrusted(error) }
     }
 
-    private static func reading<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
+    static func reading<R: ~Copyable>(_ body: @autoclosure () throws(Failure) -> R) throws(LogError) -> R {
         do throws(Failure) { return try body() } catch { throw .failed(error) }
     }
 
@@ -152,8 +168,7 @@ package final class AuditLog: RecordLog {
         do throws(Failure) {
             try checkFile()
             try cutLooseEnd()
-            try file.append(waiting, counting: &looseEnd)
-            if syncs { try file.sync() }
+            try write()
             looseEnd = 0
             size += waiting.count
             committed = staged
@@ -168,16 +183,37 @@ package final class AuditLog: RecordLog {
         waiting.removeAll(keepingCapacity: true)
     }
 
+    /// Writes what waits. Almost always that is one write. If it is very much, it is written in parts, so that no more
+    /// than the recovery looks at can be half on disk.
+    private func write() throws(Failure) {
+        guard syncs else { return try file.append(waiting, counting: &looseEnd) }
+        guard waiting.count > End.mostUnsynced else {
+            try file.append(waiting, counting: &looseEnd)
+            return try file.sync()
+        }
+        for start in stride(from: 0, to: waiting.count, by: End.mostUnsynced) {
+            let end = min(start + End.mostUnsynced, waiting.count)
+            try file.append(Array(waiting[start..<end]), counting: &looseEnd)
+            try file.sync()
+        }
+    }
+
     /// Checks that what is written now can be found later, and follows directly after the last committed record. If
     /// not, nothing may be cut off either, because bytes past `size` may be a committed record.
     private func checkFile() throws(Failure) {
         let status = try file.status()
         guard status.links > 0 else {
-            throw Failure("write", code: Failure.notFound, on: path, because: Self.removed)
+            throw Failure("write", code: Failure.notFound, on: path, because: removed)
         }
         guard status.size == size + looseEnd else {
             throw Failure("write", code: Failure.badData, on: path, because: changed(status.size))
         }
+    }
+
+    /// The error if the file has no name any more.
+    private var removed: String {
+        "the file was removed, so that its records would be lost: reload keybrokerd, which begins a new one; "
+            + "if its directory was removed as well, restart keybrokerd"
     }
 
     private func changed(_ found: Int) -> String {
@@ -187,34 +223,40 @@ package final class AuditLog: RecordLog {
     }
 
     private func cutLooseEnd() throws(Failure) {
-        guard looseEnd > 0 else { return }
-        try file.cut(to: size)
-        looseEnd = 0
+        if looseEnd > 0 {
+            try file.cut(to: size)
+            looseEnd = 0
+            cutIsUnsynced = true
+        }
+        guard cutIsUnsynced else { return }
+        try file.sync()
+        cutIsUnsynced = false
     }
 
     // MARK: Rotation
 
     /// False if there is no file at `path`, or if it cannot be told: then `commit` says what is wrong.
     package var isReplaced: Bool {
-        guard let now = try? statusWithoutFollowing(path) else { return false }
+        guard let now = try? folder.status(of: path) else { return false }
         return now.device != file.device || now.inode != file.inode
     }
 
     /// Continues in the file that is at `path` now, if that is another file. Its first record will contain `previous`.
     /// Returns false if it is the same file. Nothing may be staged.
     package func reopen() throws(LogError) -> Bool {
-        let now = try Self.reading(try statusWithoutFollowing(path))
+        let now = try Self.reading(try folder.status(of: path))
         if let now, now.device == file.device, now.inode == file.inode { return false }
-        try Self.trusting(try owners.checkDirectories(aboveLog: path))
-        let next = try Self.opened(path, owners)
-        let size = try Self.reading(try next.size())
+        try Self.trusting(try folder.checkDirectories(aboveLog: path))
+        let next = try Self.opened(path, folder)
+        let size = try Self.reading(try next.status()).size
         guard size == 0 else { throw .damaged(path, "records of another log") }
-        if syncs { try Self.reading(try syncDirectory(above: path)) }
-        // The old file should not end with half a record. If it cannot be cut, `verify` says so.
-        if looseEnd > 0, (try? checkFile()) != nil { try? cutLooseEnd() }
+        if syncs { try Self.reading(try folder.sync(above: path)) }
+        // What could not be committed must not come back in the old file: its numbers are given again. If somebody else
+        // wrote behind it, that is evidence, and stays.
+        if (try? checkFile()) != nil { try Self.reading(try cutLooseEnd()) }
         file = next
         self.size = 0
-        looseEnd = 0
+        (looseEnd, cutIsUnsynced) = (0, false)
         committed.beginsFile = true
         staged = committed
         return true

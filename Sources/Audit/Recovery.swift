@@ -1,6 +1,7 @@
 // Finds where a log continues: at the end of its file, or of the file that was rotated away before it.
 //
-// Must never silently continue after a record that does not verify.
+// Must never silently continue after a record that does not verify. Must never cut off what a power cut cannot have
+// damaged: that is evidence.
 
 internal import Kernel
 
@@ -14,23 +15,47 @@ struct End {
         case damaged(String)
     }
     let content: Content
-    /// The bytes after the last line feed: a record that was written only in part.
+    /// The bytes after the last good record, as a crash leaves them: a record that was written only in part, or
+    /// everything from where zeros are in place of what was written.
     let unfinished: [UInt8]
-    /// The size of the file up to the last line feed, in bytes.
+    /// The size of the file without them, in bytes.
     let size: Int
 
-    /// How many bytes to read: room for two of the longest records and a part of a third.
-    private static let tailBytes = 3 * Record.longest
+    /// The most bytes that are written between two calls of `fdatasync(2)`. So no more can be damaged by a power cut.
+    static let mostUnsynced = 16 * Record.longest
+    /// How many bytes to read: room for those, for two of the longest records, and a part of a third.
+    static let tailBytes = mostUnsynced + 3 * Record.longest
 
-    init(of file: borrowing AppendFile) throws(Failure) {
-        self.init(tail: try file.tail(limit: Self.tailBytes), of: try file.size())
+    /// - Parameter syncs: whether everything before the last write is on disk.
+    init(tail: [UInt8], of total: Int, syncs: Bool) {
+        let found = End(lines: tail[...], of: total, startsAt: total - tail.count)
+        let holes = Self.holes(in: tail)
+        // With `fdatasync`, all that stands behind the first hole was in the last write. Without it, a hole may be far from
+        // the end. If the end is good, the log is continued there.
+        let first = syncs ? holes.first { $0.isAfterLastStart } : nil
+        for hole in [first?.line].compactMap(\.self) + (found.isDamaged ? holes.reversed().map(\.line) : [])
+        where tail.count - hole <= Self.mostUnsynced {
+            let rest = tail.count - hole
+            let before = End(lines: tail[..<hole], of: total - rest, startsAt: total - tail.count)
+            guard !before.isDamaged else { continue }
+            self.init(content: before.content, unfinished: Array(tail[hole...]), size: before.size)
+            return
+        }
+        self = found
     }
 
-    init(tail: [UInt8], of total: Int) {
-        let startsFile = tail.count == total
-        unfinished = Array(tail.suffix(while: { $0 != UInt8(ascii: "\n") }))
+    private init(content: Content, unfinished: [UInt8], size: Int) {
+        (self.content, self.unfinished, self.size) = (content, unfinished, size)
+    }
+
+    /// - Parameters:
+    ///   - total: the position in the file where `lines` end.
+    ///   - start: the position in the file where they begin.
+    init(lines: ArraySlice<UInt8>, of total: Int, startsAt start: Int) {
+        let startsFile = start == 0
+        unfinished = Array(lines.suffix(while: { $0 != UInt8(ascii: "\n") }))
         size = total - unfinished.count
-        let whole = tail.dropLast(unfinished.count)
+        let whole = lines.dropLast(unfinished.count)
         guard let (last, before) = Self.lastTwoLines(of: whole) else {
             content = startsFile ? .empty : .damaged("a line that is longer than any record")
             return
@@ -52,7 +77,24 @@ struct End {
         content = .record(number: record.number, link: record.link)
     }
 
-    /// The last line, and the complete line before it if there is one. Both are without their line feeds.
+    private var isDamaged: Bool {
+        if case .damaged = content { true } else { false }
+    }
+
+    /// Whether whole lines are among what is cut off. They are kept elsewhere then.
+    var hasUnfinishedLines: Bool { unfinished.contains(UInt8(ascii: "\n")) }
+
+    /// What is cut off, in words.
+    var note: String {
+        let zeros = unfinished.count { $0 == 0 }
+        let of = hasUnfinishedLines ? "records that were" : "a record that was"
+        let begin = "cut off \(unfinished.count) bytes of \(of) never finished"
+        let written = unfinished.filter { $0 != 0 }.prefix(1024)
+        let text = written.isEmpty ? "" : ": \(String(decoding: written, as: UTF8.self))"
+        return zeros == 0 ? begin + text : "\(begin), \(zeros) of them zeros, as a power cut leaves them\(text)"
+    }
+
+    /// The last complete line, and the complete line before it if there is one. Both are without their line feeds.
     private static func lastTwoLines(of whole: ArraySlice<UInt8>) -> (
         last: ArraySlice<UInt8>, before: ArraySlice<UInt8>?
     )? {
@@ -63,29 +105,34 @@ struct End {
         return (last, rest.dropLast().suffix(while: { $0 != UInt8(ascii: "\n") }))
     }
 
-    /// The last good record of the newest file beside `path` whose name begins with the log's name, as rotation leaves
-    /// it: `audit.jsonl.1`, `audit.jsonl-20261123`. Compressed files are skipped. Nil if there is none.
-    static func ofRotatedFile(beside path: String) throws(Failure) -> (path: String, number: UInt64, link: Link)? {
-        guard let slash = path.lastIndex(of: "/") else { return nil }
-        let (directory, name) = (String(path[..<slash]), path[path.index(after: slash)...])
-        var newest: (path: String, number: UInt64, link: Link)?
-        for entry in try directoryEntries(directory.isEmpty ? "/" : directory) {
-            guard entry.hasPrefix(name), entry != name else { continue }
-            let candidate = "\(directory)/\(entry)"
-            // A file that cannot be read is a failure, because the number to continue from may be in it.
-            guard let tail = try fileTail(candidate, limit: tailBytes) else { continue }
-            var end = tail.bytes[...]
-            // Skips a damaged end. That file itself shows what it lost.
-            while let feed = end.lastIndex(of: UInt8(ascii: "\n")) {
-                let whole = End(tail: Array(end[...feed]), of: tail.total - (tail.bytes.count - feed - 1))
-                if case .record(let number, let link) = whole.content {
-                    if number > newest?.number ?? 0 { newest = (candidate, number, link) }
-                    break
-                }
-                end = end[..<feed]
+    // MARK: Zeros
+
+    /// Finds zeros in place of what was written. A record has no byte 0. The file system puts one where the file had
+    /// grown and its data had not reached the disk.
+    /// - Returns: where each line with zeros begins that is a whole line, and whether the daemon did not start after
+    ///   it. If it did, the daemon of an older version has continued behind it.
+    private static func holes(in tail: [UInt8]) -> [(line: Int, isAfterLastStart: Bool)] {
+        guard tail.contains(0) else { return [] }
+        var found: [(line: Int, isAfterLastStart: Bool)] = []
+        var rest = tail[...]
+        while let feed = rest.firstIndex(of: UInt8(ascii: "\n")) {
+            let line = rest[..<feed]
+            if line.contains(0) {
+                found.append((line.startIndex, true))
+            } else if isStart(line) {
+                found = found.map { ($0.line, false) }
             }
+            rest = rest[(feed + 1)...]
         }
-        return newest
+        return found
+    }
+
+    private static let start = Array(#","event":"start""#.utf8)
+
+    /// Whether the line records a start of the daemon. No text in a record looks like that, because quotes are escaped.
+    private static func isStart(_ line: ArraySlice<UInt8>) -> Bool {
+        let begin = line.prefix(96)
+        return begin.indices.contains { begin[$0...].starts(with: start) }
     }
 }
 

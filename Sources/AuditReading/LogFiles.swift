@@ -33,17 +33,28 @@ package struct LogFiles {
             guard try statusFollowing(candidate)?.kind == .regular else { continue }
             var reader = LineReader(try LogBytes.opened(candidate), longest: Record.longest)
             // A file that is no log is skipped, such as a lock or an editor's copy.
-            guard case .whole(let line)? = try reader.next() else { continue }
-            if let record = Link.taken(from: line[...]) {
-                found.append((record.number, candidate))
-            } else if line.starts(with: Self.recordBegin) {
-                // The file begins with a damaged record. It must not be skipped, so it goes to the front, where
-                // verification finds it.
-                found.append((0, candidate))
+            switch try Self.beginning(of: &reader) {
+            case .record(let number): found.append((number, candidate))
+            // It must not be skipped, so it goes to the front, where verification finds it.
+            case .damaged: found.append((0, candidate))
+            case .noLog: continue
             }
         }
         files = found.sorted { $0.first < $1.first } + [(.max, absolute)]
         self.unreadable = unreadable
+    }
+
+    private enum Beginning { case record(UInt64), damaged, noLog }
+
+    /// What a file begins with. If its first lines are damaged, one of the next shows that it is a log.
+    private static func beginning(of reader: inout LineReader<LogBytes>) throws(Failure) -> Beginning {
+        for number in 0..<8 {
+            guard case .whole(let line)? = try reader.next() else { break }
+            if let record = Link.taken(from: line[...]) { return number == 0 ? .record(record.number) : .damaged }
+            // The file begins with a damaged record.
+            if line.starts(with: recordBegin) { return .damaged }
+        }
+        return .noLog
     }
 
     private static let recordBegin = Array(#"{"seq":"#.utf8)

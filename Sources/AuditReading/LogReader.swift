@@ -83,8 +83,11 @@ package struct LogReader: ~Copyable {
             case .unfinished:
                 try note(Unverified(kind: .cut, description: "\(place): the last line is cut off at its end"))
                 return nil
-            case .tooLong:
-                try note(Unverified(kind: .notARecord, description: "\(place): not a record: it is too long"))
+            case .tooLong(let hasZeros):
+                try note(
+                    hasZeros
+                        ? Unverified(zerosAt: place)
+                        : Unverified(kind: .notARecord, description: "\(place): not a record: it is too long"))
                 return nil
             }
         }

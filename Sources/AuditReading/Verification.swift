@@ -14,6 +14,16 @@ package struct Unverified: Error, Equatable, CustomStringConvertible {
     package let description: String
 }
 
+extension Unverified {
+    /// No record has a byte 0. A file system shows zeros where data had not reached the disk.
+    init(zerosAt place: String) {
+        self.init(
+            kind: .cut,
+            description:
+                "\(place): zeros in place of records, as a power cut leaves them: what was written there is lost")
+    }
+}
+
 /// Verifies the records of a log, oldest first.
 package struct Verifier {
     /// How many records were verified.
@@ -52,6 +62,7 @@ package struct Verifier {
         _ bytes: ArraySlice<UInt8>, isFirst: Bool, _ place: @autoclosure () -> String
     ) throws(Unverified) {
         guard let record = Link.taken(from: bytes) else {
+            if bytes.contains(0) { throw Unverified(zerosAt: place()) }
             throw Unverified(
                 kind: .notARecord,
                 description:
@@ -87,6 +98,7 @@ package struct Verifier {
                 description: "\(place()): record \(number) stands behind record \(lastNumber): it was put in")
         }
         guard link.next(over: record.record) == record.link else {
+            if bytes.contains(0) { throw Unverified(zerosAt: place()) }
             throw Unverified(
                 kind: .changed,
                 description:

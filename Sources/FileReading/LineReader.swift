@@ -50,7 +50,7 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
         /// The last line, if it has no line feed.
         case unfinished([UInt8])
         /// The line is longer than permitted. Nothing after it can be read.
-        case tooLong
+        case tooLong(hasZeros: Bool)
     }
 
     private var source: Source
@@ -75,10 +75,10 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
             if let feed = rest.firstIndex(of: UInt8(ascii: "\n")) {
                 line.append(contentsOf: rest[..<feed])
                 rest = rest[(feed + 1)...]
-                return line.count > longest ? .tooLong : .whole(line)
+                return line.count > longest ? .tooLong(hasZeros: line.contains(0)) : .whole(line)
             }
             line.append(contentsOf: rest)
-            if line.count > longest { return .tooLong }
+            if line.count > longest { return .tooLong(hasZeros: line.contains(0)) }
             // Otherwise the slice would force a copy of the chunk, which is about to be overwritten.
             rest = []
             let count = try source.read(into: &chunk)

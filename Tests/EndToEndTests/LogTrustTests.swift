@@ -4,22 +4,26 @@ import Foundation
 import TestSupport
 import Testing
 
+/// Starts a daemon that is not to serve because of its log, and returns what it says. The policy is in the folder.
+func refusedStart(_ folder: TemporaryFolder) throws -> String {
+    let (status, _, errors) = try Program.run(
+        Program.built("keybrokerd"),
+        [
+            "--policy", folder["policy"], "--socket", folder["run/broker.sock"], "--socket-group", "0", "--audit",
+            folder["log/audit.jsonl"], "--user", String(Daemon.uid),
+        ])
+    #expect(status == 74, "\(errors)")
+    return errors
+}
+
 @Suite(.enabled(if: isRoot, "needs root: it gives files to other accounts"))
 struct LogTrustTests {
     private let folder = TemporaryFolder("logtrust")
     private let somebody = 61009
 
-    /// Starts a daemon that is not to serve, and returns what it says.
     private func refused() throws -> String {
         try folder.write("policy", "")
-        let (status, _, errors) = try Program.run(
-            Program.built("keybrokerd"),
-            [
-                "--policy", folder["policy"], "--socket", folder["run/broker.sock"], "--socket-group", "0", "--audit",
-                folder["log/audit.jsonl"], "--user", String(Daemon.uid),
-            ])
-        #expect(status == 74, "\(errors)")
-        return errors
+        return try refusedStart(folder)
     }
 
     @Test func aDirectoryOfSomebodyElsesIsRefused() throws {

@@ -21,6 +21,13 @@ package struct FileStatus: Equatable, Sendable {
     package let links: UInt64
     package let modified: WallTime
 
+    /// The status of a file that is not the kernel's, for tests.
+    package init(regularFileOf size: Int, device: UInt64, inode: UInt64, links: UInt64, modified: WallTime) {
+        (kind, owner, group, mode) = (.regular, 0, 0, 0o640)
+        (self.device, self.inode, self.size, self.links) = (device, inode, size, links)
+        self.modified = modified
+    }
+
     init(_ raw: stat) {
         kind =
             switch raw.st_mode & S_IFMT {
