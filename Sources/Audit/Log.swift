@@ -120,6 +120,9 @@ package final class LogWriter<File: LogFile & ~Copyable>: RecordLog {
         if !end.unfinished.isEmpty {
             // With fdatasync, no key of these records was handed out: that happens only after all of them are on disk.
             notes.append(try Self.cut(file, path, end, after: committed.number, folder))
+        } else if syncs {
+            // A process that was killed may have written records that are not on disk yet.
+            try Self.reading(try file.sync())
         }
         recovery = notes.isEmpty ? nil : notes.joined(separator: "; ")
         self.file = file

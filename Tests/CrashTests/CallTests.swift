@@ -39,7 +39,7 @@ struct CallTests {
         let log = try opened()
         try write(3, to: log)
         try write(1, to: log)
-        #expect(calls == ["create", "syncFolder", "write", "sync", "write", "sync"])
+        #expect(calls == ["create", "syncFolder", "sync", "write", "sync", "write", "sync"])
     }
 
     /// If the new bytes mixed with the old ones, the line would look like one that somebody changed.
@@ -49,7 +49,7 @@ struct CallTests {
         #expect(throws: Failure.self) { try write(1, to: log) }
         machine.faults.writeTakes = nil
         try write(1, to: log)
-        #expect(calls == ["create", "syncFolder", "write", "cut", "sync", "write", "sync"])
+        #expect(calls == ["create", "syncFolder", "sync", "write", "cut", "sync", "write", "sync"])
         // The cut succeeds, but nobody knows whether it is on disk.
         machine.faults.failingSyncs = 2
         #expect(throws: Failure.self) { try write(1, to: log) }
@@ -75,7 +75,7 @@ struct CallTests {
         machine.rename(Machine.log, to: "\(Machine.log).1")
         let before = calls.count
         try write(1, to: opened())
-        #expect(calls[before...] == ["create", "syncFolder", "sync", "write", "sync"])
+        #expect(calls[before...] == ["create", "syncFolder", "sync", "sync", "write", "sync"])
     }
 
     /// However many records there are, a power cut damages no more than the recovery looks at.
