@@ -49,7 +49,12 @@ package struct LogFiles {
     /// What a file begins with. If its first lines are damaged, one of the next shows that it is a log.
     private static func beginning(of reader: inout LineReader<LogBytes>) throws(Failure) -> Beginning {
         for number in 0..<8 {
-            guard case .whole(let line)? = try reader.next() else { break }
+            let line: [UInt8]
+            switch try reader.next() {
+            // The end of the file's only line may be lost, or just its line feed.
+            case .whole(let bytes)?, .unfinished(let bytes)?: line = bytes
+            case .tooLong?, nil: return .noLog
+            }
             if let record = Link.taken(from: line[...]) { return number == 0 ? .record(record.number) : .damaged }
             // The file begins with a damaged record.
             if line.starts(with: recordBegin) { return .damaged }
