@@ -17,15 +17,21 @@ package struct Link: Equatable, Sendable {
 
     /// The link of a record: the SHA-256 of the link before it in ASCII, followed by the record's bytes before
     /// `,"chain":`.
-    package func next(over record: ArraySlice<UInt8>) -> Link {
+    package func next(over record: ArraySlice<UInt8>) -> Link { next(over: record.span) }
+
+    func next(over record: Span<UInt8>) -> Link {
         var hash = SHA256()
         hash.update(digits)
         hash.update(record)
         return Link(digits: hash.finish())
     }
 
-    /// The whole line of a record, with its link and its line feed.
-    func closing(_ record: [UInt8]) -> [UInt8] { record + Self.opening + digits + Self.closing }
+    /// Appends what ends the line of a record: its link and the line feed.
+    func close(_ record: inout [UInt8]) {
+        record.append(contentsOf: Self.opening)
+        record.append(contentsOf: digits)
+        record.append(contentsOf: Self.closing)
+    }
 
     private static let opening = Array(#","chain":""#.utf8)
     private static let closing = Array("\"}\n".utf8)

@@ -156,10 +156,11 @@ package final class LogWriter<File: LogFile & ~Copyable>: RecordLog {
     package func stage(_ record: Record) -> UInt64 {
         staged.number += 1
         let previous = staged.beginsFile ? staged.link.digits : nil
-        let bytes = record.line(number: staged.number, time: .now, previous: previous)
-        staged.link = staged.link.next(over: bytes[...])
+        let begin = waiting.count
+        record.append(to: &waiting, number: staged.number, time: .now, previous: previous)
+        staged.link = staged.link.next(over: waiting.span.extracting(droppingFirst: begin))
+        staged.link.close(&waiting)
         staged.beginsFile = false
-        waiting.append(contentsOf: staged.link.closing(bytes))
         return staged.number
     }
 

@@ -70,9 +70,19 @@ extension Record {
 
     /// The line up to `,"chain":`, which is not included.
     func line(number: UInt64, time: WallTime, previous: [UInt8]?) -> [UInt8] {
-        var line = JSONObject()
+        var line: [UInt8] = []
+        append(to: &line, number: number, time: time, previous: previous)
+        return line
+    }
+
+    /// Appends the line up to `,"chain":`, which is not included.
+    func append(to lines: inout [UInt8], number: UInt64, time: WallTime, previous: [UInt8]?) {
+        // The object is to be the only one that has the bytes, so that they are not copied.
+        var taken: [UInt8] = []
+        swap(&taken, &lines)
+        var line = JSONObject(after: taken)
         line.add("seq", number)
-        line.add(plain: "time", time.rfc3339)
+        line.add(plain: "time") { time.append(to: &$0) }
         line.add(plain: "event", event.rawValue)
         if let verb { line.add(plain: "verb", verb.rawValue) }
         if let decision { line.add(plain: "decision", decision.rawValue) }
@@ -103,8 +113,8 @@ extension Record {
         if let generation { line.add("generation", generation) }
         if let suppressed { line.add("suppressed", suppressed) }
         if let of { line.add("of", of) }
-        if let previous { line.add(plain: "previous", String(decoding: previous, as: UTF8.self)) }
-        return line.bytes
+        if let previous { line.add(plain: "previous") { $0.append(contentsOf: previous) } }
+        lines = line.intoBytes()
     }
 }
 
@@ -114,6 +124,6 @@ extension HandedOver {
         line.add("dev", status.device)
         line.add("ino", status.inode)
         line.add("size", status.size)
-        line.add(plain: "mtime", status.modified.rfc3339)
+        line.add(plain: "mtime") { status.modified.append(to: &$0) }
     }
 }

@@ -19,8 +19,10 @@ internal import CCrypto
 
     package mutating func update(_ bytes: [UInt8]) { update(bytes[...]) }
 
-    package mutating func update(_ bytes: ArraySlice<UInt8>) {
-        // Safety: the call reads as many bytes as the slice holds.
+    package mutating func update(_ bytes: ArraySlice<UInt8>) { update(bytes.span) }
+
+    package mutating func update(_ bytes: Span<UInt8>) {
+        // Safety: the call reads as many bytes as the span covers.
         unsafe _ = bytes.withUnsafeBufferPointer { bytes in
             unsafe SHA256_Update(&context, bytes.baseAddress, bytes.count)
         }
@@ -29,13 +31,17 @@ internal import CCrypto
     /// The digest of all bytes added, as 64 lower-case hexadecimal digits.
     package consuming func finish() -> [UInt8] {
         var context = context
-        var digest = [UInt8](repeating: 0, count: 32)
+        var digest = InlineArray<32, UInt8>(repeating: 0)
+        var room = digest.mutableSpan
         // Safety: a SHA-256 is 32 bytes, the room there is.
-        unsafe _ = SHA256_Final(&digest, &context)
-        var text = [UInt8](repeating: 0, count: Self.hexLength)
-        for (index, byte) in digest.enumerated() {
-            text[2 * index] = Self.digit(byte >> 4)
-            text[2 * index + 1] = Self.digit(byte & 15)
+        unsafe room.withUnsafeMutableBufferPointer { room in
+            unsafe _ = SHA256_Final(room.baseAddress, &context)
+        }
+        var text: [UInt8] = []
+        text.reserveCapacity(Self.hexLength)
+        for index in digest.indices {
+            text.append(Self.digit(digest[index] >> 4))
+            text.append(Self.digit(digest[index] & 15))
         }
         return text
     }

@@ -15,3 +15,18 @@ package func decimal<Number: FixedWidthInteger>(_ text: some StringProtocol, as 
 {
     text.utf8.allSatisfy(\.isDigit) ? Number(text, radix: 10) : nil
 }
+
+extension [UInt8] {
+    /// Appends the digits of a number, in ASCII.
+    package mutating func append(decimal number: UInt64) {
+        // The digits come from the last to the first, and there are at most 20 of them.
+        var digits = InlineArray<20, UInt8>(repeating: 0)
+        var (rest, first) = (number, digits.count)
+        repeat {
+            first -= 1
+            digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
+            rest /= 10
+        } while rest > 0
+        for index in first..<digits.count { append(digits[index]) }
+    }
+}

@@ -5,15 +5,24 @@
 
 /// A JSON object under construction.
 package struct JSONObject {
-    /// The bytes so far, without the closing brace.
+    /// The bytes so far, without the closing brace. They begin with those that the object was put after.
     package private(set) var bytes: [UInt8]
 
     package init() {
-        bytes = []
+        var bytes: [UInt8] = []
         // Most records are not longer than this.
         bytes.reserveCapacity(640)
-        bytes.append(UInt8(ascii: "{"))
+        self.init(after: bytes)
     }
+
+    /// An object behind other bytes, in the same memory. The caller must not keep them, or they are copied.
+    package init(after bytes: consuming [UInt8]) {
+        self.bytes = bytes
+        self.bytes.append(UInt8(ascii: "{"))
+    }
+
+    /// The bytes, as the only one who has them.
+    package consuming func intoBytes() -> [UInt8] { bytes }
 
     /// The complete object.
     package var text: String { String(decoding: bytes + [UInt8(ascii: "}")], as: UTF8.self) }
@@ -52,6 +61,14 @@ package struct JSONObject {
         begin(field)
         bytes.append(UInt8(ascii: "\""))
         bytes.append(contentsOf: text.utf8)
+        bytes.append(UInt8(ascii: "\""))
+    }
+
+    /// Adds a text of this program, which `body` appends: printable ASCII without quotes or backslashes.
+    package mutating func add(plain field: String, _ body: (inout [UInt8]) -> Void) {
+        begin(field)
+        bytes.append(UInt8(ascii: "\""))
+        body(&bytes)
         bytes.append(UInt8(ascii: "\""))
     }
 
@@ -98,21 +115,13 @@ package struct JSONObject {
     }
 
     private mutating func append(_ body: (inout JSONObject) -> Void) {
-        var inner = JSONObject()
-        body(&inner)
-        bytes.append(contentsOf: inner.bytes)
+        bytes.append(UInt8(ascii: "{"))
+        body(&self)
         bytes.append(UInt8(ascii: "}"))
     }
 
     private mutating func append(_ number: UInt64) {
-        // Writes the digits from the last to the first.
-        var rest = number
-        let start = bytes.count
-        repeat {
-            bytes.append(UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10))
-            rest /= 10
-        } while rest > 0
-        bytes[start...].reverse()
+        bytes.append(decimal: number)
     }
 
     private static func isPlain(_ text: Span<UInt8>) -> Bool {

@@ -126,9 +126,10 @@ struct FuzzTests {
         for number in 1...3 as ClosedRange<UInt64> {
             var record = Record(.request)
             record.detail = "text"
-            let bytes = record.line(number: number, time: WallTime(seconds: 0, nanoseconds: 0), previous: nil)
+            var bytes = record.line(number: number, time: WallTime(seconds: 0, nanoseconds: 0), previous: nil)
             link = link.next(over: bytes[...])
-            lines += String(decoding: link.closing(bytes), as: UTF8.self)
+            link.close(&bytes)
+            lines += String(decoding: bytes, as: UTF8.self)
         }
         fuzz([lines]) { bytes in
             let end = End(tail: bytes, of: bytes.count, syncs: true)

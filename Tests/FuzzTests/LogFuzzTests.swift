@@ -79,7 +79,8 @@ struct LogFuzzTests {
                     line += Array(",\"previous\":\"".utf8) + link.digits + [UInt8(ascii: "\"")]
                 }
                 link = link.next(over: line[...])
-                return link.closing(line)
+                link.close(&line)
+                return line
             }
         }
     }

@@ -24,6 +24,14 @@ package struct WallTime: Equatable, Sendable {
 
     /// The time in RFC 3339, in UTC with microseconds: `2026-11-23T13:28:00.123456Z`. Valid for the years 0 to 9999.
     package var rfc3339: String {
+        var text: [UInt8] = []
+        text.reserveCapacity(27)
+        append(to: &text)
+        return String(decoding: text, as: UTF8.self)
+    }
+
+    /// Appends the same text.
+    package func append(to text: inout [UInt8]) {
         // Counts days from 0000-03-01: the leap day is then the last of its year, and the calendar needs no tables.
         let days = seconds.flooredQuotient(by: 86_400)
         let inDay = seconds - days * 86_400
@@ -37,25 +45,21 @@ package struct WallTime: Equatable, Sendable {
         let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
 
-        var text: [UInt8] = []
-        text.reserveCapacity(27)
-        func put(_ value: Int, digits: Int, then end: Unicode.Scalar) {
-            var divisor = 1
-            for _ in 1..<digits { divisor *= 10 }
-            while divisor > 0 {
-                text.append(UInt8(48 + value / divisor % 10))
-                divisor /= 10
-            }
-            text.append(UInt8(ascii: end))
+        func put(_ pair: Int, then end: Unicode.Scalar? = nil) {
+            text.append(UInt8(truncatingIfNeeded: 48 + pair / 10 % 10))
+            text.append(UInt8(truncatingIfNeeded: 48 + pair % 10))
+            if let end { text.append(UInt8(ascii: end)) }
         }
-        put(year, digits: 4, then: "-")
-        put(month, digits: 2, then: "-")
-        put(day, digits: 2, then: "T")
-        put(inDay / 3_600, digits: 2, then: ":")
-        put(inDay / 60 % 60, digits: 2, then: ":")
-        put(inDay % 60, digits: 2, then: ".")
-        put(nanoseconds / 1_000, digits: 6, then: "Z")
-        return String(decoding: text, as: UTF8.self)
+        put(year / 100)
+        put(year % 100, then: "-")
+        put(month, then: "-")
+        put(day, then: "T")
+        put(inDay / 3_600, then: ":")
+        put(inDay / 60 % 60, then: ":")
+        put(inDay % 60, then: ".")
+        put(nanoseconds / 10_000_000)
+        put(nanoseconds / 100_000 % 100)
+        put(nanoseconds / 1_000 % 100, then: "Z")
     }
 }
 
