@@ -92,7 +92,7 @@ extension Broker {
         }
         let most = policy.policy.possibleRequests(ofUser: peer.uid, otherwise: Limits.requestsPerSecond).upperBound
         guard unitLooks.take(peer.uid, most: most, now: .now) else { return nil }
-        return try source.peerProcess(pid)
+        return try source.peerProcess(pid, units: units)
     }
 
     /// Gives back the place of a connection that `admit` let in and that has ended.

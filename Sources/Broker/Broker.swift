@@ -36,6 +36,7 @@ package final class Broker {
     /// Called before a list of watches, so that it knows which replies have been read.
     package var noteReadReplies: () -> Void = {}
     var unitLooks = UnitLooks()
+    let units = UnitTable()
     package var credentials = CredentialCounts()
     let life = Lifetime()
     /// The account that the daemon runs as.

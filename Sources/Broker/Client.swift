@@ -60,8 +60,10 @@ package final class Client {
     func hasGroups(under policyNumber: Int) -> Bool { self.policyNumber == policyNumber && peer.groups != nil }
 
     /// Completes the identity after the groups are known. Reads `/proc` the first time.
-    func identify(from source: borrowing some PeerSource & ~Copyable, _ overflow: OverflowIDs) throws(Failure) {
-        if !hasAskedForProcess, let pid = peer.pid, let facts = try source.peerProcess(pid) {
+    func identify(
+        from source: borrowing some PeerSource & ~Copyable, _ overflow: OverflowIDs, _ units: UnitTable
+    ) throws(Failure) {
+        if !hasAskedForProcess, let pid = peer.pid, let facts = try source.peerProcess(pid, units: units) {
             peer.comm = facts.comm
             peer.unit = facts.unit
         }

@@ -5,7 +5,10 @@
 #include "Outcome.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
+#include <stdio.h>
+#include <sys/ioctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -43,6 +46,35 @@ int ck_open_process(int32_t pid) { return outcome(syscall(SYS_pidfd_open, pid, 0
 
 int ck_signal_process(int pidfd, int signal) {
     return outcome(syscall(SYS_pidfd_send_signal, pidfd, signal, NULL, 0));
+}
+
+int ck_name_of_process(int32_t pid, char *name, size_t room) {
+    char path[32];
+    snprintf(path, sizeof path, "/proc/%d/comm", pid);
+    int file = outcome(open(path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC));
+    if (file < 0) return file;
+    int count = outcome(pread(file, name, room, 0));
+    close(file);
+    return count;
+}
+
+// struct pidfd_info as it was at first. A newer kernel fills as much as it is told that there is room for.
+struct process_info {
+    uint64_t mask, cgroup;
+    uint32_t ids[11];
+    int32_t exit_code;
+};
+_Static_assert(sizeof(struct process_info) == 64, "pidfd_info");
+_Static_assert(_IOWR(0xFF, 11, struct process_info) == ck_process_info, "PIDFD_GET_INFO");
+
+int ck_cgroup_of_process(int pidfd, uint64_t *cgroup) {
+    enum { has_cgroup = 1 << 2 };
+    struct process_info info = {.mask = has_cgroup};
+    int result = outcome(ioctl(pidfd, ck_process_info, &info));
+    if (result < 0) return result;
+    if (!(info.mask & has_cgroup)) return -ENODATA;
+    *cgroup = info.cgroup;
+    return 0;
 }
 
 int ck_is_running(int pidfd) {

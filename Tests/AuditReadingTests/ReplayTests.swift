@@ -69,7 +69,9 @@ struct ReplayTests {
         }
 
         func peerIsRunning() throws(Failure) -> Bool? { true }
-        func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? { (nil, unit) }
+        func peerProcess(_ pid: Int32, units: UnitTable?) throws(Failure) -> (comm: String?, unit: String?)? {
+            (nil, unit)
+        }
     }
 
     private func peers(_ random: inout Random) -> [KnownPeer] {

@@ -96,7 +96,7 @@ final class FakePeer: PeerSource {
 
     func peerIsRunning() throws(Failure) -> Bool? { !hasEnded }
 
-    func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
+    func peerProcess(_ pid: Int32, units: UnitTable?) throws(Failure) -> (comm: String?, unit: String?)? {
         askedForProcess += 1
         if let fault { throw fault }
         return ("fake", unit)

@@ -58,6 +58,8 @@ struct IdentityTests {
 
     @Test func deniedAndUnknownMakeTheSameSystemCalls() throws {
         let daemon = try daemon("permit 61001 key web")
+        // From now on the daemon knows the unit of the control group that all of them run in.
+        _ = try PeerProcess(daemon.socket, uid: 61002).ask("1Gother")
         func calls(_ request: String) throws -> [String] {
             let calls = try Trace.of(daemon.pid) { _ = try PeerProcess(daemon.socket, uid: 61002).ask(request) }
             // Calls after the reply are left out, because strace may or may not see them. `read` and another
@@ -146,8 +148,49 @@ struct IdentityTests {
         let reply = try inside.ask("1Gweb")
         #expect(reply.status == "K")
         #expect(try daemon.record(reply.decision)["unit"] as? String == name)
+
+        // Now the daemon knows the units of both control groups, and each caller is still taken for what it is.
+        for _ in 0..<2 {
+            let another = try PeerProcess(daemon.socket, uid: 61001)
+            let refused = try another.ask("1Gweb")
+            #expect(refused.status == "D")
+            #expect(try daemon.record(refused.decision)["unit"] as? String != name)
+            // Its unit was read at its first request. Another connection from the same control group has the same one.
+            let moved = try PeerProcess(daemon.socket, uid: 61001)
+            try Data("\(moved.program.pid)\n".utf8).write(to: URL(fileURLWithPath: "\(slice)/\(name)/cgroup.procs"))
+            let granted = try moved.ask("1Gweb")
+            #expect(granted.status == "K")
+            #expect(try daemon.record(granted.decision)["unit"] as? String == name)
+            moved.program.signal(SIGKILL)
+            try moved.program.waitForExit()
+        }
         inside.program.signal(SIGKILL)
         try inside.program.waitForExit()
+    }
+
+    /// A control group that is made again under its old name is another one, with another number.
+    @Test func theUnitOfAControlGroupThatWasMadeAgain() throws {
+        let root = "/sys/fs/cgroup/unified"
+        let mount = FileManager.default.fileExists(atPath: "\(root)/cgroup.procs") ? root : "/sys/fs/cgroup"
+        let (old, new) = (
+            "kbold-\(UUID().uuidString.prefix(8)).service", "kbnew-\(UUID().uuidString.prefix(8)).service"
+        )
+        let daemon = try daemon("permit 61001 unit kbold-*.service key web")
+        for (name, status) in [(old, "K"), (new, "D"), (old, "K"), (new, "D")] {
+            try? FileManager.default.createDirectory(atPath: "\(mount)/\(name)", withIntermediateDirectories: false)
+            guard FileManager.default.fileExists(atPath: "\(mount)/\(name)/cgroup.procs") else {
+                print("skipped: no cgroup2 to make a unit's cgroup in; SystemdTests will have real units")
+                return
+            }
+            defer { try? folder.shell("rmdir \(mount)/\(name)") }
+            let peer = try PeerProcess(daemon.socket, uid: 61001)
+            try Data("\(peer.program.pid)\n".utf8).write(to: URL(fileURLWithPath: "\(mount)/\(name)/cgroup.procs"))
+            let reply = try peer.ask("1Gweb")
+            #expect(reply.status == status)
+            #expect(try daemon.record(reply.decision)["unit"] as? String == name)
+            peer.program.signal(SIGKILL)
+            try peer.program.waitForExit()
+        }
     }
 
     @Test func aClientOfAFewLines() throws {

@@ -23,6 +23,24 @@ struct UnitNameTests {
     }
 }
 
+struct UnitTableTests {
+    @Test func aGroupIsKnownOnceItWasRemembered() {
+        let table = UnitTable()
+        #expect(table.unit(inGroup: 1) == nil)
+        table.remember("a.service", ofGroup: 1)
+        table.remember(nil, ofGroup: 2)
+        #expect(table.unit(inGroup: 1) == .some("a.service"))
+        #expect(table.unit(inGroup: 2) == .some(nil))
+    }
+
+    @Test func itDoesNotGrowWithoutABound() {
+        let table = UnitTable()
+        for number in 0..<10_000 as Range<UInt64> { table.remember("unit-\(number).service", ofGroup: number) }
+        #expect(table.count <= 1024)
+        #expect(table.unit(inGroup: 9999) == .some("unit-9999.service"))
+    }
+}
+
 struct ClockTests {
     @Test(arguments: [
         (0, 0, "1970-01-01T00:00:00.000000Z"), (951_782_399, 999_999_999, "2000-02-28T23:59:59.999999Z"),

@@ -98,6 +98,12 @@ int ck_peer_pidfd(int socket);
 // pidfd_open(2), pidfd_send_signal(2).
 int ck_open_process(int32_t pid);
 int ck_signal_process(int pidfd, int signal);
+// The process's name, from /proc/PID/comm: returns its length, which includes a line feed at its end.
+int ck_name_of_process(int32_t pid, char *name, size_t room);
+// PIDFD_GET_INFO (Linux 6.13): the number of the process's control group in the cgroup2 hierarchy. ENOTTY or EINVAL on
+// older kernels, ESRCH if the process was reaped.
+enum { ck_process_info = 0xC040FF0B };
+int ck_cgroup_of_process(int pidfd, uint64_t *cgroup);
 // poll(2) of a pidfd: 1 if the process still runs, 0 if it has ended.
 int ck_is_running(int pidfd);
 

@@ -6,7 +6,9 @@ internal import Glibc
 
 /// The part of what `fstat(2)` returns that this program needs.
 package struct FileStatus: Equatable, Sendable {
-    package enum Kind: Equatable, Sendable { case regular, directory, symbolicLink, socket, other(String) }
+    package enum Kind: Equatable, Sendable {
+        case regular, directory, symbolicLink, socket, fifo, characterDevice, blockDevice, unknown
+    }
 
     package let kind: Kind
     package let device: UInt64
@@ -35,10 +37,10 @@ package struct FileStatus: Equatable, Sendable {
             case S_IFDIR: .directory
             case S_IFLNK: .symbolicLink
             case S_IFSOCK: .socket
-            case S_IFIFO: .other("a FIFO")
-            case S_IFCHR: .other("a character device")
-            case S_IFBLK: .other("a block device")
-            default: .other("no regular file")
+            case S_IFIFO: .fifo
+            case S_IFCHR: .characterDevice
+            case S_IFBLK: .blockDevice
+            default: .unknown
             }
         device = UInt64(raw.st_dev)
         inode = UInt64(raw.st_ino)

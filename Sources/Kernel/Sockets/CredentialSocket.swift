@@ -74,7 +74,7 @@ package struct CredentialConnection: ~Copyable, Sendable {
 
     /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer.
     package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
-        try descriptor.peerProcess(pid)
+        try descriptor.peerProcess(pid, units: nil)
     }
 
     /// Passes at most `count` bytes of the file to the peer, from `offset` on, and returns how many. 0 means that the

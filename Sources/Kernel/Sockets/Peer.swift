@@ -58,7 +58,8 @@ package protocol PeerSource: ~Copyable {
     /// `limit`.
     borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups?
     /// What `/proc` says of the process. Nil if it is not certain that this process is the peer.
-    borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)?
+    /// - Parameter units: the units of control groups that are known already, or nil if `/proc` is to be read each time.
+    borrowing func peerProcess(_ pid: Int32, units: UnitTable?) throws(Failure) -> (comm: String?, unit: String?)?
     /// Whether the process that connected still runs. Nil if the kernel cannot tell.
     borrowing func peerIsRunning() throws(Failure) -> Bool?
 }
@@ -83,28 +84,34 @@ extension SeqpacketSocket {
     /// The peer's supplementary groups that are also in `wanted`, which must be sorted. Nil if the peer has more than
     /// `limit`; the kernel then copies none of them. Calls `getsockopt(SO_PEERGROUPS)`.
     package borrowing func peerGroups(among wanted: [UInt32], limit: Int) throws(Failure) -> PeerGroups? {
-        // Few accounts have more than 32. If there is too little room, the kernel returns the number.
-        var groups = [UInt32](repeating: 0, count: 32)
         let socket = descriptor.number
-        while true {
-            var count = UInt32(groups.count)
-            // Safety: the call writes at most `count` numbers to the array's own storage.
-            let result = unsafe groups.withUnsafeMutableBufferPointer { groups in
-                unsafe ck_peer_groups(socket, groups.baseAddress, &count)
-            }
-            if result == -ERANGE, Int(count) > groups.count {
-                if Int(count) > limit { return nil }
-                groups = [UInt32](repeating: 0, count: Int(count))
-                continue
-            }
-            groups.removeSubrange(Int(try succeed(result, "getsockopt SO_PEERGROUPS"))...)
-            return PeerGroups(among: wanted, of: groups)
+        // Few accounts have more than 32. If there is too little room, the kernel returns the number.
+        var few = InlineArray<32, UInt32>(repeating: 0)
+        var count = UInt32(few.count)
+        var room = few.mutableSpan
+        // Safety: the call writes at most `count` numbers to memory that the span holds exclusively.
+        var result = unsafe room.withUnsafeMutableBufferPointer { groups in
+            unsafe ck_peer_groups(socket, groups.baseAddress, &count)
         }
+        if result != -ERANGE {
+            let number = Int(try succeed(result, "getsockopt SO_PEERGROUPS"))
+            return PeerGroups(among: wanted, of: few.span.extracting(first: number))
+        }
+        if Int(count) > limit { return nil }
+        var many = [UInt32](repeating: 0, count: Int(count))
+        // Safety: the call writes at most `count` numbers to the array's own storage. They do not change any more.
+        result = unsafe many.withUnsafeMutableBufferPointer { groups in
+            unsafe ck_peer_groups(socket, groups.baseAddress, &count)
+        }
+        let number = Int(try succeed(result, "getsockopt SO_PEERGROUPS"))
+        return PeerGroups(among: wanted, of: many.span.extracting(first: number))
     }
 
     /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer.
-    package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
-        try descriptor.peerProcess(pid)
+    package borrowing func peerProcess(
+        _ pid: Int32, units: UnitTable?
+    ) throws(Failure) -> (comm: String?, unit: String?)? {
+        try descriptor.peerProcess(pid, units: units)
     }
 
     /// Whether the process that connected still runs. Nil if the kernel cannot tell. Calls `getsockopt(SO_PEERPIDFD)` and
@@ -120,42 +127,5 @@ extension SeqpacketSocket {
         }
         let pidfd = Descriptor(taking: result)
         return ck_is_running(pidfd.number) == 1
-    }
-}
-
-extension Descriptor {
-    /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer. Calls
-    /// `getsockopt(SO_PEERPIDFD)` and reads `/proc`.
-    borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {
-        let result = ck_peer_pidfd(number)
-        guard result >= 0 else {
-            let failure = Failure("getsockopt SO_PEERPIDFD", code: -result)
-            // This daemon has no free descriptor. Nil would be wrong: it would mean that the caller has no unit.
-            if failure.isShortage { throw failure }
-            return nil
-        }
-        let pidfd = Descriptor(taking: result)
-        let comm = try Self.contents(of: "/proc/\(pid)/comm")
-        let cgroup = try Self.contents(of: "/proc/\(pid)/cgroup")
-        // If the process still runs, nobody else had its pid while /proc was read.
-        guard ck_is_running(pidfd.number) == 1 else { return nil }
-        return (
-            comm.map { String(decoding: $0.prefix { $0 != UInt8(ascii: "\n") }, as: UTF8.self) },
-            cgroup.flatMap { unitName(inCgroups: $0) }
-        )
-    }
-
-    /// The content of a short file of `/proc`, or nil if it is gone or hidden.
-    private static func contents(of path: String) throws(Failure) -> [UInt8]? {
-        let result = PathCall.openForReading(in: AT_FDCWD)(path)
-        guard result >= 0 else {
-            let failure = Failure("open", code: -result, on: path)
-            if failure.isShortage { throw failure }
-            return nil
-        }
-        let file = Descriptor(taking: result)
-        var bytes = [UInt8](repeating: 0, count: 4096)
-        guard let count = try? file.read(into: &bytes, at: 0) else { return nil }
-        return Array(bytes[..<count])
     }
 }

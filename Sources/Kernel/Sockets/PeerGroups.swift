@@ -19,8 +19,12 @@ extension PeerGroups {
     /// Searches the longer list for each element of the shorter one. The kernel sorts groups by its own numbers. In a
     /// user namespace their order can differ, so they are sorted here again; a list that is sorted already costs one
     /// pass.
-    init(among wanted: [UInt32], of groups: [UInt32]) {
-        let sorted = groups.sorted()
+    init(among wanted: [UInt32], of groups: Span<UInt32>) {
+        guard !wanted.isEmpty else {
+            self.init(named: [], others: groups.count)
+            return
+        }
+        let sorted = groups.indices.map { groups[$0] }.sorted()
         let (few, many) = wanted.count < sorted.count ? (wanted, sorted) : (sorted, wanted)
         let named = few.filter { many.containsSorted($0) }
         self.init(named: named, others: groups.count - named.count)

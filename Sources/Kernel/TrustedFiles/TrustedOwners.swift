@@ -65,7 +65,10 @@ extension TrustedOwners {
         case .directory: throw TrustError(.untrusted, "\(path) is a directory, not a regular file")
         case .symbolicLink: throw TrustError(.untrusted, "\(path) is a symbolic link, not a regular file")
         case .socket: throw TrustError(.untrusted, "\(path) is a socket, not a regular file")
-        case .other(let what): throw TrustError(.untrusted, "\(path) is \(what), not a regular file")
+        case .fifo: throw TrustError(.untrusted, "\(path) is a FIFO, not a regular file")
+        case .characterDevice: throw TrustError(.untrusted, "\(path) is a character device, not a regular file")
+        case .blockDevice: throw TrustError(.untrusted, "\(path) is a block device, not a regular file")
+        case .unknown: throw TrustError(.untrusted, "\(path) is no regular file")
         }
         try checkOwner(status, path)
         try checkMode(status, path)
