@@ -34,7 +34,7 @@ package final class Answer {
     /// The watch that the answer belongs to.
     package private(set) var watch: Watch?
     /// The record of a grant, kept for a correction if the grant does not arrive.
-    let granted: Record?
+    let granted: Recorded?
     private var unread: UnreadReply?
 
     init(_ reply: Reply, names: [KeyName] = [], isLast: Bool = false, isUse: Bool = false) {
@@ -48,16 +48,17 @@ package final class Answer {
     /// An answer that grants a key.
     /// - Parameter unread: what counts the answer against a limit until it is read.
     init(
-        granted decision: UInt64, _ files: consuming HandOut, record: Record, _ unread: UnreadReply?, watch: Watch?
+        granted recorded: Recorded, _ files: consuming HandOut, _ unread: UnreadReply?, watch: Watch?
     ) {
         isQueryInUse = false
         self.unread = unread
         self.watch = watch
         reply =
-            watch.map { .rotated(decision: decision, generation: $0.key.generation) } ?? .granted(decision: decision)
+            watch.map { .rotated(decision: recorded.number, generation: $0.key.generation) }
+            ?? .granted(decision: recorded.number)
         names = []
         isLast = false
-        granted = record
+        granted = recorded
         certificate = files.takeCertificate()
         key = files.intoKey()
     }

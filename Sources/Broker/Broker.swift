@@ -19,7 +19,9 @@ package enum Packet {
 
 /// Decides, opens and records. Its caller sends the answers.
 package final class Broker {
-    package private(set) var policy: LoadedPolicy
+    package var policy: LoadedPolicy { inForce.loaded }
+    /// It is held by reference, so that a look at a part of it does not copy the whole.
+    private var inForce: PolicyInForce
     /// The number of the policy in force. What was learned about a caller for one policy may not be enough for the
     /// next.
     private(set) var policyNumber = 0
@@ -46,7 +48,7 @@ package final class Broker {
         policy: LoadedPolicy, log: any RecordLog, keys: any KeyOpener, capacity: Capacity,
         overflow: OverflowIDs = .ofThisKernel()
     ) {
-        self.policy = policy
+        inForce = PolicyInForce(policy)
         self.keys = keys
         self.capacity = capacity
         self.overflow = overflow
@@ -56,7 +58,7 @@ package final class Broker {
 
     /// Puts a policy in force.
     func adopt(_ policy: LoadedPolicy) {
-        self.policy = policy
+        inForce = PolicyInForce(policy)
         missing = nil
         policyNumber += 1
         lists.forget()
@@ -129,13 +131,12 @@ package final class Broker {
     }
 
     private func key(
-        _ name: KeyName, _ request: Record, _ client: Client, _ now: Instant, isWatch: Bool
+        _ name: KeyName, _ record: consuming Record, _ client: Client, _ now: Instant, isWatch: Bool
     ) -> Answer {
-        guard let caller = client.caller else { return deny(.noRule, request, client) }
+        guard let caller = client.caller else { return deny(.noRule, record, client) }
         switch policy.policy.verdict(on: name, for: caller) {
-        case .denied(let denial): return deny(denial.reason, request, client)
+        case .denied(let denial): return deny(denial.reason, record, client)
         case .permitted(let key, let rule):
-            var record = request
             record.rule = rule.location.description
             // A watch has a limit of its own instead.
             guard isWatch || client.account.unread < capacity.unreadPerUser else {
@@ -158,23 +159,22 @@ package final class Broker {
     /// The answer that hands out the files of a key.
     /// - Parameter begun: the watch that is told of a rotation, or nil if this is the answer to a request.
     func grant(
-        _ files: consuming HandOut, of name: KeyName, _ request: Record, _ client: Client, isWatch: Bool,
+        _ files: consuming HandOut, of name: KeyName, _ record: consuming Record, _ client: Client, isWatch: Bool,
         begun: Watch? = nil
     ) -> Answer {
-        var record = request
         record.decision = .granted
         record.reason = .permitted
         record.file = HandedOver(path: files.key.path, status: files.key.status)
         record.certificate = files.certificateHandedOver
         let watched = isWatch ? rotations.key(name, with: Content(of: files), now: .now) : nil
         record.generation = watched?.generation
-        record = complete(record, client)
-        let number = ledger.stage(record, of: name)
+        complete(&record, client)
+        let recorded = ledger.staged(record, of: name)
         // A connection is told of the next rotation only after it has read the last one, so the limit of watches is also
         // one of unread replies.
         let unread = isWatch ? nil : UnreadReply(of: client.account)
         return Answer(
-            granted: number, files, record: record, unread, watch: begun ?? watched.map { Watch(client, $0) })
+            granted: recorded, files, unread, watch: begun ?? watched.map { Watch(client, $0) })
     }
 
     /// The answer if the policy permits the key, but it cannot be handed over: because there are too few file
@@ -245,10 +245,14 @@ package final class Broker {
     /// Adds to the record who asked, and under which policy.
     func complete(_ request: Record, _ client: Client) -> Record {
         var record = request
+        complete(&record, client)
+        return record
+    }
+
+    private func complete(_ record: inout Record, _ client: Client) {
         record.policy = digest
         record.peer = client.peer
         record.user = policy.policy.userNames[client.uid]
-        return record
     }
 }
 

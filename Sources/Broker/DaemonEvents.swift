@@ -84,7 +84,7 @@ extension Broker {
 
     /// When `settle` next has something to do, or nil if it has nothing.
     package var nextSettling: Instant? {
-        [ledger.nextSettling, allowance.nextForgetting, rotations.nextDue].compactMap(\.self).min()
+        .earlier(ledger.nextSettling, .earlier(allowance.nextForgetting, rotations.nextDue))
     }
 
     /// Stages records of folded events, and forgets uids that are quiet.

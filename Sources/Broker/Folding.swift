@@ -233,7 +233,7 @@ struct Folding {
     }
 
     /// Keeps what was counted and recorded since the last commit.
-    mutating func commit() { before = nil }
+    mutating func commit() { if before != nil { before = nil } }
 
     /// Restores the state of the last commit, because none of its records was written and their numbers are void.
     mutating func undo() {

@@ -8,10 +8,15 @@ package import Audit
 package import Kernel
 internal import Wire
 
-/// A record that has its number. It counts once it is in the log.
-package struct Recorded: Sendable {
+/// A record that has its number. It counts once it is in the log. It is a class, so that what keeps it copies nothing.
+package final class Recorded: Sendable {
     package let number: UInt64
     package let record: Record
+
+    init(number: UInt64, record: consuming Record) {
+        self.number = number
+        self.record = record
+    }
 }
 
 /// A period in which the log could not be written.
@@ -59,7 +64,10 @@ final class Ledger {
     /// Stages a record of its own and returns its number: for grants, corrections and the daemon's own events.
     /// - Parameter key: the key to count for, or nil if the policy has no such key. Otherwise callers could fill the
     ///   daemon's memory with invented names.
-    func stage(_ record: Record, of key: KeyName? = nil) -> UInt64 {
+    func stage(_ record: Record, of key: KeyName? = nil) -> UInt64 { staged(record, of: key).number }
+
+    /// The same, for who keeps the record: a grant that is not delivered needs a correction.
+    func staged(_ record: consuming Record, of key: KeyName?) -> Recorded {
         tally.note(record, key)
         return add(record)
     }
@@ -88,7 +96,7 @@ final class Ledger {
         switch folding.add(kind, of: subject, in: crowd, times: times, now: now) {
         case .folded(let number): return number
         case .ownRecord:
-            let number = add(record)
+            let number = add(record).number
             folding.recorded(kind, of: subject, number: number)
             return number
         case .beginsToFold(let crowd):
@@ -96,24 +104,24 @@ final class Ledger {
             beginning.reason = .folded
             beginning.detail = "from here on refusals of \(crowd.words) are counted together, not recorded one by one"
             beginning.policy = record.policy
-            let number = add(beginning)
+            let number = add(beginning).number
             folding.foldsInto(number, crowd)
             return number
         }
     }
 
-    private func add(_ record: Record) -> UInt64 {
-        let number = log.stage(record)
-        staged.append(Recorded(number: number, record: record))
-        return number
+    private func add(_ record: consuming Record) -> Recorded {
+        let recorded = Recorded(number: log.stage(record), record: record)
+        staged.append(recorded)
+        return recorded
     }
 
     // MARK: The clock
 
     /// When `settle` next has something to do, or nil if it has nothing.
     var nextSettling: Instant? {
-        let collections = [folding.nextCollection, statusQueries.nextEnd].compactMap(\.self)
-        guard let next = owed.isEmpty ? collections.min() : .boot else { return nil }
+        let collection = Instant.earlier(folding.nextCollection, statusQueries.nextEnd)
+        guard let next = owed.isEmpty ? collection : .boot else { return nil }
         return max(next, retryAt)
     }
 
@@ -170,7 +178,7 @@ final class Ledger {
 
     /// Writes the staged records to the log. If that fails, it withdraws `answers`, which are the answers to the staged
     /// requests, and undoes everything that was staged.
-    func commit(_ answers: [Answer], now: Instant = .now) -> Committed {
+    func commit(_ answers: some Collection<Answer>, now: @autoclosure () -> Instant = .now) -> Committed {
         if log.hasStaged {
             stageCorrectionsOwed()
             stageEndOfOutage()
@@ -179,7 +187,7 @@ final class Ledger {
             let credentials = staged.count { $0.record.verb == .credential && $0.record.of == nil }
             undo(answers)
             // Records that no caller waits for are tried again only after a pause.
-            retryAt = now.after(Limits.retry)
+            retryAt = now().after(Limits.retry)
             let isNew = outage == nil
             outage = Outage(
                 since: outage?.since ?? .now, failure: error,
@@ -202,7 +210,7 @@ final class Ledger {
     func count() { tally.count() }
 
     /// The only place that undoes. The log has already released the numbers itself.
-    private func undo(_ answers: [Answer]) {
+    private func undo(_ answers: some Collection<Answer>) {
         for answer in answers { answer.withdraw() }
         owed = staged.map(\.record).filter { $0.of != nil || $0.endsWatch }
         staged = []
@@ -212,6 +220,7 @@ final class Ledger {
     }
 
     private func stageCorrectionsOwed() {
+        guard !owed.isEmpty else { return }
         let corrections = owed
         owed = []
         // A correction always names a key that there was.

@@ -155,7 +155,7 @@ final class Rotations {
     /// When `look` or `takeDue` next has something to do, or nil if neither has.
     var nextDue: Instant? {
         if !toLook.isEmpty || !due.isEmpty { return .boot }
-        let next = [settled ?? .never, nextLook, nextTry].min() ?? .never
+        let next = min(settled ?? .never, nextLook, nextTry)
         return next == .never ? nil : next
     }
 }

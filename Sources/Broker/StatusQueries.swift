@@ -114,6 +114,7 @@ struct StatusQueries {
 
     /// Keeps what was counted and recorded since the last commit.
     mutating func commit() {
+        guard beforeTurn != nil else { return }
         before = [:]
         beforeTurn = nil
     }

@@ -30,6 +30,12 @@ struct Tally {
         let decision: Record.Decision
         let reason: Reason
 
+        /// All three come from few values, which differ in length. Hashing their whole texts would cost more than it saves.
+        func hash(into hasher: inout Hasher) {
+            let verb = verb?.rawValue.utf8.count ?? 0
+            hasher.combine(verb << 16 | decision.rawValue.utf8.count << 8 | reason.rawValue.utf8.count)
+        }
+
         fileprivate static func granted(_ verb: Record.Verb?) -> Outcome {
             Outcome(verb: verb, decision: .granted, reason: .permitted)
         }

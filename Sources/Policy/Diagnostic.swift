@@ -14,7 +14,7 @@ package struct Location: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// `FILE:LINE`
-    package var description: String { "\(file):\(line)" }
+    package var description: String { file + ":" + String(line) }
 }
 
 /// An error, a warning, or a note to one of them, in the form that compilers use.

@@ -33,7 +33,7 @@ package enum Reply: Equatable, Sendable {
     /// The encoded packet.
     package var packet: [UInt8] {
         switch self {
-        case .granted(let decision): Array("1K\(decision)".utf8)
+        case .granted(let decision): Self.packet(granted: decision)
         case .rotated(let decision, let generation): Array("1K\(decision) \(generation)".utf8)
         case .watchEnded(let decision, let reason): Array("1X\(decision) \(reason)".utf8)
         case .denied(let decision): Array("1D\(decision) not permitted".utf8)
@@ -44,6 +44,16 @@ package enum Reply: Equatable, Sendable {
         case .version(let text): Array("1V\(text)".utf8)
         case .status(let page): Array("1S".utf8) + page.text.utf8
         }
+    }
+
+    /// The packet of most replies, made without a text.
+    private static func packet(granted decision: UInt64) -> [UInt8] {
+        var packet: [UInt8] = []
+        packet.reserveCapacity(22)
+        packet.append(protocolVersion)
+        packet.append(UInt8(ascii: "K"))
+        packet.append(decimal: decision)
+        return packet
     }
 
     /// The decision number, if the reply has one.

@@ -11,11 +11,15 @@ internal import Wire
 extension EventLoop {
     /// How long until something is due, or nil if nothing is.
     func untilNextChore() -> Duration? {
-        let dues = [
-            connections.nextDue, broker.nextSettling, acceptAgain, floodEnds, nextSignOfLife, credentials?.nextDue,
-            broker.nextTryOfPolicy,
-        ].compactMap(\.self)
-        guard let next = dues.min(), next != .never else { return nil }
+        var next = connections.nextDue
+        func note(_ due: Instant?) { if let due { next = min(next, due) } }
+        note(broker.nextSettling)
+        note(acceptAgain)
+        note(floodEnds)
+        note(nextSignOfLife)
+        note(credentials?.nextDue)
+        note(broker.nextTryOfPolicy)
+        guard next != .never else { return nil }
         return Instant.now.until(next)
     }
 

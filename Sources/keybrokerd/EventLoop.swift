@@ -223,7 +223,7 @@ final class EventLoop {
 
     /// Commits, and returns the records that are now in the log.
     func commit(_ turn: Turn) -> [Recorded] {
-        switch broker.commit(turn.map(\.answer)) {
+        switch broker.commit(turn.lazy.map { $0.answer }) {
         case .written(let recorded): return recorded
         case .failedAgain: return []
         case .failed(let failure):

@@ -105,6 +105,12 @@ package struct Instant: Comparable, Hashable, Sendable {
     }
 
     package static func < (left: Instant, right: Instant) -> Bool { left.sinceBoot < right.sinceBoot }
+
+    /// The earlier one of two moments that need not come.
+    package static func earlier(_ one: Instant?, _ other: Instant?) -> Instant? {
+        guard let one, let other else { return one ?? other }
+        return min(one, other)
+    }
 }
 
 extension Duration {

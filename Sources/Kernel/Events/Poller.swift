@@ -33,6 +33,8 @@ package final class Poller {
 
     private let descriptor: Descriptor
     private var ready: [ck_event]
+    /// What `wait` returned last, whose memory is used again.
+    private var events: [Event] = []
 
     /// Calls `epoll_create1(2)`.
     /// - Parameter capacity: the largest number of descriptors that will be watched. One `wait` can then report all
@@ -85,11 +87,16 @@ package final class Poller {
             unsafe ck_epoll_wait(number, events.baseAddress, Int32(clamping: events.count), timeout)
         }
         if result == -EINTR { return [] }
-        return ready[..<Int(try succeed(result, "epoll_wait"))].map { event in
-            func has(_ bits: Int) -> Bool { event.events & UInt32(bits) != 0 }
-            return Event(
-                token: event.token, isReadable: has(ck_readable), isWritable: has(ck_writable),
-                peerIsDone: has(ck_peer_done), isHungUp: has(ck_hung_up | ck_broken))
+        let count = Int(try succeed(result, "epoll_wait"))
+        events.removeAll(keepingCapacity: true)
+        for index in 0..<count {
+            let (bits, token) = (ready[index].events, ready[index].token)
+            func has(_ some: Int) -> Bool { bits & UInt32(some) != 0 }
+            events.append(
+                Event(
+                    token: token, isReadable: has(ck_readable), isWritable: has(ck_writable),
+                    peerIsDone: has(ck_peer_done), isHungUp: has(ck_hung_up | ck_broken)))
         }
+        return events
     }
 }

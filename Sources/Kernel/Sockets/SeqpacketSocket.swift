@@ -113,13 +113,15 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     package borrowing func send(
         _ packet: [UInt8], with first: borrowing Descriptor? = nil, and second: borrowing Descriptor? = nil
     ) throws(Failure) {
-        var numbers: [Int32] = []
-        if let number = Self.number(of: first) { numbers.append(number) }
-        if let number = Self.number(of: second) { numbers.append(number) }
+        var numbers = InlineArray<2, Int32>(repeating: -1)
+        var count = 0
+        if let number = Self.number(of: first) { (numbers[count], count) = (number, count + 1) }
+        if let number = Self.number(of: second) { (numbers[count], count) = (number, count + 1) }
         let socket = descriptor.number
-        // Safety: the call reads as many bytes and descriptors as the arrays say they hold.
+        let sent = numbers.span.extracting(first: count)
+        // Safety: the call reads as many bytes and descriptors as the array and the span say they hold.
         let result = unsafe packet.withUnsafeBytes { bytes in
-            unsafe numbers.withUnsafeBufferPointer { numbers in
+            unsafe sent.withUnsafeBufferPointer { numbers in
                 unsafe ck_send(socket, bytes.baseAddress, bytes.count, numbers.baseAddress, numbers.count)
             }
         }
