@@ -10,10 +10,16 @@ internal import Wire
 
 /// The hash at the end of a record: 64 lower-case hexadecimal digits in ASCII.
 package struct Link: Equatable, Sendable {
-    package let digits: [UInt8]
+    private let text: InlineArray<64, UInt8>
+
+    package var digits: [UInt8] { text.indices.map { text[$0] } }
 
     /// The link before the first record: 64 zeros.
-    package static let beginning = Link(digits: [UInt8](repeating: UInt8(ascii: "0"), count: SHA256.hexLength))
+    package static let beginning = Link(text: InlineArray(repeating: UInt8(ascii: "0")))
+
+    package static func == (left: Link, right: Link) -> Bool {
+        left.text.indices.allSatisfy { left.text[$0] == right.text[$0] }
+    }
 
     /// The link of a record: the SHA-256 of the link before it in ASCII, followed by the record's bytes before
     /// `,"chain":`.
@@ -21,15 +27,15 @@ package struct Link: Equatable, Sendable {
 
     func next(over record: Span<UInt8>) -> Link {
         var hash = SHA256()
-        hash.update(digits)
+        hash.update(text.span)
         hash.update(record)
-        return Link(digits: hash.finish())
+        return Link(text: hash.finishInPlace())
     }
 
     /// Appends what ends the line of a record: its link and the line feed.
     func close(_ record: inout [UInt8]) {
         record.append(contentsOf: Self.opening)
-        record.append(contentsOf: digits)
+        for index in text.indices { record.append(text[index]) }
         record.append(contentsOf: Self.closing)
     }
 
@@ -75,10 +81,10 @@ package struct Link: Equatable, Sendable {
         return Taken(number: number, link: link, record: record, previous: previous)
     }
 
-    private init(digits: [UInt8]) { self.digits = digits }
+    private init(text: InlineArray<64, UInt8>) { self.text = text }
 
     private init?(_ digits: ArraySlice<UInt8>) {
         guard digits.count == SHA256.hexLength, digits.allSatisfy(\.isLowerHexDigit) else { return nil }
-        self.digits = Array(digits)
+        text = InlineArray { digits[digits.startIndex + $0] }
     }
 }

@@ -80,7 +80,7 @@ extension Record {
         // The object is to be the only one that has the bytes, so that they are not copied.
         var taken: [UInt8] = []
         swap(&taken, &lines)
-        var line = JSONObject(after: taken)
+        var line = JSONObject(after: consume taken)
         line.add("seq", number)
         line.add(plain: "time") { time.append(to: &$0) }
         line.add(plain: "event", event.rawValue)

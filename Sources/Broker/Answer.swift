@@ -10,7 +10,7 @@ package import Wire
 
 /// Counts a reply with file descriptors against the limit of a uid, until it was read or nobody can read it any more. The
 /// kernel counts the descriptors against the daemon until then.
-package final class UnreadReply {
+package struct UnreadReply: ~Copyable {
     private let account: UserAccount
 
     init(of account: UserAccount) {
@@ -48,7 +48,7 @@ package final class Answer {
     /// An answer that grants a key.
     /// - Parameter unread: what counts the answer against a limit until it is read.
     init(
-        granted recorded: Recorded, _ files: consuming HandOut, _ unread: UnreadReply?, watch: Watch?
+        granted recorded: Recorded, _ files: consuming HandOut, _ unread: consuming UnreadReply?, watch: Watch?
     ) {
         isQueryInUse = false
         self.unread = unread
@@ -84,10 +84,7 @@ package final class Answer {
 
     /// Takes out what counts the answer as unread, for the connection that it was sent on. If nobody keeps it, the
     /// answer no longer counts.
-    package func takeUnread() -> UnreadReply? {
-        defer { unread = nil }
-        return unread
-    }
+    package func takeUnread() -> UnreadReply? { unread.take() }
 
     /// Takes the answer back because its record could not be written. Nobody is granted or told anything then. Who asked
     /// for the status and may have it is still told, because the status says that the log is failing.

@@ -172,7 +172,8 @@ package final class Broker {
         let recorded = ledger.staged(record, of: name)
         // A connection is told of the next rotation only after it has read the last one, so the limit of watches is also
         // one of unread replies.
-        let unread = isWatch ? nil : UnreadReply(of: client.account)
+        var unread: UnreadReply?
+        if !isWatch { unread = UnreadReply(of: client.account) }
         return Answer(
             granted: recorded, files, unread, watch: begun ?? watched.map { Watch(client, $0) })
     }

@@ -16,6 +16,8 @@ package final class Client {
     private(set) var peer: Peer
     /// What the policy can ask about it, or nil until it is identified.
     private(set) var caller: Caller?
+    /// The same without a unit, or nil until its groups are known.
+    private var accounts: Caller?
     /// The limits that the policy sets for it, or nil until its groups are known.
     private(set) var bounds: Bounds?
     /// The number of the policy for which its groups were read, or -1 if they were not read yet.
@@ -54,26 +56,21 @@ package final class Client {
         peer.groups = groups
         policyNumber = number
         caller = nil
-        bounds = policy.bounds(for: makeCaller(overflow))
+        let accounts = Caller(
+            uid: peer.uid, gid: peer.gid, groups: groups.named, unit: nil, unmapped: (overflow.uid, overflow.gid))
+        self.accounts = accounts
+        bounds = policy.bounds(for: accounts)
     }
 
     func hasGroups(under policyNumber: Int) -> Bool { self.policyNumber == policyNumber && peer.groups != nil }
 
-    /// Completes the identity after the groups are known. Reads `/proc` the first time.
-    func identify(
-        from source: borrowing some PeerSource & ~Copyable, _ overflow: OverflowIDs, _ units: UnitTable
-    ) throws(Failure) {
+    /// Completes the identity after `adopt`. Reads `/proc` the first time.
+    func identify(from source: borrowing some PeerSource & ~Copyable, _ units: UnitTable) throws(Failure) {
         if !hasAskedForProcess, let pid = peer.pid, let facts = try source.peerProcess(pid, units: units) {
             peer.comm = facts.comm
             peer.unit = facts.unit
         }
         hasAskedForProcess = true
-        caller = makeCaller(overflow)
-    }
-
-    private func makeCaller(_ overflow: OverflowIDs) -> Caller {
-        Caller(
-            uid: peer.uid, gid: peer.gid, groups: peer.groups?.named ?? [], unit: peer.unit,
-            unmapped: (overflow.uid, overflow.gid))
+        caller = accounts?.running(in: peer.unit)
     }
 }

@@ -88,8 +88,7 @@ extension Broker {
     }
 
     /// Stages records of folded events, and forgets uids that are quiet.
-    package func settle() {
-        let now = Instant.now
+    package func settle(now: Instant) {
         stageSurplus(now: now)
         if let due = ledger.nextSettling, due <= now { ledger.settle(now: now, policy: digest) }
         if let due = allowance.nextForgetting, due <= now { allowance.forgetQuiet(now: now) }

@@ -18,7 +18,7 @@ extension Broker {
                 guard let groups = try groups(of: client, from: source, now) else { return .limitGroups }
                 client.adopt(groups, under: policy.policy, number: policyNumber, overflow)
             }
-            try client.identify(from: source, overflow, units)
+            try client.identify(from: source, units)
             return nil
         } catch {
             if error.isShortage { return .descriptorsExhausted }

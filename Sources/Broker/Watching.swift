@@ -12,8 +12,7 @@ internal import Wire
 
 extension Broker {
     /// Looks at watched keys that may have changed, and returns watches that may have to be told something.
-    package func dueWatches() -> ArraySlice<Watch> {
-        let now = Instant.now
+    package func dueWatches(now: Instant) -> ArraySlice<Watch> {
         if keys.takeFileChanges() { rotations.noteChange(now: now) }
         guard let due = rotations.nextDue, due <= now else { return [] }
         rotations.look(now: now) { name throws(TrustError) in

@@ -30,6 +30,12 @@ internal import CCrypto
 
     /// The digest of all bytes added, as 64 lower-case hexadecimal digits.
     package consuming func finish() -> [UInt8] {
+        let text = finishInPlace()
+        return text.indices.map { text[$0] }
+    }
+
+    /// The same, without memory of its own.
+    package consuming func finishInPlace() -> InlineArray<64, UInt8> {
         var context = context
         var digest = InlineArray<32, UInt8>(repeating: 0)
         var room = digest.mutableSpan
@@ -37,11 +43,10 @@ internal import CCrypto
         unsafe room.withUnsafeMutableBufferPointer { room in
             unsafe _ = SHA256_Final(room.baseAddress, &context)
         }
-        var text: [UInt8] = []
-        text.reserveCapacity(Self.hexLength)
+        var text = InlineArray<64, UInt8>(repeating: 0)
         for index in digest.indices {
-            text.append(Self.digit(digest[index] >> 4))
-            text.append(Self.digit(digest[index] & 15))
+            text[2 * index] = Self.digit(digest[index] >> 4)
+            text[2 * index + 1] = Self.digit(digest[index] & 15)
         }
         return text
     }

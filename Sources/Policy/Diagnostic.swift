@@ -14,7 +14,14 @@ package struct Location: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// `FILE:LINE`
-    package var description: String { file + ":" + String(line) }
+    package var description: String {
+        var text = ""
+        text.reserveCapacity(file.utf8.count + 20)
+        text += file
+        text += ":"
+        text += String(line)
+        return text
+    }
 }
 
 /// An error, a warning, or a note to one of them, in the form that compilers use.

@@ -16,18 +16,31 @@ package struct Caller: Equatable, Sendable {
     package let unit: String?
     /// True if it is a unit and no account: the service manager asks for a unit that it is about to start.
     package let isUnitAlone: Bool
+    /// Its user and its groups, as identities.
+    let accounts: [Identity]
 
     package init(uid: UInt32?, groups: [UInt32], unit: String?) {
+        self.init(uid: uid, groups: groups, unit: unit, accounts: Self.accounts(uid, groups))
+    }
+
+    private init(uid: UInt32?, groups: [UInt32], unit: String?, accounts: [Identity]) {
         self.uid = uid
         self.groups = groups
         self.unit = unit
+        self.accounts = accounts
         isUnitAlone = false
+    }
+
+    /// The same accounts, in a unit.
+    package func running(in unit: String?) -> Caller {
+        Caller(uid: uid, groups: groups, unit: unit, accounts: accounts)
     }
 
     /// A unit, whatever account it runs as. Lines about users and groups do not match it.
     package init(unitAlone unit: String) {
         uid = nil
         groups = []
+        accounts = []
         self.unit = unit
         isUnitAlone = true
     }
@@ -44,10 +57,13 @@ package struct Caller: Equatable, Sendable {
     /// Whether any line can match it.
     var canBeNamed: Bool { uid != nil || isUnitAlone }
 
-    /// Its user and its groups, as identities.
-    var accounts: [Identity] {
+    private static func accounts(_ uid: UInt32?, _ groups: [UInt32]) -> [Identity] {
         guard let uid else { return [] }
-        return [.user(uid)] + groups.map { .group($0) }
+        var accounts: [Identity] = []
+        accounts.reserveCapacity(1 + groups.count)
+        accounts.append(.user(uid))
+        for group in groups { accounts.append(.group(group)) }
+        return accounts
     }
 }
 
@@ -125,10 +141,11 @@ extension StatusPermit {
 extension Policy {
     /// Whether `caller` may have the key, and the first line that permits it.
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
-        let permitting = identities(of: caller).compactMap { identity in
-            rules(of: identity)[name]?.first { $0.rule.permits(caller) }
+        var first: Ordered?
+        for identity in identities(of: caller) {
+            guard let permitting = rules(of: identity)[name]?.first(where: { $0.rule.permits(caller) }) else { continue }
+            if permitting.order < first?.order ?? .max { first = permitting }
         }
-        let first = permitting.min { $0.order < $1.order }
         guard let key = keys[name] else { return .denied(.unknownKey) }
         guard let first else { return .denied(caller.canBeNamed ? .noRule : .overflowUID) }
         return .permitted(key, by: first.rule)

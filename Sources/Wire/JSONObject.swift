@@ -29,7 +29,8 @@ package struct JSONObject {
 
     // MARK: Fields
 
-    // These functions are not generic: a generic one would look up types in another module for each record.
+    // These functions are not generic: a generic one would look up types in another module for each record. The name of
+    // a field is a text of this program: printable ASCII without quotes or backslashes.
 
     package mutating func add(_ field: String, _ number: UInt64) {
         begin(field)
@@ -97,8 +98,10 @@ package struct JSONObject {
     // MARK: Parts
 
     private mutating func begin(_ field: String) {
-        if bytes.last != UInt8(ascii: "{") { bytes.append(UInt8(ascii: ",")) }
-        append(field, limit: .max)
+        if bytes[bytes.count - 1] != UInt8(ascii: "{") { bytes.append(UInt8(ascii: ",")) }
+        bytes.append(UInt8(ascii: "\""))
+        bytes.append(contentsOf: field.utf8)
+        bytes.append(UInt8(ascii: "\""))
         bytes.append(UInt8(ascii: ":"))
     }
 

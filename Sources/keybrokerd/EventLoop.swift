@@ -113,7 +113,7 @@ final class EventLoop {
         // Those who are connected come first: they have waited longer.
         if events.contains(where: { $0.token == Token.listener }) { accept(&turn) }
         tellWatchers(&turn)
-        broker.settle()
+        broker.settle(now: turnBegan)
         deliver(turn)
         credentials?.turn(events, commit: commitEvents)
         // Chores come after the answers, so that a connection that is due to end still gets its reply.

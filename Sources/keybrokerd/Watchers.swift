@@ -20,7 +20,7 @@ extension EventLoop {
 
     /// Adds to the turn what the next watching connections have to be told.
     func tellWatchers(_ turn: inout Turn) {
-        for watch in broker.dueWatches() {
+        for watch in broker.dueWatches(now: turnBegan) {
             guard let connection = watch.number.flatMap({ connections[$0] }), connection.watch === watch else {
                 continue
             }

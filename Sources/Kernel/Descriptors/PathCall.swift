@@ -82,3 +82,20 @@ extension Descriptor {
         _ = try succeed(PathCall.watch(by: number, for: events)(folder), "inotify_add_watch", on: folder)
     }
 }
+
+/// A path as C needs it, for a file that is opened again and again.
+struct ReadyPath: Sendable {
+    /// NUL-terminated. Nil if the path contains a NUL byte.
+    private let text: [CChar]?
+
+    init(_ path: String) {
+        text = path.hasNUL ? nil : path.utf8.map { CChar(bitPattern: $0) } + [0]
+    }
+
+    /// Opens the file as ``PathCall/openForReading(in:)`` does, and returns the same.
+    func openForReading(in directory: Int32) -> Int32 {
+        guard let text else { return -EINVAL }
+        // Safety: the array ends with NUL, and is valid for the length of the call.
+        return unsafe text.withUnsafeBufferPointer { unsafe ck_open_for_reading(directory, $0.baseAddress) }
+    }
+}

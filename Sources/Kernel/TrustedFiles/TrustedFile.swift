@@ -21,7 +21,7 @@ package struct TrustedFile: ~Copyable, Sendable {
 /// The place of a trusted file: a directory that was checked, and a name in it that is not a symbolic link.
 package final class TrustedPath: Sendable {
     private let directory: Descriptor
-    private let name: String
+    private let name: ReadyPath
     private let owners: TrustedOwners
     /// The real path, with symbolic links followed.
     package let path: String
@@ -35,7 +35,7 @@ package final class TrustedPath: Sendable {
         isFollowed: Bool
     ) {
         self.directory = directory
-        self.name = name
+        self.name = ReadyPath(name)
         self.owners = owners
         self.path = path
         self.isWatched = isWatched
@@ -50,7 +50,7 @@ package final class TrustedPath: Sendable {
     package func open() throws(TrustError) -> TrustedFile {
         let descriptor = try examining(
             path,
-            try Descriptor.opened(PathCall.openForReading(in: directory.number)(name), by: "openat"))
+            try Descriptor.opened(name.openForReading(in: directory.number), by: "openat"))
         let status = try examining(path, try descriptor.status())
         try owners.checkFile(status, path)
         return TrustedFile(descriptor: descriptor, status: status, path: path)
