@@ -35,7 +35,9 @@ package struct Link: Equatable, Sendable {
     /// Appends what ends the line of a record: its link and the line feed.
     func close(_ record: inout [UInt8]) {
         record.append(contentsOf: Self.opening)
-        for index in text.indices { record.append(text[index]) }
+        record.append(addingCapacity: text.count) { digits in
+            for index in text.indices { digits.append(text[index]) }
+        }
         record.append(contentsOf: Self.closing)
     }
 

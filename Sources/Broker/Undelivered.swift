@@ -28,7 +28,9 @@ extension Broker {
 
     /// Stages a correction for a grant that could not be sent. Returns the reply for a client that is still connected.
     package func undelivered(_ answer: Answer, to client: Client, _ failure: Failure) -> Answer? {
-        guard var record = answer.granted?.record, let decision = answer.reply.decision, decision > 0 else { return nil }
+        guard var record = answer.granted?.record, let decision = answer.reply.decision, decision > 0 else {
+            return nil
+        }
         _ = answer.takeUnread()
         // The correction is an additional record, so it counts as an additional request.
         client.account.charge(1, perSecond: client.rate, now: .now)

@@ -143,7 +143,9 @@ extension Policy {
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
         var first: Ordered?
         for identity in identities(of: caller) {
-            guard let permitting = rules(of: identity)[name]?.first(where: { $0.rule.permits(caller) }) else { continue }
+            guard let permitting = rules(of: identity)[name]?.first(where: { $0.rule.permits(caller) }) else {
+                continue
+            }
             if permitting.order < first?.order ?? .max { first = permitting }
         }
         guard let key = keys[name] else { return .denied(.unknownKey) }

@@ -27,6 +27,8 @@ extension [UInt8] {
             digits[first] = UInt8(ascii: "0") + UInt8(truncatingIfNeeded: rest % 10)
             rest /= 10
         } while rest > 0
-        for index in first..<digits.count { append(digits[index]) }
+        append(addingCapacity: digits.count) { text in
+            for index in first..<digits.count { text.append(digits[index]) }
+        }
     }
 }

@@ -17,7 +17,7 @@ package struct JSONObject {
 
     /// An object behind other bytes, in the same memory. The caller must not keep them, or they are copied.
     package init(after bytes: consuming [UInt8]) {
-        self.bytes = bytes
+        self.bytes = consume bytes
         self.bytes.append(UInt8(ascii: "{"))
     }
 
@@ -98,11 +98,15 @@ package struct JSONObject {
     // MARK: Parts
 
     private mutating func begin(_ field: String) {
-        if bytes[bytes.count - 1] != UInt8(ascii: "{") { bytes.append(UInt8(ascii: ",")) }
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(contentsOf: field.utf8)
-        bytes.append(UInt8(ascii: "\""))
-        bytes.append(UInt8(ascii: ":"))
+        let isFirst = bytes[bytes.count - 1] == UInt8(ascii: "{")
+        let name = field.utf8Span.span
+        bytes.append(addingCapacity: name.count + 4) { text in
+            if !isFirst { text.append(UInt8(ascii: ",")) }
+            text.append(UInt8(ascii: "\""))
+            for index in name.indices { text.append(name[index]) }
+            text.append(UInt8(ascii: "\""))
+            text.append(UInt8(ascii: ":"))
+        }
     }
 
     private mutating func addList<Parts: Collection>(

@@ -45,21 +45,23 @@ package struct WallTime: Equatable, Sendable {
         let month = shiftedMonth < 10 ? shiftedMonth + 3 : shiftedMonth - 9
         let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
 
-        func put(_ pair: Int, then end: Unicode.Scalar? = nil) {
-            text.append(UInt8(truncatingIfNeeded: 48 + pair / 10 % 10))
-            text.append(UInt8(truncatingIfNeeded: 48 + pair % 10))
-            if let end { text.append(UInt8(ascii: end)) }
+        text.append(addingCapacity: 27) { text in
+            func put(_ pair: Int, then end: Unicode.Scalar? = nil) {
+                text.append(UInt8(truncatingIfNeeded: 48 + pair / 10 % 10))
+                text.append(UInt8(truncatingIfNeeded: 48 + pair % 10))
+                if let end { text.append(UInt8(ascii: end)) }
+            }
+            put(year / 100)
+            put(year % 100, then: "-")
+            put(month, then: "-")
+            put(day, then: "T")
+            put(inDay / 3_600, then: ":")
+            put(inDay / 60 % 60, then: ":")
+            put(inDay % 60, then: ".")
+            put(nanoseconds / 10_000_000)
+            put(nanoseconds / 100_000 % 100)
+            put(nanoseconds / 1_000 % 100, then: "Z")
         }
-        put(year / 100)
-        put(year % 100, then: "-")
-        put(month, then: "-")
-        put(day, then: "T")
-        put(inDay / 3_600, then: ":")
-        put(inDay / 60 % 60, then: ":")
-        put(inDay % 60, then: ".")
-        put(nanoseconds / 10_000_000)
-        put(nanoseconds / 100_000 % 100)
-        put(nanoseconds / 1_000 % 100, then: "Z")
     }
 }
 
