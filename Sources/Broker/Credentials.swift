@@ -142,7 +142,7 @@ extension Broker {
         var record = request
         record.decision = decision
         record.reason = reason
-        let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.keys[$0] == nil ? nil : $0 }
+        let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.declares($0) ? $0 : nil }
         return Credential(
             refused: ledger.stageFoldable(record, of: key, for: subject, in: crowd, now: .now))
     }
@@ -169,7 +169,7 @@ private enum CredentialForm {
     /// The key and the form that an ID means. The name of a key goes first.
     static func read(_ id: String, under policy: Policy) -> (KeyName, CredentialForm)? {
         let whole = KeyName(id)
-        if let whole, policy.keys[whole] != nil { return (whole, .key) }
+        if let whole, policy.declares(whole) { return (whole, .key) }
         for (suffix, form) in [(".certificate", CredentialForm.certificate), (".bundle", .bundle)] {
             guard id.hasSuffix(suffix), let name = KeyName(String(id.dropLast(suffix.utf8.count))) else { continue }
             return (name, form)

@@ -41,7 +41,7 @@ extension Broker {
         let watched = rotations.keys.filter { !$0.value.watches.isEmpty }.keys
         guard let first = query.key else { return watched.sorted() }
         let later = watched.filter { first < $0 }.sorted()
-        return policy.policy.keys[first] == nil ? later : [first] + later
+        return policy.policy.declares(first) ? [first] + later : later
     }
 
     private func line(_ name: KeyName, _ key: WatchedKey?) -> String {

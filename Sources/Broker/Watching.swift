@@ -16,7 +16,7 @@ extension Broker {
         if keys.takeFileChanges() { rotations.noteChange(now: now) }
         guard let due = rotations.nextDue, due <= now else { return [] }
         rotations.look(now: now) { name throws(TrustError) in
-            guard let key = policy.policy.keys[name] else { return nil }
+            guard let key = policy.policy.key(name) else { return nil }
             return try keys.look(at: key)
         }
         return rotations.takeDue(now: now)

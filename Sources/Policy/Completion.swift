@@ -13,11 +13,12 @@ extension Grammar {
     ///   - warns: whether to look for lines that are valid, but probably not meant so.
     ///   - judges: whether to look for permissions that `never` lines exclude.
     mutating func finish(warns: Bool, judges: Bool) -> ParseResult {
-        for permit in permits { policy.add(permit.rule) }
         policy.complete()
-        for mention in mentions where !policy.declares(mention.name) && !faultyKeys.contains(mention.name) {
-            line = mention.line
-            report("no key '\(mention.name)' is declared; a line 'key \(mention.name) PATH' is missing", mention.word)
+        for mention in mentions where !policy.tables.isDeclared(mention.key) {
+            if policy.tables.keys[Int(mention.key)].isFaulty { continue }
+            let name = policy.tables.name(mention.key)
+            let word = goBack(to: mention.word, line: mention.line)
+            report("no key '\(name)' is declared; a line 'key \(name) PATH' is missing", word)
         }
         if judges { judge() }
         // If a line is faulty, that may be the only reason why nobody may get a key.
@@ -27,9 +28,15 @@ extension Grammar {
         return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all + omitted, missing: missing)
     }
 
+    /// Goes back to the line of a rule. Returns the word for its key.
+    mutating func goBack(to rule: UInt32) -> Word {
+        let entry = policy.tables.rules[Int(rule)]
+        return goBack(to: entry.word, line: entry.line)
+    }
+
     /// One diagnostic for all errors that are not listed, and one for all such warnings.
     private var omitted: [Diagnostic] {
-        let file = files.last?.file ?? ""
+        let file = policy.tables.texts.files.last ?? ""
         return [
             (Diagnostic.Severity.error, errors - Limits.policyErrors),
             (.warning, warnings - Limits.policyWarnings),
@@ -37,82 +44,79 @@ extension Grammar {
     }
 
     mutating func warn(isFaulty: Bool) {
-        warnOfUselessPermits()
-        warnOfUselessUnits()
-        for declaration in declarations {
-            line = declaration.line
-            if policy.rules[declaration.name] == nil, !isFaulty {
-                report("nobody may get key '\(declaration.name)': no line permits it", declaration.word, .warning)
+        let tables = policy.tables
+        warnOfUselessPermits(tables)
+        warnOfUselessUnits(tables)
+        for number in tables.declared {
+            let entry = tables.keys[Int(number)]
+            if !isFaulty, tables.byKey[number].isEmpty {
+                let word = goBack(to: entry.name, line: entry.line)
+                report("nobody may get key '\(tables.name(number))': no line permits it", word, .warning)
             }
-            for (source, word) in declaration.sources {
-                if let fault = resolver.fault(source) { report(fault, word, .warning) }
+            for source in [entry.source, entry.certificate] where !source.isNone {
+                guard let fault = resolver.fault(Source(tables.texts[source])) else { continue }
+                report(fault, goBack(to: source, line: entry.line), .warning)
             }
         }
     }
 
     /// Warns about permits that add nothing: another line permits the same key to the same identity, either without a
     /// unit or with the same one.
-    mutating func warnOfUselessPermits() {
-        struct Subject: Hashable {
-            let key: KeyName
-            let identity: Identity
+    private mutating func warnOfUselessPermits(_ tables: Tables) {
+        let sorted = tables.byIdentity.members
+        var begin = 0
+        while begin < sorted.count {
+            let first = tables.rules[Int(sorted[begin])]
+            var end = begin + 1
+            while end < sorted.count, tables.rules[Int(sorted[end])].isAboutSame(as: first) { end += 1 }
+            if end > begin + 1 { warnOfUselessPermits(sorted[begin..<end], tables) }
+            begin = end
         }
-        // Most keys have no two lines for the same identity. That is checked first because it is quick.
-        let suspects = Set(policy.rules.filter { $0.value.namesOneTwice }.keys)
-        if suspects.isEmpty { return }
-        let groups = Dictionary(grouping: permits.filter { suspects.contains($0.rule.key) }) {
-            Subject(key: $0.rule.key, identity: $0.rule.identity)
-        }
-        for group in groups.values where group.count > 1 {
-            let wide = group.first { $0.rule.unit == nil }
-            var firstOf: [UnitPattern?: Permit] = [:]
-            for permit in group {
-                let rule = permit.rule
-                line = permit.line
-                if let wide, rule.unit != nil {
-                    warn(permit, "\(wide.rule.location) permits that without a unit")
-                } else if let same = firstOf[rule.unit] {
-                    let isHere = same.rule.location == rule.location
-                    warn(permit, isHere ? "this line names it already" : "\(same.rule.location) permits that already")
-                } else {
-                    firstOf[rule.unit] = permit
-                }
+    }
+
+    /// - Parameter group: the rules for one identity and one key.
+    private mutating func warnOfUselessPermits(_ group: ArraySlice<UInt32>, _ tables: Tables) {
+        let wide = group.first { tables.rules[Int($0)].unit == Tables.none }
+        var firstOf: [UInt32: UInt32] = [:]
+        for number in group {
+            let unit = tables.rules[Int(number)].unit
+            if let wide, unit != Tables.none {
+                warn(number, "\(tables.location(ofRule: wide)) permits that without a unit")
+            } else if let same = firstOf[unit] {
+                let place = tables.location(ofRule: same)
+                let isHere = place == tables.location(ofRule: number)
+                warn(number, isHere ? "this line names it already" : "\(place) permits that already")
+            } else {
+                firstOf[unit] = number
             }
         }
     }
 
     /// Warns about permits to an account in a unit if another line permits the key to the whole unit.
-    mutating func warnOfUselessUnits() {
-        struct Subject: Hashable {
-            let key: KeyName
-            let unit: UnitPattern
-        }
-        var whole: [Subject: Rule] = [:]
-        for permit in permits {
-            guard case .unit(let pattern) = permit.rule.identity else { continue }
-            let subject = Subject(key: permit.rule.key, unit: pattern)
-            if whole[subject] == nil { whole[subject] = permit.rule }
-        }
-        if whole.isEmpty { return }
-        for permit in permits {
-            guard let unit = permit.rule.unit, let rule = whole[Subject(key: permit.rule.key, unit: unit)] else {
+    private mutating func warnOfUselessUnits(_ tables: Tables) {
+        let whole = tables.units.map { tables.number(of: .unit($0)) }
+        if whole.allSatisfy({ $0 == nil }) { return }
+        for (number, rule) in tables.rules.enumerated() where rule.unit != Tables.none {
+            guard let unit = whole[Int(rule.unit)], let first = tables.rules(of: unit, about: rule.key).first else {
                 continue
             }
-            line = permit.line
-            warn(permit, "\(rule.location) permits that to the whole unit")
+            warn(UInt32(number), "\(tables.location(ofRule: first)) permits that to the whole unit")
         }
     }
 
-    mutating func warn(_ permit: Permit, _ reason: @autoclosure () -> String) {
-        report(
-            "'\(permit.rule.key)' for \(permit.rule.writtenIdentity) adds nothing: \(reason())", permit.word, .warning)
+    private mutating func warn(_ rule: UInt32, _ reason: @autoclosure () -> String) {
+        let word = goBack(to: rule)
+        let written = policy.tables.texts.string(policy.tables.rules[Int(rule)].who)
+        report("'\(word.text)' for \(written) adds nothing: \(reason())", word, .warning)
     }
 }
 
-extension [Rule] {
-    /// Whether two of the rules are for the same identity.
-    fileprivate var namesOneTwice: Bool {
-        if count > 8 { return Set(map(\.identity)).count < count }
-        return indices.contains { index in self[..<index].contains { $0.identity == self[index].identity } }
+extension RuleEntry {
+    fileprivate func isAboutSame(as other: RuleEntry) -> Bool { identity == other.identity && key == other.key }
+}
+
+extension Tables {
+    fileprivate func location(ofRule number: UInt32) -> Location {
+        texts.location(of: rules[Int(number)].word, line: rules[Int(number)].line)
     }
 }

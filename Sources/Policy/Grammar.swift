@@ -8,38 +8,23 @@ struct Grammar {
     let resolver: Resolver
     var policy = Policy()
     var diagnostics: [(order: Order, diagnostic: Diagnostic)] = []
+    /// The keys that were named before they were declared.
     var mentions: [Mention] = []
-    var permits: [Permit] = []
-    /// The names in faulty `key` lines. They are not reported again where they are used.
-    var faultyKeys: Set<KeyName> = []
-    var declarations: [Declaration] = []
     /// The line that set each bound of each identity. The identity nil stands for `each-user`.
     var boundLocations: [BoundOf: Location] = [:]
     var assertions: [Assertion] = []
     var missing = MissingAccounts()
     /// How many pairs of a `never` line and a permission may still be compared.
     var pairsLeft = Limits.policyNeverPairs
-    var files: [PolicyText] = []
     /// The numbers of errors and warnings, including those that are not listed.
     var errors = 0, warnings = 0
     var line = Line(file: 0, number: 0, bytes: [])
 
     /// A key's name in a permit. Only at the end is it known whether the key is declared.
     struct Mention {
-        let name: KeyName
-        let line: Line
-        let word: Word
-    }
-    struct Permit {
-        let rule: Rule
-        let line: Line
-        let word: Word
-    }
-    struct Declaration {
-        let name: KeyName
-        let line: Line
-        let word: Word
-        let sources: [(source: Source, word: Word)]
+        let key: UInt32
+        let line: UInt32
+        let word: Part
     }
     struct Line {
         let file: Int
@@ -67,14 +52,20 @@ struct Grammar {
 
     // MARK: Lines
 
-    mutating func read(_ text: PolicyText) {
-        files.append(text)
-        let lines = text.bytes.split(separator: UInt8(ascii: "\n"), omittingEmptySubsequences: false)
-        policy.reserve(keys: lines.count { $0.first == UInt8(ascii: "k") })
+    mutating func read(_ texts: consuming [PolicyText]) {
+        let places = policy.tables.texts.append(texts)
+        for (file, place) in places.enumerated() { read(file, policy.tables.texts.bytes[place]) }
+    }
+
+    private mutating func read(_ file: Int, _ text: ArraySlice<UInt8>) {
         var number = 0
-        for bytes in lines {
+        var start = text.startIndex
+        while start <= text.endIndex {
+            let end = text[start...].firstIndex(of: UInt8(ascii: "\n")) ?? text.endIndex
+            let bytes = text[start..<end]
+            start = end + 1
             number += 1
-            line = Line(file: files.count - 1, number: number, bytes: bytes)
+            line = Line(file: file, number: number, bytes: bytes)
             if bytes.count > Limits.policyLineBytes {
                 report(
                     "a line has at most \(Limits.policyLineBytes) bytes, this one \(bytes.count)",
@@ -93,14 +84,11 @@ struct Grammar {
     mutating func readStatement(_ words: [Word]) throws(EndOfSense) {
         guard let first = words.first else { return }
         var rest = words.dropFirst()
-        switch first.text {
-        case "key": try readKey(&rest)
-        case "permit": try readPermit(&rest)
-        case "limit": try readLimit(&rest)
-        case "never": try readNever(&rest)
-        case let other:
-            throw fault(Self.unknownStatement(other), first)
-        }
+        if first.says("permit") { return try readPermit(&rest) }
+        if first.says("key") { return try readKey(&rest) }
+        if first.says("limit") { return try readLimit(&rest) }
+        if first.says("never") { return try readNever(&rest) }
+        throw fault(Self.unknownStatement(first.text), first)
     }
 
     private static func unknownStatement(_ word: String) -> String {
@@ -110,7 +98,15 @@ struct Grammar {
 
     // MARK: Words and faults
 
-    var location: Location { Location(file: files[line.file].file, line: line.number) }
+    var location: Location { Location(file: policy.tables.texts.files[line.file], line: line.number) }
+
+    /// Goes back to a line that was read, to report something about one of its words.
+    mutating func goBack(to part: Part, line number: UInt32) -> Word {
+        let texts = policy.tables.texts
+        let bytes = texts.line(around: part)
+        line = Line(file: texts.file(of: part), number: Int(number), bytes: bytes)
+        return Word(bytes: texts[part], column: Int(part.start) - bytes.startIndex + 1)
+    }
 
     mutating func next(_ words: inout ArraySlice<Word>, _ absence: String) throws(EndOfSense) -> Word {
         guard let word = words.popFirst() else { throw missing(absence) }

@@ -6,12 +6,12 @@
 internal import Wire
 
 extension Grammar {
-    /// The pattern that the word is. Reports the fault if it is none.
-    mutating func unitPattern(_ word: Word) -> UnitPattern? {
-        if let fault = UnitPattern.fault(in: word.bytes) {
-            report("bad unit name '\(word.text)': \(fault)", word)
-        }
-        return UnitPattern(word.bytes)
+    /// The number of the pattern of units that the word is. Nil if it is none, which is reported.
+    mutating func unitNumber(_ word: Word) -> UInt32? {
+        if let known = policy.tables.number(ofUnit: word.text) { return known }
+        if let pattern = UnitPattern(word.bytes) { return policy.tables.add(pattern) }
+        report("bad unit name '\(word.text)': \(UnitPattern.fault(in: word.bytes) ?? "")", word)
+        return nil
     }
 
     /// Whom the word names. Nil if it is faulty, or names an account that is not found; either is reported.
@@ -73,7 +73,8 @@ extension Grammar {
             report("the unit's name is missing after 'unit:'", word)
             return nil
         }
-        guard let pattern = unitPattern(word) else { return nil }
+        guard let number = unitNumber(word) else { return nil }
+        let pattern = policy.tables.units[Int(number)]
         if permits, let unit = pattern.unitOfAnyUser {
             report(
                 "this line permits every user that can log in: \(word.text) matches \(unit) too", word, .warning)

@@ -14,6 +14,12 @@ extension Grammar {
         let missesUser: Bool, missesGroup: Bool
     }
 
+    /// A rule that a `never` line may exclude.
+    struct Permit {
+        let rule: Rule
+        let number: UInt32
+    }
+
     // MARK: never IDENTITY|anyone key NAME… [unless IDENTITY…]
 
     mutating func readNever(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
@@ -22,16 +28,14 @@ extension Grammar {
         let identity = isAnyone ? nil : identity(who, ifMissing: "this line excludes nobody", permits: false)
         let keyword = try next(&words, "'key' and the names of keys are missing")
         guard keyword.says("key") else { throw unknown(keyword, among: ["key"]) }
-        var names: [(name: KeyName, word: Word)] = []
+        var names: [(key: UInt32, word: Word)] = []
         if words.first.map({ $0.says("unless") }) ?? true { throw missing("the name of a key is missing") }
         while let word = words.popFirst() {
             if word.says("unless") {
                 if words.isEmpty { throw missing("who is excepted is missing after 'unless'") }
                 break
             }
-            guard let name = keyName(word) else { continue }
-            mentions.append(Mention(name: name, line: line, word: word))
-            names.append((name, word))
+            if let key = mentionedKey(word) { names.append((key, word)) }
         }
         let errorsBefore = errors
         var exceptions: Set<Identity> = []
@@ -46,9 +50,9 @@ extension Grammar {
             }
         }
         guard isAnyone || identity != nil, errors == errorsBefore else { return }
-        for (name, word) in names {
+        for (key, word) in names {
             let never = Exclusion(
-                identity: identity, writtenIdentity: who.text, key: name, exceptions: exceptions,
+                identity: identity, writtenIdentity: who.text, key: policy.tables.name(key), exceptions: exceptions,
                 writtenExceptions: words.map(\.text), location: location)
             policy.add(never)
             assertions.append(
@@ -62,9 +66,13 @@ extension Grammar {
     /// Reports each permission that a `never` line excludes.
     mutating func judge() {
         guard !assertions.isEmpty else { return }
-        let excluded = Set(assertions.map(\.never.key))
-        let suspects = permits.filter { excluded.contains($0.rule.key) && !policy.isNobody($0.rule.identity) }
-        let permitsOf = Dictionary(grouping: suspects, by: \.rule.key).mapValues(Suspects.init)
+        let tables = policy.tables
+        var permitsOf: [KeyName: Suspects] = [:]
+        for name in Set(assertions.map(\.never.key)) {
+            guard let key = tables.number(ofKey: name.description.utf8) else { continue }
+            let permits = tables.byKey[key].map { Permit(rule: tables.rule($0), number: $0) }
+            permitsOf[name] = Suspects(permits.filter { !policy.isNobody($0.rule.identity) })
+        }
         var limits = SearchLimits()
         for assertion in assertions where assertion.never.identity.map(policy.isNobody) != true {
             let permits = permitsOf[assertion.never.key]?.against(assertion.never.identity) ?? []
@@ -83,16 +91,15 @@ extension Grammar {
 
     private mutating func report(_ permit: Permit, _ conflict: Conflict, _ assertion: Assertion) {
         let never = assertion.never
-        let place = Location(file: files[assertion.line.file].file, line: assertion.line.number)
-        line = permit.line
-        let rule = permit.rule
+        let place = never.location
+        let (rule, word) = (permit.rule, goBack(to: permit.number))
         let message =
             conflict == .untold
             ? "whether '\(rule.key)' for \(rule.writtenIdentity) is excluded by \(place) cannot be told: "
                 + "there are too many patterns of units"
             : "'\(rule.key)' for \(rule.writtenIdentity) is excluded by \(place)\(Self.reason(rule, never))"
         report(
-            message, permit.word,
+            message, word,
             notes: [
                 Diagnostic(
                     .note, "the line that excludes it; 'unless' names who may have it nevertheless", at: place,

@@ -81,9 +81,9 @@ package struct MissingAccounts: Equatable, Sendable {
 ///   - warns: whether to look for warnings as well, which takes a while for a long policy.
 ///   - judges: whether to hold the policy against its `never` lines. Without accounts that cannot be done.
 package func read(
-    _ texts: [PolicyText], in resolver: Resolver, warns: Bool = true, judges: Bool = true
+    _ texts: consuming [PolicyText], in resolver: Resolver, warns: Bool = true, judges: Bool = true
 ) -> ParseResult {
     var grammar = Grammar(resolver)
-    for text in texts { grammar.read(text) }
+    grammar.read(texts)
     return grammar.finish(warns: warns, judges: judges)
 }

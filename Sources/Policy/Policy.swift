@@ -39,7 +39,20 @@ package enum Source: Hashable, Sendable, CustomStringConvertible {
     package var description: String {
         switch self {
         case .file(let path): path
-        case .credential(let id): "credential:\(id)"
+        case .credential(let id): "\(Source.credentialPrefix)\(id)"
+        }
+    }
+
+    /// What stands before the name of a credential.
+    static let credentialPrefix = "credential:"
+
+    /// A word that was found to be a source.
+    init(_ word: ArraySlice<UInt8>) {
+        let prefix = Self.credentialPrefix.utf8
+        if word.starts(with: prefix) {
+            self = .credential(String(decoding: word.dropFirst(prefix.count), as: UTF8.self))
+        } else {
+            self = .file(String(decoding: word, as: UTF8.self))
         }
     }
 }
@@ -78,19 +91,10 @@ package struct StatusPermit: Equatable, Sendable {
 }
 
 /// The keys, who may have them, and the limits of the callers.
-package struct Policy: Equatable, Sendable {
-    package private(set) var keys: [KeyName: Key] = [:]
-    /// The rules for each key, in the order of the lines.
-    package private(set) var rules: [KeyName: [Rule]] = [:]
-    /// The same rules by identity, with their order. A verdict looks only at rules that name the caller, and never at
-    /// those of others. So it takes the same time for a key of others as for a key that does not exist.
-    private var rulesOf: [Identity: [KeyName: [Ordered]]] = [:]
-    private var count = 0
-
-    struct Ordered: Equatable, Sendable {
-        let order: Int
-        let rule: Rule
-    }
+package struct Policy: Sendable {
+    /// The keys and the rules. A verdict looks only at rules that name the caller, and never at those of others. So it
+    /// takes the same time for a key of others as for a key that does not exist.
+    var tables = Tables()
     /// Who may ask for the status, in the order of the lines.
     package private(set) var statusPermits: [StatusPermit] = []
     /// The places of the same lines by identity.
@@ -115,22 +119,6 @@ package struct Policy: Equatable, Sendable {
 
     package init() {}
 
-    /// Reserves memory for this many more keys.
-    mutating func reserve(keys count: Int) {
-        keys.reserveCapacity(keys.count + count)
-        rules.reserveCapacity(rules.count + count)
-    }
-
-    func declares(_ name: KeyName) -> Bool { keys.index(forKey: name) != nil }
-
-    mutating func add(_ key: Key) { keys[key.name] = key }
-
-    mutating func add(_ rule: Rule) {
-        rules[rule.key, default: []].append(rule)
-        rulesOf[rule.identity, default: [:]][rule.key, default: []].append(Ordered(order: count, rule: rule))
-        count += 1
-    }
-
     mutating func add(_ permit: StatusPermit) {
         statusOf[permit.identity] = statusPermits.count
         if permit.identity.unit != nil { statusOfUnits.append(statusPermits.count) }
@@ -140,7 +128,7 @@ package struct Policy: Equatable, Sendable {
     mutating func add(_ never: Exclusion) { nevers[never.key, default: []].append(never) }
 
     /// How many permissions there are.
-    package var permissions: Int { count }
+    package var permissions: Int { tables.rules.count }
 
     /// Sets a limit. If `identity` is nil, it holds for each user that no other line is about.
     mutating func setBound(_ bound: WritableKeyPath<Bounds, Int?>, to number: Int, for identity: Identity?) {
@@ -153,9 +141,13 @@ package struct Policy: Equatable, Sendable {
 
     /// Prepares the policy for use after its last line was read.
     mutating func complete() {
-        let identities = Set(rulesOf.keys).union(bounds.keys).union(statusOf.keys)
-        namedGroups = identities.compactMap { if case .group(let gid) = $0 { gid } else { nil } }.sorted()
-        for case .unit(let pattern) in rulesOf.keys {
+        tables.complete()
+        func gid(_ identity: Identity) -> UInt32? { if case .group(let gid) = identity { gid } else { nil } }
+        var gids = Set(tables.identities.lazy.compactMap(gid))
+        gids.formUnion(bounds.keys.lazy.compactMap(gid))
+        gids.formUnion(statusOf.keys.lazy.compactMap(gid))
+        namedGroups = gids.sorted()
+        for case .unit(let pattern) in tables.identities {
             if pattern.hasStar { unitPatterns.append(pattern) } else { namedUnits[pattern.description] = pattern }
         }
         unitPatterns.sort { $0.description < $1.description }
@@ -171,11 +163,11 @@ package struct Policy: Equatable, Sendable {
 
     /// Whether a line permits something to this identity, or limits it.
     package func names(_ identity: Identity) -> Bool {
-        rulesOf[identity] != nil || bounds[identity] != nil || statusOf[identity] != nil
+        permits(identity) || bounds[identity] != nil || statusOf[identity] != nil
     }
 
     /// Whether a line permits a key to it.
-    package func permits(_ identity: Identity) -> Bool { rulesOf[identity] != nil }
+    package func permits(_ identity: Identity) -> Bool { tables.number(of: identity) != nil }
 
     /// Whether a line permits a key to a unit, whatever the uid.
     package var permitsUnits: Bool { !namedUnits.isEmpty || !unitPatterns.isEmpty }
@@ -212,9 +204,6 @@ package struct Policy: Equatable, Sendable {
     package func isNobody(_ identity: Identity) -> Bool { nobodies.contains(identity) }
 
     mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
-
-    /// The rules for an identity, by key.
-    func rules(of identity: Identity) -> [KeyName: [Ordered]] { rulesOf[identity] ?? [:] }
 
     func bounds(of identity: Identity) -> Bounds? { bounds[identity] }
 

@@ -9,55 +9,64 @@ extension Grammar {
 
     mutating func readKey(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let nameWord = try next(&words, "the key's name is missing")
-        let name = keyName(nameWord)
+        let key = key(nameWord)
         var isFaulty = true
-        defer { if isFaulty, let name { faultyKeys.insert(name) } }
+        defer { if isFaulty, let key { policy.tables.noteFault(key) } }
         let sourceWord = try next(&words, "the path of the key's file is missing")
-        let source = source(sourceWord)
-        var files = source.map { [($0, sourceWord)] } ?? []
-        var certificate: Source?
+        let hasSource = isSource(sourceWord)
+        var certificate: Word?
         if let word = words.popFirst() {
             guard word.says("certificate") else { throw unknown(word, among: ["certificate"]) }
             let word = try next(&words, "the path of the certificate's file is missing")
-            certificate = self.source(word)
-            if let certificate { files.append((certificate, word)) }
+            if isSource(word) { certificate = word }
             if let extra = words.first { throw unknown(extra, among: []) }
         }
-        guard let name, let source else { return }
-        if let first = policy.keys[name] {
-            report("key '\(name)' is declared twice; the first declaration is at \(first.location)", nameWord)
+        guard let key, hasSource else { return }
+        if policy.tables.isDeclared(key) {
+            let first = policy.tables.key(key)
+            report("key '\(first.name)' is declared twice; the first declaration is at \(first.location)", nameWord)
             return
         }
-        policy.add(Key(name: name, source: source, certificate: certificate, location: location))
+        policy.tables.declare(key, nameWord, source: sourceWord, certificate: certificate, line: line.number)
         isFaulty = false
-        declarations.append(Declaration(name: name, line: line, word: nameWord, sources: files))
     }
 
-    mutating func keyName(_ word: Word) -> KeyName? {
-        if let name = KeyName(word.bytes) { return name }
+    /// The number of the key that the word names. Nil if it is no name of a key, which is reported.
+    mutating func key(_ word: Word) -> UInt32? {
+        if KeyName.accepts(word.bytes) { return policy.tables.intern(word) }
         report("bad key name '\(word.text)': \(KeyName.fault(in: word.bytes) ?? "")", word)
         return nil
     }
 
-    mutating func source(_ word: Word) -> Source? {
-        let scheme = "credential:"
-        if word.text.hasPrefix(scheme) {
-            let id = String(word.text.dropFirst(scheme.count))
-            guard !id.isEmpty, id != ".", id != "..", !id.utf8.contains(UInt8(ascii: "/")) else {
+    /// The number of the key that a line about a key names.
+    mutating func mentionedKey(_ word: Word) -> UInt32? {
+        guard let key = key(word) else { return nil }
+        if !policy.tables.isDeclared(key) {
+            mentions.append(Mention(key: key, line: UInt32(line.number), word: Part(word)))
+        }
+        return key
+    }
+
+    /// Whether the word is the source of a key or certificate. If not, that is reported.
+    private mutating func isSource(_ word: Word) -> Bool {
+        let scheme = Source.credentialPrefix.utf8
+        if word.bytes.starts(with: scheme) {
+            let id = word.dropping(scheme.count)
+            guard !id.bytes.isEmpty, !id.says("."), !id.says(".."), !id.bytes.contains(UInt8(ascii: "/")) else {
                 report("a credential's ID is a file name, without a slash", word)
-                return nil
+                return false
             }
-            return .credential(id)
+            return true
         }
         guard word.bytes.first == UInt8(ascii: "/") else {
             report("'\(word.text)' is a relative path; write it in full, beginning with '/'", word)
-            return nil
+            return false
         }
         guard word.bytes.last != UInt8(ascii: "/") else {
             report("'\(word.text)' is a directory; name the file in it", word)
-            return nil
+            return false
         }
-        return .file(word.text)
+        return true
     }
 
     // MARK: permit IDENTITY [unit UNIT] key NAME…, permit IDENTITY status
@@ -65,7 +74,7 @@ extension Grammar {
     mutating func readPermit(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let who = try next(&words, "the user, the :group or unit:NAME is missing")
         let identity = identity(who, ifMissing: "this line permits nobody")
-        var unit: UnitPattern?
+        var unit: UInt32?
         var isFaulty = false
         var keyword = try next(&words, "'key' and the names of keys, or 'status', are missing")
         if keyword.says("status") {
@@ -78,7 +87,7 @@ extension Grammar {
                 isFaulty = true
             }
             let word = try next(&words, "the unit's name is missing")
-            unit = unitPattern(word)
+            unit = unitNumber(word)
             if unit == nil { isFaulty = true }
             keyword = try next(&words, "'key' and the names of keys are missing")
         }
@@ -88,12 +97,8 @@ extension Grammar {
         }
         if words.isEmpty { throw missing("the name of a key is missing") }
         while let word = words.popFirst() {
-            guard let name = keyName(word) else { continue }
-            mentions.append(Mention(name: name, line: line, word: word))
-            guard let identity, !isFaulty else { continue }
-            let rule = Rule(
-                identity: identity, writtenIdentity: who.text, unit: unit, key: name, location: location)
-            permits.append(Permit(rule: rule, line: line, word: word))
+            guard let key = mentionedKey(word), let identity, !isFaulty else { continue }
+            policy.tables.add(identity, unit: unit, key: key, line: line.number, who: who, word: word)
         }
     }
 

@@ -141,26 +141,39 @@ extension StatusPermit {
 extension Policy {
     /// Whether `caller` may have the key, and the first line that permits it.
     package func verdict(on name: KeyName, for caller: Caller) -> Verdict {
-        var first: Ordered?
+        let number = tables.number(ofKey: name.description.utf8) ?? Tables.none
+        var first: UInt32?
         for identity in identities(of: caller) {
-            guard let permitting = rules(of: identity)[name]?.first(where: { $0.rule.permits(caller) }) else {
-                continue
-            }
-            if permitting.order < first?.order ?? .max { first = permitting }
+            guard let named = tables.number(of: identity), let rule = firstRule(of: named, about: number, for: caller)
+            else { continue }
+            if rule < first ?? .max { first = rule }
         }
-        guard let key = keys[name] else { return .denied(.unknownKey) }
+        guard number != Tables.none, tables.isDeclared(number) else { return .denied(.unknownKey) }
         guard let first else { return .denied(caller.canBeNamed ? .noRule : .overflowUID) }
-        return .permitted(key, by: first.rule)
+        return .permitted(tables.key(number), by: tables.rule(first))
+    }
+
+    /// The first rule about a key that permits the caller by one of its identities.
+    private func firstRule(of identity: UInt32, about key: UInt32, for caller: Caller) -> UInt32? {
+        tables.rules(of: identity, about: key).first { permits($0, caller) }
+    }
+
+    /// Whether a rule permits a caller who has its identity.
+    private func permits(_ rule: UInt32, _ caller: Caller) -> Bool {
+        let unit = tables.rules[Int(rule)].unit
+        if unit == Tables.none { return true }
+        return caller.unit.map(tables.units[Int(unit)].matches) ?? false
     }
 
     /// The keys that `caller` may get, sorted.
     package func keys(for caller: Caller) -> [KeyName] {
-        var permitted: Set<KeyName> = []
+        var permitted: Set<UInt32> = []
         for identity in identities(of: caller) {
-            for (name, lines) in rules(of: identity) where lines.contains(where: { $0.rule.permits(caller) }) {
-                permitted.insert(name)
+            guard let number = tables.number(of: identity) else { continue }
+            for rule in tables.byIdentity[number] where permits(rule, caller) {
+                permitted.insert(tables.rules[Int(rule)].key)
             }
         }
-        return permitted.sorted()
+        return permitted.map(tables.name).sorted()
     }
 }

@@ -1,5 +1,4 @@
-// Where the files of a policy's keys are, and which of them the daemon cannot reach: outside of its sandbox, or hidden by
-// its unit.
+// The path of a key's file, and which key files the daemon's unit hides from it.
 //
 // Must never open a key.
 
@@ -18,44 +17,6 @@ extension Source {
 }
 
 extension LoadedPolicy {
-    /// The paths of the files that the policy's keys consist of, as it names them.
-    package var keyPaths: Set<String> {
-        Set(policy.keys.values.flatMap { [$0.source, $0.certificate].compactMap { $0?.path() } })
-    }
-
-    /// The directories that contain the policy and the key files, with symbolic links followed. The sandbox permits the
-    /// daemon to read below them.
-    /// - Parameter watch: also watches each directory on the paths to the keys.
-    package func folders(
-        owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil
-    ) -> (policies: Set<String>, keys: Set<String>) {
-        var policies: Set<String> = []
-        for path in source.paths {
-            // A file needs its directory, because editors replace a file by renaming. A directory needs only itself.
-            let isFolder = (try? statusFollowing(path))??.kind == .directory
-            policies.insert(isFolder ? path : folder(of: path))
-        }
-        let known = KnownFolders(owners, watchedBy: watch)
-        return (policies, Set(keyPaths.map { folder(of: (try? known.realPath(of: $0)) ?? $0) }))
-    }
-
-    /// The keys, and their files, that `sandbox` does not permit the daemon to read.
-    package func keys(outsideOf sandbox: Sandbox, owners: TrustedOwners) -> [(key: KeyName, path: String)] {
-        let known = KnownFolders(owners)
-        var covered: [String: Bool] = [:]
-        func isOutside(_ path: String) -> Bool {
-            let folder = Kernel.folder(of: path)
-            let isCovered = covered[folder] ?? sandbox.covers(folder)
-            covered[folder] = isCovered
-            return !isCovered
-        }
-        return policy.keys.values.sorted { $0.name < $1.name }.flatMap { key in
-            [key.source, key.certificate].compactMap { $0?.path() }
-                .map { (try? known.realPath(of: $0)) ?? $0 }
-                .filter(isOutside).map { (key.name, $0) }
-        }
-    }
-
     /// The keys, and their files, that the unit of this process hides from it.
     /// - Parameter hidden: what the unit hides.
     package func keys(hiddenBy hidden: HiddenFolders) -> [(key: KeyName, path: String, setting: HidingSetting)] {

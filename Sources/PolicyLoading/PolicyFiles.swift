@@ -21,18 +21,24 @@ package struct LoadedPolicy: Sendable {
     package let source: PolicyFiles
     /// The accounts that it names and that were not found.
     package let missing: MissingAccounts
+    /// Where its key files are. Empty if it was read without a look at them.
+    let keyFolders: KeyFolders
+    /// The key files that the daemon cannot read. Nil if that was not looked at.
+    package var outside: [(key: KeyName, path: String)]?
 }
 
 extension LoadedPolicy {
     /// What stands in for a policy while there is none: it permits nothing to anybody.
     package static func none(in source: PolicyFiles) -> LoadedPolicy {
-        LoadedPolicy(policy: Policy(), digest: "", files: [], source: source, missing: MissingAccounts())
+        LoadedPolicy(
+            policy: Policy(), digest: "", files: [], source: source, missing: MissingAccounts(),
+            keyFolders: KeyFolders())
     }
 }
 
 /// The result of loading. There is a policy only if there is no error.
 package struct LoadResult: Sendable {
-    package let loaded: LoadedPolicy?
+    package var loaded: LoadedPolicy?
     package let diagnostics: [Diagnostic]
 
     package init(loaded: LoadedPolicy?, diagnostics: [Diagnostic]) {
@@ -127,17 +133,21 @@ package struct PolicyFiles: Sendable {
         if texts.isEmpty, diagnostics.isEmpty {
             diagnostics.append(Diagnostic(.error, "there is no *.policy file in it", file: paths.first ?? "the policy"))
         }
-        let reading = read(texts, in: resolver(), warns: warns, judges: names.findsAccounts)
+        var sha = SHA256()
+        for text in texts { sha.update(text.bytes) }
+        let digest = String(decoding: sha.finish(), as: UTF8.self)
+        let files = texts.map(\.file)
+        let folders = KnownFolders(owners)
+        // From here on the policy alone has the texts.
+        let reading = read(consume texts, in: resolver(folders), warns: warns, judges: names.findsAccounts)
         diagnostics += reading.diagnostics
         guard let policy = reading.policy, !diagnostics.contains(where: { $0.severity == .error }) else {
             return LoadResult(loaded: nil, diagnostics: diagnostics)
         }
-        var digest = SHA256()
-        for text in texts { digest.update(text.bytes) }
-        let hex = String(decoding: digest.finish(), as: UTF8.self)
         return LoadResult(
             loaded: LoadedPolicy(
-                policy: policy, digest: hex, files: texts.map(\.file), source: self, missing: reading.missing),
+                policy: policy, digest: digest, files: files, source: self, missing: reading.missing,
+                keyFolders: KeyFolders(folders)),
             diagnostics: diagnostics)
     }
 
@@ -206,11 +216,10 @@ package struct PolicyFiles: Sendable {
     }
 
     /// How the policy looks up accounts on this machine. Each account is looked up once.
-    private func resolver() -> Resolver {
+    private func resolver(_ folders: KnownFolders) -> Resolver {
         let names = names
         let users = Memory { name throws(Failure) in try names.user(named: name) }
         let groups = Memory { name throws(Failure) in try names.group(named: name) }
-        let folders = KnownFolders(owners)
         let overflow = OverflowIDs.ofThisKernel()
         let hidden = hidden
         return Resolver(

@@ -11,9 +11,18 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
 
     /// Nil if the bytes are not a key name.
     package init?(_ bytes: ArraySlice<UInt8>) {
-        guard let first = bytes.first, bytes.count <= Self.longest, Self.isAlphanumeric(first) else { return nil }
-        for byte in bytes where !Self.mayAppear(byte) { return nil }
-        description = String(decoding: bytes, as: UTF8.self)
+        guard Self.accepts(bytes) else { return nil }
+        self.init(checked: bytes)
+    }
+
+    /// A name that ``accepts(_:)`` has accepted.
+    package init(checked bytes: ArraySlice<UInt8>) { description = String(decoding: bytes, as: UTF8.self) }
+
+    /// Whether the bytes are a key name.
+    package static func accepts(_ bytes: ArraySlice<UInt8>) -> Bool {
+        guard let first = bytes.first, bytes.count <= longest, isAlphanumeric(first) else { return false }
+        for byte in bytes where !mayAppear(byte) { return false }
+        return true
     }
 
     package init?(_ text: String) { self.init(Array(text.utf8)[...]) }
@@ -28,7 +37,7 @@ package struct KeyName: Hashable, Comparable, Sendable, CustomStringConvertible 
 
     /// What is wrong with `text` as a key name, as a sentence for the person who wrote it. Nil if it is a key name.
     package static func fault(in text: ArraySlice<UInt8>) -> String? {
-        if KeyName(text) != nil { return nil }
+        if accepts(text) { return nil }
         if text.isEmpty { return "a key name is missing" }
         if text.count > longest { return "a key name has at most \(longest) characters, this one \(text.count)" }
         return "a key name is made of a-z, 0-9, '.', '_' and '-', and begins with a letter or a digit"

@@ -217,7 +217,7 @@ struct NeverTests {
         func read(_ text: String) -> ParseResult {
             var grammar = Grammar(Self.resolver())
             grammar.pairsLeft = 100
-            grammar.read(PolicyText(file: "p", bytes: Array(text.utf8)))
+            grammar.read([PolicyText(file: "p", bytes: Array(text.utf8))])
             return grammar.finish(warns: false, judges: true)
         }
         // Lines about one user are compared with those of the same user only, and others with all.

@@ -37,6 +37,8 @@ extension Descriptor {
     /// All bytes of the file. If it has more than `limit` bytes, it fails with `EFBIG`.
     package borrowing func readAll(limit: Int, _ path: String) throws(Failure) -> [UInt8] {
         var bytes: [UInt8] = []
+        // A long policy then needs its memory once, and not twice while the array grows.
+        bytes.reserveCapacity(min(max(0, try status().size), limit))
         var chunk = [UInt8](repeating: 0, count: 64 * 1024)
         while true {
             let count = try read(into: &chunk, at: bytes.count)

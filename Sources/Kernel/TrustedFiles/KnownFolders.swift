@@ -1,13 +1,17 @@
 // Checks many files in few directories, and each directory only once.
 //
-// Must never be kept, because it does not notice changes.
+// What it says is for warnings, and for what the sandbox has to permit. Must never be kept, because it does not notice
+// changes. Must never hold a descriptor for each directory: requests need them while a policy is read.
 
 /// Checks many files in few directories, and each directory only once. Use it at once and drop it, because it does not
 /// notice changes.
 package final class KnownFolders {
     private let owners: TrustedOwners
     private let watch: ChangeWatch?
-    private var walks: [Substring: Result<Walk, TrustError>] = [:]
+    /// The real path of each directory, by the path that was asked for. Nil if it is no directory.
+    private var known: [String: Result<String?, TrustError>] = [:]
+    /// Paths of files that are no regular files in their directories.
+    package private(set) var others: [String] = []
 
     /// - Parameter watch: also watches each directory on the way.
     package init(_ owners: TrustedOwners, watchedBy watch: ChangeWatch? = nil) {
@@ -15,24 +19,46 @@ package final class KnownFolders {
         self.watch = watch
     }
 
+    /// The directories of the files that were asked for, as their paths name them.
+    package var folders: [String] { Array(known.keys) }
+
+    /// The real path of a directory, with symbolic links followed. Nil if it is no directory.
+    package func realFolder(at path: String) throws(TrustError) -> String? {
+        if let found = known[path] { return try found.get() }
+        let found: Result<String?, TrustError> = Result(of: try walk(to: path))
+        known[path] = found
+        return try found.get()
+    }
+
+    private func walk(to folder: String) throws(TrustError) -> String? {
+        let walk = try owners.walk(to: folder, watchedBy: watch)
+        guard walk.status.kind == .directory else { return nil }
+        walk.prepareToFollow()
+        return walk.path
+    }
+
     /// The real path of the file at `path`, with symbolic links followed. Makes the same checks as
     /// ``TrustedOwners/place(of:watchedBy:)``.
     package func realPath(of path: String) throws(TrustError) -> String {
-        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else {
+        guard let slash = path.utf8.lastIndex(of: UInt8(ascii: "/")), slash != path.startIndex else {
+            others.append(path)
             return try owners.place(of: path, watchedBy: watch).path
         }
-        let (folder, name) = (path[..<slash], String(path[path.index(after: slash)...]))
-        let known =
-            walks[folder] ?? Result(of: try owners.walk(to: String(folder), watchedBy: watch))
-        let isNew = walks.updateValue(known, forKey: folder) == nil
-        let walk = try known.get()
-        if isNew { walk.prepareToFollow() }
+        let folder = String(path[..<slash])
+        guard let real = try realFolder(at: folder) else { return try owners.place(of: path, watchedBy: watch).path }
+        let file = real == folder ? path : real == "/" ? String(path[slash...]) : real + path[slash...]
+        let status: FileStatus?
+        do { status = try statusWithoutFollowing(file) } catch { throw TrustError(error, on: file) }
+        guard let status else { throw TrustError(.missing, "\(file) does not exist") }
         // A regular file needs no further walk. Anything else, such as a symbolic link, does.
-        guard let status = walk.status(of: name), status.kind == .regular else {
+        guard status.kind == .regular else {
+            others.append(path)
             return try owners.place(of: path, watchedBy: watch).path
         }
-        let real = walk.path == "/" ? "/\(name)" : "\(walk.path)/\(name)"
-        try owners.checkFile(status, real)
-        return real
+        try owners.checkFile(status, file)
+        return file
     }
+
+    /// Checks the file at `path`.
+    package func check(_ path: String) throws(TrustError) { _ = try realPath(of: path) }
 }

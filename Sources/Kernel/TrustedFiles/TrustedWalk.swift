@@ -167,12 +167,6 @@ final class Walk {
         try here.handle.directoryEntries()
     }
 
-    /// The status of an entry of the directory where the walk ended; a symbolic link is not followed. Nil if it cannot
-    /// be read.
-    func status(of name: String) -> FileStatus? {
-        status.kind == .directory ? try? here.handle.status(of: name) : nil
-    }
-
     /// Has changes of the files reported that are in the directory where the walk ended, so that they can be followed
     /// after the watch was sealed.
     func prepareToFollow() {
@@ -188,11 +182,6 @@ final class Walk {
 }
 
 extension Descriptor {
-    /// The status of an entry of the directory that this is a handle of. Calls `fstatat(2)`.
-    fileprivate borrowing func status(of name: String) throws(Failure) -> FileStatus {
-        try Kernel.status(name, in: number, AT_SYMLINK_NOFOLLOW, by: "fstatat", on: nil)
-    }
-
     /// The target of the symbolic link that this is a handle of. Calls `readlinkat(2)`.
     fileprivate borrowing func linkTarget() throws(Failure) -> String {
         let number = number
