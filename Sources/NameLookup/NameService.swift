@@ -62,12 +62,13 @@ package final class NameNumbers: Sendable {
     }
 }
 
-/// A child process that does nothing but look up names. It ends with its parent.
+/// A child process that does nothing but look up names. It ends with its parent. If it ends before, it is made anew.
 package final class NameServiceProcess: Sendable {
-    private let socket: SeqpacketSocket
-    private let conversation = Mutex(Conversation())
+    private let conversation: Mutex<Conversation>
+    private let maker: NameServiceMaker
 
-    private struct Conversation {
+    private struct Conversation: ~Copyable {
+        var socket: SeqpacketSocket
         var lastNumber: UInt64 = 0
         /// True if an answer did not come in time and may still come.
         var isLate = false
@@ -76,24 +77,31 @@ package final class NameServiceProcess: Sendable {
     /// How long an answer may take.
     private let patience: Duration
     private static let hasEnded = "the process that looks up names has ended; restart keybrokerd"
+    private static let endedAgain = "the process that looks up names was made anew, and ended again; reload again"
     /// The longest packet, in bytes. It holds a name from the policy, or the reason of a failure.
     private static let longest = 4096
 
-    /// Makes the child. Call this while the process has only one thread. Calls `fork(2)`.
+    /// Makes the child, and one that can make it again. Call this while the process has only one thread. Calls `fork(2)`.
     package init(patience: Duration) throws(Failure) {
         self.patience = patience
-        socket = try ChildProcess.make { Self.begin() }
+        conversation = Mutex(Conversation(socket: try ChildProcess.make { Self.begin() }))
+        maker = try NameServiceMaker()
     }
 
     func ask(_ kind: Character, _ name: String) throws(Failure) -> UInt32? {
-        let answer: String?
-        do throws(Failure) {
-            answer = try conversation.withLock { conversation throws(Failure) in
-                try self.answer(to: "\(kind)\(name)", &conversation)
+        let answer = try conversation.withLock { conversation throws(Failure) in
+            let question = "\(kind)\(name)"
+            do throws(Failure) { return try self.answer(to: question, &conversation) } catch {
+                guard error.meansItEnded else { throw error }
+                guard let socket = maker.make() else {
+                    throw Failure("name service", code: error.code, on: name, because: Self.hasEnded)
+                }
+                conversation = Conversation(socket: socket, lastNumber: conversation.lastNumber)
             }
-        } catch {
-            guard [EPIPE, ECONNRESET].contains(error.code) else { throw error }
-            throw Failure("name service", code: error.code, on: name, because: Self.hasEnded)
+            do throws(Failure) { return try self.answer(to: question, &conversation) } catch {
+                guard error.meansItEnded else { throw error }
+                throw Failure("name service", code: error.code, on: name, because: Self.endedAgain)
+            }
         }
         guard let answer else { throw Failure("name service", code: ETIMEDOUT, on: name) }
         if answer == "-" { return nil }
@@ -107,18 +115,21 @@ package final class NameServiceProcess: Sendable {
     private func answer(to question: String, _ conversation: inout Conversation) throws(Failure) -> String? {
         // While an answer is late, no further question is sent, because each would have to wait as long.
         if conversation.isLate {
-            guard try answer(numbered: conversation.lastNumber, within: .zero) != nil else { return nil }
+            let late = try answer(numbered: conversation.lastNumber, within: .zero, conversation.socket)
+            if late == nil { return nil }
         }
         conversation.isLate = false
         conversation.lastNumber += 1
-        try socket.send(Array("\(conversation.lastNumber) \(question)".utf8))
-        let answer = try answer(numbered: conversation.lastNumber, within: patience)
+        try conversation.socket.send(Array("\(conversation.lastNumber) \(question)".utf8))
+        let answer = try answer(numbered: conversation.lastNumber, within: patience, conversation.socket)
         conversation.isLate = answer == nil
         return answer
     }
 
     /// Returns the answer, or nil if it did not come in time. Answers to earlier questions are skipped.
-    private func answer(numbered number: UInt64, within duration: Duration) throws(Failure) -> String? {
+    private func answer(
+        numbered number: UInt64, within duration: Duration, _ socket: borrowing SeqpacketSocket
+    ) throws(Failure) -> String? {
         let deadline = Instant.now.after(duration)
         while true {
             guard try waitUntilReadable(socket.descriptor, until: deadline) == .ready else { return nil }
@@ -139,22 +150,32 @@ package final class NameServiceProcess: Sendable {
     // MARK: In the child
 
     /// The argument with which the program runs as this child and does nothing else.
-    package static let argument = "--name-service"
+    private static let argument: StaticString = "--name-service"
+
+    /// Runs what the arguments of the program ask for, if that is one of these children.
+    package static func serve(ifAskedBy arguments: [String]) {
+        if arguments == [argument.description] { serve() }
+        if arguments == [NameServiceMaker.argument.description] { NameServiceMaker.serve() }
+    }
+
     /// The system call filter of a service manager may forbid giving up a capability. The program then executes itself
     /// once more: that removes the capability, because none is ambient, and none is inheritable with one of the file's
     /// own.
+    static func executeAgainIfNotHarmless(_ argument: StaticString) {
+        if Privileges.giveUpCapabilities() { return }
+        // Safety: a static string ends with NUL and lives for ever.
+        _ = unsafe ck_execute_again(UnsafeRawPointer(argument.utf8Start).assumingMemoryBound(to: CChar.self))
+        _exit(1)
+    }
+
     private static func begin() -> Never {
-        if !Privileges.giveUpCapabilities() {
-            // Safety: the argument is a constant.
-            _ = unsafe ck_execute_again(argument)
-            _exit(1)
-        }
+        executeAgainIfNotHarmless(argument)
         serve()
     }
 
     /// Answers questions until the parent has gone. Must never start with a capability: if the process has one, it ends
     /// at once, and no name is found.
-    package static func serve() -> Never {
+    static func serve() -> Never {
         ChildProcess.setName("keybrokerd-name")
         guard Privileges.giveUpCapabilities() else { _exit(1) }
         Sandbox.restrictToReading()
@@ -177,4 +198,9 @@ package final class NameServiceProcess: Sendable {
             return id.map(String.init) ?? "-"
         } catch { return "!\(error.code)" }
     }
+}
+
+extension Failure {
+    /// Whether the process at the other end is gone.
+    fileprivate var meansItEnded: Bool { [EPIPE, ECONNRESET].contains(code) }
 }

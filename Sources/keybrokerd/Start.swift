@@ -16,8 +16,9 @@ internal import NameLookup
 struct Start {
     static func main() {
         StandardStream.openClosedOnes()
-        // The daemon executes itself with this argument to become the child that looks up names. Nobody else should.
-        if ProgramArguments.all == [NameServiceProcess.argument] { NameServiceProcess.serve() }
+        // The daemon executes itself with such an argument to become a child that has to do with names. Nobody else
+        // should.
+        NameServiceProcess.serve(ifAskedBy: ProgramArguments.all)
         let logger = Logger()
         do throws(Exit) {
             switch try request() {

@@ -82,6 +82,15 @@ import Testing
         for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
             #expect(child.contains("\(line)\n"), "\(child)")
         }
+        // If it ends, another child makes it anew, and has no capability either.
+        let policy = "/etc/keybroker/keybroker.policy"
+        try machine.must("cp -p \(policy) /tmp/before; echo 'limit games connections 2' >>\(policy)")
+        try machine.must("kill -KILL $(cut -d' ' -f1 /proc/\(pid)/task/\(pid)/children) && keybroker reload")
+        let made = try machine.must("cat /proc/$(pgrep -n -x keybrokerd-name)/status")
+        for line in ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1"] {
+            #expect(made.contains("\(line)\n"), "\(made)")
+        }
+        try machine.must("cp -p /tmp/before \(policy) && keybroker reload")
         // One filter is the unit's and one is the program's.
         #expect(process.contains(#/Seccomp_filters:\t([2-9]|\d\d)\n/#), "\(process)")
     }

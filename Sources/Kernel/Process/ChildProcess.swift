@@ -29,6 +29,11 @@ package enum ChildProcess {
         _ = unsafe ck_name_process(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self))
     }
 
+    /// Has the kernel forget the children that have ended. Calls `waitpid(2)`.
+    package static func forgetEnded() {
+        while waitpid(-1, nil, WNOHANG) > 0 {}
+    }
+
     /// Ends the process at once.
     package static func end(_ status: Int32) -> Never { _exit(status) }
 }

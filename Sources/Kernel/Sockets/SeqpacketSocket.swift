@@ -15,6 +15,9 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// Takes over one end of a `socketpair(2)`. It need not be non-blocking, because every call here is.
     package init(connected descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
+    /// Takes the descriptor out. The caller then owns it.
+    package consuming func intoDescriptor() -> Descriptor { descriptor }
+
     // MARK: Listening
 
     /// Binds a new socket to `path`. Nobody can connect before `listen()`, so owner and mode can be set in between.
