@@ -63,8 +63,9 @@ package final class Broker {
         policyNumber += 1
         lists.forget()
         keys.adopt(policy)
-        rotations.adopt(policy.policy, now: .now)
-        ledger.keepCounts(ofOnly: policy.policy.keys.keys)
+        rotations.adopt(now: .now)
+        ledger.beginSweep()
+        sweep()
     }
 
     // MARK: The answer to a request
@@ -239,7 +240,7 @@ package final class Broker {
         var record = complete(request, client)
         record.decision = decision
         record.reason = reason
-        let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.keys[$0] == nil ? nil : $0 }
+        let key = record.key.flatMap(KeyName.init).flatMap { policy.policy.declares($0) ? $0 : nil }
         return ledger.stageFoldable(record, of: key, in: client.crowd, now: .now)
     }
 

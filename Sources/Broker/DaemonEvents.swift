@@ -61,6 +61,18 @@ extension Broker {
         return record
     }
 
+    /// Looks at some of the keys that are remembered, and forgets those that the policy in force does not have.
+    func sweep() {
+        if !rotations.isSwept { rotations.sweep(butNot: policy.policy.declares) }
+        if !ledger.isSwept { ledger.sweep(butNot: policy.policy.declares) }
+    }
+
+    /// Notes that the daemon begins to read its policy anew.
+    package func beginReload() { life.beginReload() }
+
+    /// Notes that a reading of the policy has ended without being a reload.
+    package func endReload() { life.endReload() }
+
     private func faults(of loading: LoadResult) -> String {
         "faults: \(loading.faults); \(loading.firstFault ?? "")"
     }
@@ -84,11 +96,17 @@ extension Broker {
 
     /// When `settle` next has something to do, or nil if it has nothing.
     package var nextSettling: Instant? {
+        if !rotations.isSwept || !ledger.isSwept { return .boot }
+        return nextSettlingByTheClock
+    }
+
+    private var nextSettlingByTheClock: Instant? {
         .earlier(ledger.nextSettling, .earlier(allowance.nextForgetting, rotations.nextDue))
     }
 
     /// Stages records of folded events, and forgets uids that are quiet.
     package func settle(now: Instant) {
+        sweep()
         stageSurplus(now: now)
         if let due = ledger.nextSettling, due <= now { ledger.settle(now: now, policy: digest) }
         if let due = allowance.nextForgetting, due <= now { allowance.forgetQuiet(now: now) }

@@ -248,8 +248,10 @@ final class Ledger {
     /// The keys that the tally counts and that come after `last`, sorted.
     func names(after last: KeyName?) -> ArraySlice<KeyName> { tally.names(after: last) }
 
-    /// Forgets the counts of keys that are no longer in the policy.
-    func keepCounts(ofOnly names: some Collection<KeyName>) { tally.keep(only: names) }
+    /// Begins to forget the counts of keys that are no longer in the policy.
+    func beginSweep() { tally.beginSweep() }
+    var isSwept: Bool { tally.isSwept }
+    func sweep(butNot isKept: (KeyName) -> Bool) { tally.sweep(butNot: isKept) }
 }
 
 extension Folding.Crowd {

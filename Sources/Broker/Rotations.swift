@@ -5,7 +5,6 @@
 
 internal import Kernel
 internal import Keys
-internal import Policy
 internal import Wire
 
 /// The watched keys and those who watch them.
@@ -20,6 +19,7 @@ final class Rotations {
     /// Whether the keys that are looked at now did not stop changing.
     private var isRestless = false
     private var nextLook = Instant.never, nextTry = Instant.never
+    private var toSweep = Sweep()
 
     // MARK: Watches
 
@@ -75,13 +75,20 @@ final class Rotations {
     }
 
     /// A new policy is in force: each watch needs a new verdict.
-    func adopt(_ policy: Policy, now: Instant) {
-        for key in keys.values {
+    func adopt(now: Instant) {
+        for key in keys.values where !key.watches.isEmpty {
             enqueue(key.watches.values)
             look(soonAt: key, now)
         }
-        // A key that nobody watches keeps its generation, but not after it has left the policy.
-        keys = keys.filter { policy.keys[$0.key] != nil || !$0.value.watches.isEmpty }
+        toSweep.begin(keys.keys)
+    }
+
+    /// Whether all keys are forgotten that have left the policy.
+    var isSwept: Bool { toSweep.isDone }
+
+    /// Forgets some of them. A key that nobody watches keeps its generation, but not after it has left the policy.
+    func sweep(butNot isKept: (KeyName) -> Bool) {
+        for name in toSweep.take() where !isKept(name) && keys[name]?.watches.isEmpty == true { keys[name] = nil }
     }
 
     private func enqueue(_ watches: some Collection<Watch>) {

@@ -33,8 +33,19 @@ final class Lifetime {
     /// The first line of each fault if the last reload was rejected, or the start had no policy.
     private(set) var faults: [String] = []
     private(set) var lastWasRejected = false
+    /// How often the daemon began to read its policy anew.
+    private(set) var reloadsBegun = 0
+    /// The number of the reload that had the last result.
+    private(set) var lastReload = 0
+    /// When the reload began that is running, or nil if none is.
+    private(set) var reloadBegan: Instant?
+
+    func beginReload() { (reloadsBegun, reloadBegan) = (reloadsBegun + 1, .now) }
+
+    func endReload() { reloadBegan = nil }
 
     func adopted() {
+        (lastReload, reloadBegan) = (reloadsBegun, nil)
         applied += 1
         policySince = .now
         (faults, lastWasRejected) = ([], false)
@@ -42,6 +53,7 @@ final class Lifetime {
 
     /// - Parameter more: what an admin has to know besides.
     func rejected(_ loading: LoadResult, _ more: String?) {
+        (lastReload, reloadBegan) = (reloadsBegun, nil)
         rejected += 1
         (faults, lastWasRejected) = (Self.lines(of: loading, more), true)
     }
@@ -72,6 +84,10 @@ extension Broker {
         page.add(.policyPermits, policy.policy.permissions)
         page.add(.reloadsApplied, life.applied)
         page.add(.reloadsRejected, life.rejected)
+        page.add(.reloadsBegun, life.reloadsBegun)
+        page.add(.lastReloadNumber, life.lastReload)
+        page.add(.reload, life.reloadBegan == nil ? "none" : "running")
+        page.add(.reloadSeconds, life.reloadBegan?.until(now).wholeSeconds ?? 0)
         page.add(.connections, load.connections)
         page.add(.connectionsMost, load.mostConnections)
         page.add(.watches, rotations.count)
@@ -119,7 +135,7 @@ extension Broker {
     private func keys(after last: KeyName?, on begun: StatusPage) -> StatusPage {
         var (page, last) = (begun, last)
         for name in ledger.names(after: last) {
-            guard let counts = ledger.tally.keys[name] else { continue }
+            guard let counts = ledger.tally.keys[name], policy.policy.declares(name) else { continue }
             let value =
                 "\(name) granted \(counts.granted) denied \(counts.denied) unavailable \(counts.unavailable) "
                 + "busy \(counts.busy)"

@@ -52,7 +52,9 @@ struct Tally {
 
     private(set) var outcomes: [Outcome: UInt64] = [:]
     private(set) var keys: [KeyName: Counts] = [:]
-    /// The names of `keys`, sorted, for pages of a status: a key is counted for the first time only once.
+    private var toSweep = Sweep()
+    /// The names of `keys`, sorted, for pages of a status: a key is counted for the first time only once. Some may have no
+    /// counts any more.
     private var sorted: [KeyName]?
     /// Decisions of this turn: `waiting` is not committed yet, `settled` is not counted yet.
     private var waiting: [Noted] = [], settled: [Noted] = []
@@ -101,11 +103,15 @@ struct Tally {
         waiting.removeAll(keepingCapacity: true)
     }
 
-    /// Forgets keys that are no longer in the policy.
-    mutating func keep(only names: some Collection<KeyName>) {
-        let known = Set(names)
-        keys = keys.filter { known.contains($0.key) }
-        sorted = nil
+    /// A new policy is in force: the keys that are not in it have to be forgotten.
+    mutating func beginSweep() { toSweep.begin(keys.keys) }
+
+    /// Whether all of them are forgotten.
+    var isSwept: Bool { toSweep.isDone }
+
+    /// Forgets some of them.
+    mutating func sweep(butNot isKept: (KeyName) -> Bool) {
+        for name in toSweep.take() where !isKept(name) { keys[name] = nil }
     }
 
     /// The keys that are counted and come after `last`, sorted.

@@ -42,7 +42,7 @@ extension KeyBroker {
         guard answer.sender == pid, process.isRunning else {
             throw .notReloaded("the broker was restarted at this moment; it has read its policy anew by that")
         }
-        let before = try answer.statusPage().reloads
+        let before = try answer.statusPage()
         try calling(try process.hangUp())
         return try firstPage(on: connection, afterReload: before)
     }
@@ -61,22 +61,24 @@ extension KeyBroker {
         return pid
     }
 
-    /// The first page of the status as soon as its number of reloads is not `before`.
+    /// The first page of the status as soon as it has the result of a reload that began after `before`, which was read
+    /// before the signal was sent.
     private func firstPage(
-        on connection: borrowing Connection, afterReload before: UInt64
+        on connection: borrowing Connection, afterReload before: StatusPage
     ) throws(KeyBrokerError) -> StatusPage {
         let patience = Deadline(.zero, calledOffBy: nil)
-        // `before` was read before the signal was sent. So a different number means that the policy was read after this
-        // call began.
         var pause = Deadline.firstPause
-        let deadline = patience.answerEnd
+        var deadline = patience.answerEnd
+        let longest = Instant.now.after(Limits.reload)
         while true {
-            let answer = try connection.answer(to: .status(after: nil), patience)
+            let answer = try connection.answer(to: .status(after: nil), Deadline(.zero, calledOffBy: nil))
             if case .busy(_, let milliseconds) = answer.reply {
                 pause = .milliseconds(milliseconds)
             } else {
                 let page = try answer.statusPage()
-                if page.reloads != before { return page }
+                if page.hasResult(ofReloadAfter: before) { return page }
+                // The name service may take its time.
+                if page.isReloading { deadline = min(Instant.now.after(Limits.reply), longest) }
             }
             guard Instant.now < deadline else {
                 throw .noAnswer(socket: socketPath, after: Limits.reply)
@@ -89,7 +91,20 @@ extension KeyBroker {
 
 extension StatusPage {
     /// The number of reloads, accepted or rejected.
-    fileprivate var reloads: UInt64 { (number(.reloadsApplied) ?? 0) &+ (number(.reloadsRejected) ?? 0) }
+    private var reloads: UInt64 { (number(.reloadsApplied) ?? 0) &+ (number(.reloadsRejected) ?? 0) }
+
+    /// Whether the broker is reading its policy.
+    fileprivate var isReloading: Bool { values(.reload).first == "running" }
+
+    /// Whether the last result is that of a reload that began after an earlier page. One that was running by then may
+    /// have read the files before they were changed.
+    fileprivate func hasResult(ofReloadAfter before: StatusPage) -> Bool {
+        // A broker of version 0.1.0 did nothing else while it read its policy, and sends no such numbers.
+        guard let begun = before.number(.reloadsBegun), let last = number(.lastReloadNumber) else {
+            return reloads != before.reloads
+        }
+        return last > begun
+    }
 }
 
 extension ReceivedReply {

@@ -60,7 +60,7 @@ package struct Sighting: Sendable {
 package protocol KeyOpener: AnyObject {
     /// Returns the open key file, and the open certificate file if the policy names one.
     func handOut(_ key: Key) throws(TrustError) -> HandOut
-    /// Called when a policy comes into force, including the first one.
+    /// Called when a policy comes into force, including the first one. The process that opens keys must know it by then.
     func adopt(_ policy: LoadedPolicy)
     /// Called when something on the path to a key may have changed.
     func noteChanges()
@@ -136,9 +136,8 @@ package final class KeyStore: KeyOpener {
 
     package func adopt(_ policy: LoadedPolicy) {
         forgetWays()
-        opener?.adoptPolicy()
-        keysHidden = policy.keys(hiddenBy: .here)
-        keysOutside = opener?.isRunning == true ? [] : policy.keys(outsideOf: sandbox, owners: owners)
+        keysHidden = policy.hidden ?? policy.keys(hiddenBy: .here)
+        keysOutside = opener?.isRunning == true ? [] : policy.outside ?? policy.keys(outsideOf: sandbox, owners: owners)
     }
 
     package func noteChanges() { _ = forgetWaysIfChanged() }

@@ -16,6 +16,8 @@ struct OpenerPacket {
     static let longest = 16_384
     /// Asks for the policy to be read again.
     static let policy = Array("policy".utf8)
+    /// Tells that it was read.
+    static let policyRead = Array("policy read".utf8)
     /// Tells that a file may have changed.
     static let changed = Array("changed".utf8)
 

@@ -21,6 +21,8 @@ package final class OpenerProcess: Sendable {
         /// have to wait as long.
         var late: UInt64?
         var hasChanges = false
+        /// How often the policy was to be read, and how often it was not read yet.
+        var readingsLeft = 0
         var hasEnded = false
     }
 
@@ -39,12 +41,18 @@ package final class OpenerProcess: Sendable {
 
     package var isRunning: Bool { state.withLock { !$0.hasEnded } }
 
-    /// Has the process read the policy from its files. Call this when a policy comes into force.
+    /// Has the process read the policy from its files. Call this before a policy comes into force. Does not wait.
     package func adoptPolicy() {
         state.withLock { state in
-            do throws(Failure) { try socket.send(OpenerPacket.policy) } catch { state.hasEnded = true }
+            do throws(Failure) {
+                try socket.send(OpenerPacket.policy)
+                state.readingsLeft += 1
+            } catch { state.hasEnded = true }
         }
     }
+
+    /// Whether it has read the policy, or never will. Known after ``noteChanges()``.
+    package var hasAdoptedPolicy: Bool { state.withLock { $0.readingsLeft == 0 || $0.hasEnded } }
 
     /// Whether a file that was opened may have changed since the last call. Does not wait.
     package func noteChanges() -> Bool {
@@ -111,6 +119,7 @@ package final class OpenerProcess: Sendable {
     /// A packet that is no answer to the last question: something may have changed, or the answer came too late.
     private func note(_ packet: [UInt8], _ state: inout State) {
         if packet == OpenerPacket.changed { state.hasChanges = true }
+        if packet == OpenerPacket.policyRead { state.readingsLeft -= 1 }
         if let late = state.late, OpenerPacket(packet)?.number == late { state.late = nil }
     }
 }

@@ -16,17 +16,22 @@ final class OpenerService {
     /// Nil if the kernel offers no such watch. The daemon then looks at the files again and again.
     private let watch: ChangeWatch?
     private let poller: Poller
+    /// Reads the policy while the process answers questions. Nil if there can be no second thread.
+    private let reader: Worker<PolicyFiles, Set<String>?>?
     /// What the policy names.
     private var paths: Set<String> = []
+    /// How often the policy still has to be read: a reading that has begun does not count for an order that came later.
+    private var isReading = false, readsAgain = 0
+    /// Questions about what the policy does not name, which wait until it is read.
+    private var waiting: [OpenerPacket] = []
 
-    private static let questions: UInt64 = 0, changes: UInt64 = 1
+    private static let questions: UInt64 = 0, changes: UInt64 = 1, reading: UInt64 = 2
 
     /// Runs in the child.
     static func run(_ files: PolicyFiles, _ owners: TrustedOwners) -> Never {
         ChildProcess.setName("keybrokerd-open")
         do throws(Failure) {
             let service = try OpenerService(files, owners)
-            Sandbox.restrictToOpening()
             try service.serve()
         } catch { ChildProcess.end(1) }
         ChildProcess.end(0)
@@ -38,10 +43,19 @@ final class OpenerService {
         self.files = files.withNames(.invented(NameNumbers()))
         self.owners = owners
         watch = try? ChangeWatch()
-        poller = try Poller(capacity: 2)
+        poller = try Poller(capacity: 3)
         try poller.watch(socket.descriptor, for: .reading, as: Self.questions)
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Self.changes) }
+        Sandbox.restrictToReading()
+        reader = try? Worker(
+            confinedBy: { () throws(Failure) in try? Sandbox.restrictCallsOfThreadToOpening() }, Self.paths)
+        try reader?.register(with: poller, as: Self.reading)
+        // The process goes on without the filter where there is none, because it has few rights anyway.
+        try? Sandbox.restrictCallsOfThreadToOpening()
     }
+
+    /// What the policy in the files names. Nil if it is faulty.
+    private static func paths(in files: PolicyFiles) -> Set<String>? { files.load(warns: false).loaded?.keyPaths }
 
     private func serve() throws(Failure) {
         var buffer = [UInt8](repeating: 0, count: OpenerPacket.longest)
@@ -49,6 +63,10 @@ final class OpenerService {
             for event in try poller.wait(atMost: nil) {
                 if event.token == Self.changes {
                     noteChanges()
+                    continue
+                }
+                if event.token == Self.reading {
+                    try noteReading()
                     continue
                 }
                 guard case .packet(let length, _, _) = try socket.receive(into: &buffer) else { return }
@@ -65,11 +83,45 @@ final class OpenerService {
 
     private func answer(_ packet: [UInt8]) throws(Failure) {
         if packet == OpenerPacket.policy {
-            // A faulty policy changes nothing, as in the daemon.
-            if let loaded = files.load(warns: false).loaded { paths = loaded.keyPaths }
-            return
+            readsAgain += 1
+            return try readPolicy()
         }
         guard let question = OpenerPacket(packet) else { return }
+        if isReading, !paths.contains(question.text) {
+            waiting.append(question)
+        } else {
+            try answer(question)
+        }
+    }
+
+    private func readPolicy() throws(Failure) {
+        guard !isReading, readsAgain > 0 else { return }
+        if let reader {
+            isReading = true
+            readsAgain -= 1
+            return reader.begin(files)
+        }
+        readsAgain -= 1
+        try adopt(Self.paths(in: files))
+    }
+
+    private func noteReading() throws(Failure) {
+        guard let read = reader?.take() else { return }
+        isReading = false
+        try adopt(read)
+        try readPolicy()
+    }
+
+    /// - Parameter read: a faulty policy changes nothing, as in the daemon.
+    private func adopt(_ read: Set<String>?) throws(Failure) {
+        if let read { paths = read }
+        try socket.send(OpenerPacket.policyRead)
+        let questions = waiting
+        waiting = []
+        for question in questions { try answer(question) }
+    }
+
+    private func answer(_ question: OpenerPacket) throws(Failure) {
         do throws(TrustError) {
             guard paths.contains(question.text) else { throw TrustError(outside: question.text) }
             let file = try owners.place(of: question.text, watchedBy: watch, follows: true).open()

@@ -25,6 +25,8 @@ package struct LoadedPolicy: Sendable {
     let keyFolders: KeyFolders
     /// The key files that the daemon cannot read. Nil if that was not looked at.
     package var outside: [(key: KeyName, path: String)]?
+    /// The key files that the daemon's unit hides from it. Nil if that was not looked at.
+    package var hidden: [(key: KeyName, path: String, setting: HidingSetting)]?
 }
 
 extension LoadedPolicy {

@@ -160,6 +160,11 @@ package enum Limits {
     package static let opening = Duration.seconds(1)
     /// How long a daemon without a policy waits before it tries the faulty one again by itself.
     package static let policyRetry = Duration.seconds(10)
+    /// How long a policy that was read waits for the process that opens keys to read it too, before it comes into force
+    /// all the same.
+    package static let openerReading = Duration.seconds(5)
+    /// After a reload: how many names of keys are looked at in one turn, as they may have left the policy.
+    package static let namesPerSweep = 1000
     /// How long the name service may take for one name.
     package static let nameLookup = Duration.seconds(10)
 
@@ -180,6 +185,8 @@ package enum Limits {
     package static let listedNames = 1_000_000, statusPages = 16_384
     /// How long a client waits for a reply or for a whole list.
     package static let reply = Duration.seconds(10)
+    /// How long a client waits for a reload, as long as the broker says that it is reading its policy.
+    package static let reload = Duration.seconds(60)
 
     // MARK: Commands that are given keys
 

@@ -15,6 +15,10 @@ package enum StatusName: String, CaseIterable, Sendable {
     case policyPathOptional = "policy-path-optional"
     case reloadsApplied = "reloads-applied"
     case reloadsRejected = "reloads-rejected"
+    case reloadsBegun = "reloads-begun"
+    case lastReloadNumber = "last-reload-number"
+    case reload
+    case reloadSeconds = "reload-seconds"
     case lastReload = "last-reload"
     case lastReloadFault = "last-reload-fault"
     case connections

@@ -107,6 +107,9 @@ struct BrokerStatus {
             "             last reload: \(shown(.lastReload)) "
                 + "(\(shown(.reloadsApplied)) applied, \(shown(.reloadsRejected)) rejected)",
         ]
+        if value(.reload) == "running" {
+            lines.append("             a reload is running, for \(duration(.reloadSeconds))")
+        }
         lines += allPolicyPaths.map { "             \($0)" }
         lines += lastReloadFaults.map { "             \($0)" }
         if let count = number(.missingAccounts), count > 0 {
@@ -159,7 +162,8 @@ struct BrokerStatus {
 
     private static let inText: Set<StatusName> = [
         .version, .pid, .uptimeSeconds, .policy, .policyState, .policyAgeSeconds, .policyKeys, .policyPermits,
-        .lastReload, .reloadsApplied, .reloadsRejected, .connections, .connectionsMost, .watches,
+        .lastReload, .reloadsApplied, .reloadsRejected, .reloadsBegun, .lastReloadNumber, .reload, .reloadSeconds,
+        .connections, .connectionsMost, .watches,
         .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
         .outsideSandboxKeys, .hiddenKeys, .missingAccounts,
     ]

@@ -47,6 +47,9 @@ extension BrokerStatus {
             [("applied", StatusName.reloadsApplied), ("rejected", .reloadsRejected)].compactMap { outcome, line in
                 number(line).map { (labels(("outcome", outcome)), $0) }
             })
+        flag("policy_reload_running", "Whether the policy is being read anew.", value(.reload).map { $0 == "running" })
+        gauge(
+            "policy_reload_running_seconds", "How long the policy has been being read.", number(.reloadSeconds))
         gauge("connections", "Connections now.", number(.connections))
         gauge("watches", "Connections that watch a key.", number(.watches))
         gauge("connections_limit", "Connections that there may be at a time.", number(.connectionsMost))

@@ -1,5 +1,5 @@
 // What the loop does by the clock: ends of idle connections, records of what was folded, looks at unread replies, signs
-// of life, another try of a faulty policy.
+// of life, the steps of a reload, another try of a faulty policy.
 //
 // Must never come between a decision and its reply.
 
@@ -18,7 +18,7 @@ extension EventLoop {
         note(floodEnds)
         note(nextSignOfLife)
         note(credentials?.nextDue)
-        note(broker.nextTryOfPolicy)
+        note(nextReload)
         guard next != .never else { return nil }
         return Instant.now.until(next)
     }
@@ -35,6 +35,7 @@ extension EventLoop {
         credentials?.doChores(now, commit: commitEvents)
         if let again = acceptAgain, again <= now { resumeAccepting() }
         if let end = floodEnds, end <= now { endFlood() }
+        goOnReloading(now)
         tryPolicyAgain(now)
         if let due = nextSignOfLife, due <= now {
             manager.isAlive()

@@ -6,7 +6,6 @@
 internal import Broker
 internal import Kernel
 internal import Keys
-internal import PolicyLoading
 internal import Wire
 
 final class EventLoop {
@@ -18,7 +17,7 @@ final class EventLoop {
     var hasOpener = true
     let broker: Broker
     let poller: Poller
-    let policyFiles: PolicyFiles
+    let reloads: Reloads
     let manager: ServiceManager
     let logger: Logger
     let capacity: Capacity
@@ -27,7 +26,7 @@ final class EventLoop {
     var lastNumber: UInt64 = Token.firstConnection
     private var turnNumber: UInt64 = 0
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
-    private var isStopping = false
+    private(set) var isStopping = false
     private(set) var turnBegan = Instant.now
     var credentials: CredentialServer?, nextSignOfLife: Instant?
     /// When to accept connections again, or nil while they are accepted.
@@ -41,7 +40,7 @@ final class EventLoop {
     /// The numbers by which the poller knows the daemon's own file descriptors.
     enum Token {
         static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, opener: UInt64 = 3,
-            firstConnection: UInt64 = 16
+            reload: UInt64 = 4, firstConnection: UInt64 = 16
     }
 
     /// The answers of a turn, in the order in which they are sent.
@@ -49,7 +48,7 @@ final class EventLoop {
 
     init(
         _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, opener: OpenerProcess,
-        broker: Broker, poller: Poller, policyFiles: PolicyFiles, manager: ServiceManager, logger: Logger,
+        broker: Broker, poller: Poller, reloads: Reloads, manager: ServiceManager, logger: Logger,
         capacity: Capacity
     ) {
         self.listener = listener
@@ -58,7 +57,7 @@ final class EventLoop {
         self.opener = opener
         self.broker = broker
         self.poller = poller
-        self.policyFiles = policyFiles
+        self.reloads = reloads
         self.manager = manager
         self.logger = logger
         self.capacity = capacity
@@ -76,6 +75,7 @@ final class EventLoop {
         try poller.watch(signals.descriptor, for: .reading, as: Token.signals)
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Token.changes) }
         try opener.register(with: poller, as: Token.opener)
+        try reloads.register(with: poller, as: Token.reload)
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
         try drain()

@@ -1,10 +1,12 @@
-// A reload (SIGHUP): reopens the audit log and reads the policy again.
+// A reload (SIGHUP): reopens the audit log, has the policy read again, and puts it in force.
 //
-// Must never take a policy away: if the new one has errors, the old one stays in force, if there is one.
+// Requests are decided by the old policy until then. Must never take a policy away: if the new one has errors, the old one
+// stays in force, if there is one.
 
 internal import Audit
 internal import Broker
 internal import Kernel
+internal import Keys
 internal import Policy
 internal import PolicyLoading
 internal import Wire
@@ -16,27 +18,65 @@ extension EventLoop {
     func reload(askedBy uid: UInt32, pid: Int32) {
         manager.reloading()
         reopenLog { logger.log($0, .failure) }
-        let began = Instant.now
-        let loading = policyFiles.load()
-        logger.log(loading.diagnostics)
-        take(loading, askedBy: uid, pid: pid, cost: began.until(.now))
+        reloads.next = Reloads.Order(uid: uid, pid: pid, isAsked: true)
+        beginReload()
     }
 
     /// Reads the policy without being asked, if none is in force and it is time to. What was faulty at the start may be
     /// mended, or may have been a name service that did not answer yet.
     func tryPolicyAgain(_ now: Instant) {
-        guard let due = broker.nextTryOfPolicy, due <= now else { return }
-        let loading = policyFiles.load()
-        let cost = now.until(.now)
-        if loading.loaded == nil, !broker.isNews(loading) { return broker.postponePolicy(loading, cost: cost) }
-        manager.reloading()
-        logger.log(loading.diagnostics)
-        take(loading, askedBy: Privileges.effectiveUID, pid: Privileges.processID, cost: cost)
+        guard reloads.stage == nil, let due = broker.nextTryOfPolicy, due <= now else { return }
+        reloads.next = Reloads.Order(uid: Privileges.effectiveUID, pid: Privileges.processID, isAsked: false)
+        beginReload()
     }
 
-    private func take(_ loading: LoadResult, askedBy uid: UInt32, pid: Int32, cost: Duration) {
+    /// When a reload has something to do by the clock, or nil if it has nothing.
+    var nextReload: Instant? { reloads.stage == nil ? broker.nextTryOfPolicy : reloads.nextDue }
+
+    /// Begins the next reload if none is running.
+    private func beginReload() {
+        guard reloads.stage == nil, let order = reloads.next else { return }
+        reloads.next = nil
+        broker.beginReload()
+        reloads.begin(order)
+    }
+
+    /// Does what comes next in a reload. Does not wait.
+    func goOnReloading(_ now: Instant) {
+        if isStopping {
+            // No policy comes into force any more.
+            _ = reloads.take()
+            return
+        }
+        switch reloads.stage {
+        case nil: return
+        case .reading(let order):
+            if let loading = reloads.take() { noteRead(loading, for: order) }
+        case .opening(let order, let loading, let until):
+            if opener.hasAdoptedPolicy || until <= now { take(loading, for: order) }
+        }
+    }
+
+    private func noteRead(_ loading: LoadResult, for order: Reloads.Order) {
+        if loading.loaded == nil, !order.isAsked, !broker.isNews(loading) {
+            broker.postponePolicy(loading, cost: reloads.began.until(.now))
+            broker.endReload()
+            reloads.stage = nil
+            return beginReload()
+        }
+        if !order.isAsked { manager.reloading() }
+        logger.log(loading.diagnostics)
+        guard loading.loaded != nil else { return take(loading, for: order) }
+        // The process that opens keys has to know the new ones before they are asked for.
+        opener.adoptPolicy()
+        reloads.stage = .opening(order, loading, until: Instant.now.after(Limits.openerReading))
+    }
+
+    private func take(_ loading: LoadResult, for order: Reloads.Order) {
+        let cost = reloads.began.until(.now)
+        reloads.stage = nil
         let hadPolicy = broker.hasPolicy
-        let record = broker.adopt(loading, askedBy: uid, pid: pid)
+        let record = broker.adopt(loading, askedBy: order.uid, pid: order.pid)
         if loading.loaded == nil, !hadPolicy { broker.postponePolicy(loading, cost: cost) }
         // The record has a number only if the log could be written, whether the policy came into force or not.
         let recorded = commitEvents().last { $0.record.event == .reload }
@@ -47,7 +87,9 @@ extension EventLoop {
                 ? "the new policy is faulty and was not taken (\(loading.faults) faults); the old one stays in force"
                 : "the policy was read anew: \(broker.policy.summary)")
         logger.log(summary, loading.loaded == nil ? .failure : .information, recorded?.fields ?? record.fields)
-        manager.ready(summary)
+        // The service manager waits for the reload that it asked for, which may be the next one.
+        if reloads.next == nil { manager.ready(summary) } else { manager.status(summary) }
+        beginReload()
     }
 
     /// Warns of keys in directories that the policy names for the first time: the sandbox cannot be widened, so they

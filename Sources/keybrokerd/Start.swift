@@ -75,6 +75,7 @@ struct Start {
         let began = Instant.now
         let loading = try policy(policyFiles, mayBeFaulty: isInherited, logger)
         let policy = loading.loaded ?? .none(in: policyFiles)
+        opener.adoptPolicy()
         let log: AuditLog
         let writers = owners.ofLog(writtenBy: Privileges.effectiveUID)
         do throws(LogError) { log = try AuditLog(audit, syncs: options.auditSyncs, owners: writers) } catch {
@@ -88,15 +89,16 @@ struct Start {
         watch?.seal()
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + Limits.credentials + 8))
-        sandbox.apply(folders, audit: audit, sockets: sockets, logger)
+        let reloads = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
+            Reloads(of: policyFiles, outsideOf: sandbox, owners: owners, opener: opener, logger)
+        }
         let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
         if loading.loaded == nil { broker.postponePolicy(loading, cost: began.until(.now)) }
         try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(
             listener, signals: signals, watch: watch, opener: opener, broker: broker, poller: poller,
-            policyFiles: policyFiles,
-            manager: manager, logger: logger, capacity: capacity)
+            reloads: reloads, manager: manager, logger: logger, capacity: capacity)
         loop.credentials = try credentials(credentialListener, broker, poller, logger)
         logger.journal = journal
         loop.warnOfKeysOutside()

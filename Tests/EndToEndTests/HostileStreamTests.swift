@@ -22,9 +22,14 @@ extension HostileTests {
         while !FileManager.default.fileExists(atPath: folder["log/audit.jsonl"]), Date() < deadline { usleep(10_000) }
         let peer = try PeerProcess(folder["run/broker.sock"], uid: victim)
         #expect(try peer.ask("1Gk").status == "K")
-        for _ in 0..<4 {
+        for reloads in 1...4 {
             daemon.signal(SIGHUP)
             #expect(try peer.ask("1Gk").status == "K")
+            // Signals during a reload would be one more reload together.
+            func done() throws -> Int {
+                try Daemon.records(in: folder["log/audit.jsonl"]).count { $0["event"] as? String == "reload" }
+            }
+            while try done() < reloads, Date() < deadline { usleep(10_000) }
         }
         // When somebody reads again, the daemon says how much was lost.
         let reader = try Program("/bin/cat", [folder["said"]])

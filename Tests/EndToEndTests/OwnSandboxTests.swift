@@ -90,11 +90,13 @@ struct ConfinementTests {
             ("set-uid-file", "openat -100 \"\(folder["log/set"])\" 0o101 0o4755"),
             ("watches", "inotify_init1 0"), ("file-events", "fanotify_init 0 0"),
         ]
-        let outcomes = try outcomes(in: daemon.pid, possible + files + calls)
-        #expect(outcomes.count == possible.count + files.count + calls.count)
-        for (name, _) in possible { #expect(outcomes[name] == "ok", "\(name)") }
-        for (name, _) in files { #expect(outcomes[name] == "EACCES", "\(name)") }
-        for (name, _) in calls { #expect(outcomes[name] == "EPERM", "\(name)") }
+        for thread in try threads(of: daemon.pid) {
+            let outcomes = try outcomes(in: thread, possible + files + calls)
+            #expect(outcomes.count == possible.count + files.count + calls.count)
+            for (name, _) in possible { #expect(outcomes[name] == "ok", "\(name)") }
+            for (name, _) in files { #expect(outcomes[name] == "EACCES", "\(name)") }
+            for (name, _) in calls { #expect(outcomes[name] == "EPERM", "\(name)") }
+        }
         // None of that has harmed the daemon.
         #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").contents == ["KEY"])
         #expect(try daemon.stop() == 0)
@@ -112,13 +114,22 @@ struct ConfinementTests {
                 "no-new-privileges", "name-service", "opener", "capabilities", "landlock", "seccomp",
             ])
         #expect(walls.allSatisfy { $0["state"]?.hasPrefix("missing") == false }, "\(walls)")
-        let process = try String(contentsOfFile: "/proc/\(daemon.pid)/status", encoding: .utf8)
-        for line in [
-            "CapPrm:\t0000000000000004", "CapAmb:\t0000000000000000", "CapInh:\t0000000000000000", "NoNewPrivs:\t1",
-            "Seccomp:\t2",
-        ] {
-            #expect(process.contains("\(line)\n"), "\(line)")
+        // One thread serves, and one reads policies.
+        let threads = try threads(of: daemon.pid)
+        #expect(threads.count == 2)
+        for thread in threads {
+            let process = try String(contentsOfFile: "/proc/\(thread)/status", encoding: .utf8)
+            for line in [
+                "CapPrm:\t0000000000000004", "CapAmb:\t0000000000000000", "CapInh:\t0000000000000000",
+                "NoNewPrivs:\t1", "Seccomp:\t2",
+            ] {
+                #expect(process.contains("\(line)\n"), "\(line)")
+            }
         }
+    }
+
+    private func threads(of pid: Int32) throws -> [Int32] {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task").compactMap { Int32($0) }.sorted()
     }
 
     /// The daemon's own sandbox cannot admit a directory that a reload adds. The process beside it opens the key.

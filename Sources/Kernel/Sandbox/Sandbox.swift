@@ -113,15 +113,18 @@ package struct Sandbox: Sendable {
     }
 
     private static func restrictCalls() throws(Failure) -> String {
-        _ = try succeed(ck_seccomp_restrict(0), "seccomp")
+        try restrictCallsOfThread()
         return "on"
     }
 
-    /// For the process that opens keys: as ``restrictToReading()``, and as ``restrictCalls()``. It may also watch
-    /// directories.
-    package static func restrictToOpening() {
-        restrictToReading()
-        _ = ck_seccomp_restrict(1)
+    /// The same for the thread that calls it: each thread has a filter of its own.
+    package static func restrictCallsOfThread() throws(Failure) {
+        _ = try succeed(ck_seccomp_restrict(0), "seccomp")
+    }
+
+    /// For a thread of the process that opens keys: as ``restrictCallsOfThread()``. It may also watch directories.
+    package static func restrictCallsOfThreadToOpening() throws(Failure) {
+        _ = try succeed(ck_seccomp_restrict(1), "seccomp")
     }
 
     /// For a helper process that only reads: forbids it to write or execute files.

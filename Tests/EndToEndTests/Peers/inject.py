@@ -4,6 +4,7 @@ name, the call's number or name, and its arguments: numbers, or texts in quotes.
 import ctypes, errno, os, re, shlex, signal, sys
 
 ATTACH, DETACH, SINGLESTEP, GETREGS, SETREGS = 16, 17, 9, 12, 13
+ANY_THREAD = 0x40000000  # __WALL
 REGISTERS = ("r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs eflags rsp ss "
              "fs_base gs_base ds es fs gs").split()
 NUMBERS = dict(
@@ -42,7 +43,7 @@ def syscall_instruction(pid):
 def main():
     pid = int(sys.argv[1])
     ptrace(ATTACH, pid)
-    os.waitpid(pid, 0)
+    os.waitpid(pid, ANY_THREAD)
     try:
         instruction = syscall_instruction(pid)
         saved = Registers()
@@ -68,7 +69,7 @@ def main():
             (registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9) = values
             ptrace(SETREGS, pid, ctypes.byref(registers))
             ptrace(SINGLESTEP, pid)
-            _, status = os.waitpid(pid, 0)
+            _, status = os.waitpid(pid, ANY_THREAD)
             if os.WIFEXITED(status) or os.WIFSIGNALED(status) or os.WSTOPSIG(status) != signal.SIGTRAP:
                 raise SystemExit("%s: the process stopped with status %#x" % (name, status))
             ptrace(GETREGS, pid, ctypes.byref(registers))
