@@ -6,7 +6,7 @@
 
 package import Kernel
 package import Policy
-internal import Wire
+package import Wire
 internal import Digest
 package import NameLookup
 

@@ -54,7 +54,7 @@ struct SweepTests {
         try bench.reload("key k1 /k\npermit 1001 key k1\n")
         #expect(bench.broker.nextSettling == .boot)
         #expect(try counted() == ["k1"])
-        bench.broker.settle()
+        bench.broker.settle(now: .now)
         #expect(bench.broker.nextSettling != .boot)
         #expect(try counted() == ["k1"])
     }

@@ -21,6 +21,7 @@ package struct Broken: Error, CustomStringConvertible {
 final class OneKey: KeyOpener {
     let sandbox = Sandbox()
     let keysOutside: [(key: KeyName, path: String)] = []
+    let keysHidden: [(key: KeyName, path: String, setting: HidingSetting)] = []
 
     func handOut(_ key: Key) throws(TrustError) -> HandOut {
         HandOut(key: try TrustedOwners.now.place(of: "/etc/passwd").open(), certificate: nil)
@@ -49,7 +50,9 @@ struct KnownPeer: PeerSource {
     }
 
     func peerIsRunning() throws(Failure) -> Bool? { true }
-    func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? { ("caller", unit) }
+    func peerProcess(_ pid: Int32, units: UnitTable?) throws(Failure) -> (comm: String?, unit: String?)? {
+        ("caller", unit)
+    }
 }
 
 /// One such life. Afterwards `machine.calls` has what it did to the files.
