@@ -18,6 +18,8 @@ extension Requests {
         package private(set) var last = ""
         /// The reason of the last denial.
         package private(set) var denial: String?
+        /// The time of the last denial, in the form of the log.
+        package private(set) var lastDenial: String?
         /// The caller's name, if the policy named the caller.
         package private(set) var user: String?
         /// SHA-256 of the policy in force, or nil if there were several.
@@ -49,6 +51,7 @@ extension Requests {
             if record.says(.decision, Self.deniedWord) {
                 denied = denied.plus(times)
                 denial = record.text(.reason)
+                lastDenial = time
                 return times
             }
             let isBusy = record.says(.decision, Self.busyWord)

@@ -27,14 +27,14 @@ struct Review {
 
     private struct Counts {
         var granted = 0, denied = 0, unavailable = 0, busy = 0
-        var last = "", lastGrant = "", denial: String?
+        var lastDenial = "", lastGrant = "", denial: String?
 
         mutating func add(_ outcome: Requests.Outcome) {
             granted = granted.plus(outcome.granted)
             denied = denied.plus(outcome.denied)
             unavailable = unavailable.plus(outcome.unavailable)
             busy = busy.plus(outcome.busy)
-            last = max(last, outcome.last)
+            lastDenial = max(lastDenial, outcome.lastDenial ?? "")
             lastGrant = max(lastGrant, outcome.lastGrant ?? "")
             denial = outcome.denial ?? denial
         }
@@ -79,7 +79,7 @@ struct Review {
         for (row, counts) in sorted(statusRows) { use(row, counts, ["status"]) }
         let refused = all.filter { $0.value.denied > 0 }.sorted { $0.key.user < $1.key.user }
         for (row, counts) in refused {
-            denials.add([row.user, row.unit, row.key, String(counts.denied), local(counts.last), counts.denial])
+            denials.add([row.user, row.unit, row.key, String(counts.denied), local(counts.lastDenial), counts.denial])
         }
     }
 

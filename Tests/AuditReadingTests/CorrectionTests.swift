@@ -52,6 +52,32 @@ struct CorrectionTests {
         #expect(outcome.rule == "p:1")
     }
 
+    /// A caller may be granted the key after it was denied.
+    @Test func theTimeOfADenialIsNotThatOfALaterGrant() throws {
+        let (_, outcome) = try outcome([Self.fields(1, "denied", "no-rule", nil, "k", ""), Self.grant(2)])
+        #expect(outcome.lastDenial?.contains(":101Z") == true)
+        #expect(outcome.last.contains(":102Z"))
+        #expect(try self.outcome([Self.grant(1)]).1.lastDenial == nil)
+    }
+
+    /// `audit summary` shows that time.
+    @Test func theSummaryHasTheTimeOfTheDenial() throws {
+        func record(_ seq: Int, _ hour: Int, _ decision: String, _ reason: String) -> String {
+            #""seq":\#(seq),"time":"2026-11-23T\#(hour):00:00Z","event":"request","verb":"get","#
+                + #""decision":"\#(decision)","reason":"\#(reason)","key":"k","uid":61077,"gid":5,"groups":[]"#
+        }
+        try folder.write(
+            "log", chainedText([record(1, 13, "denied", "no-rule"), record(2, 15, "granted", "permitted")]))
+        try folder.write("policy", "key k \(folder["key"])\n")
+        let (status, output, errors) = try Program.run(
+            Program.built("keybroker"),
+            ["audit", "summary", "--format", "json", "--audit", folder["log"], "--policy", folder["policy"]],
+            environment: ["TZ": "UTC"])
+        #expect(status == 0, "\(errors)")
+        let denial = try #require(output.split(separator: "\n").first { $0.contains(#""kind":"denial""#) })
+        #expect(denial.contains(#""last":"2026-11-23T13:00:00"#), "\(denial)")
+    }
+
     @Test func correctionsComeInAnyOrder() throws {
         let grants = (1...5).map { Self.grant($0) }
         let corrections = [2, 5, 4].enumerated().map { Self.correction(6 + $0.offset, ofGrant: $0.element) }
