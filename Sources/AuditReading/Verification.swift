@@ -51,7 +51,7 @@ package struct Verifier {
             throw Unverified(
                 kind: .headUnknown,
                 description:
-                    "the head \(head) is of no record: the log was cut at its end, rewritten, or is another one")
+                    "the head \(head) is in no record: the log was cut at its end, rewritten, or is another one")
         }
         return lastNumber - expectedAt
     }

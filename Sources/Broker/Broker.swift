@@ -41,6 +41,8 @@ package final class Broker {
     let units = UnitTable()
     package var credentials = CredentialCounts()
     let life = Lifetime()
+    /// What an admin types to start the daemon again.
+    package var restart = "systemctl restart keybrokerd"
     /// The account that the daemon runs as.
     let ownUID = Privileges.effectiveUID
 

@@ -34,8 +34,10 @@ extension Broker {
     /// What the service manager and the log are told while there is none: the first fault, and what to type.
     package var complaint: String? {
         missing.map {
-            "serves nobody, as the policy is faulty: \($0.fault); mend it, and "
-                + (unreadable == nil ? "type: keybroker reload" : "restart keybrokerd, which can read it only then")
+            "serves nobody, as the policy is faulty: \($0.fault); correct it, and "
+                + "type: "
+                + (unreadable == nil
+                    ? "keybroker reload" : "\(restart), as keybrokerd can read it only after a restart")
         }
     }
 
@@ -44,7 +46,8 @@ extension Broker {
         let sandbox = keys.sandbox
         let outside = policy.source.paths.first { !sandbox.covers($0) && !sandbox.covers(folder(of: $0)) }
         return outside.map {
-            "\($0): error: its directory was not there when keybrokerd started, which can read it only after a restart"
+            "\($0): error: its directory was not there when keybrokerd started, which can read it only after a restart; "
+                + "type: \(restart)"
         }
     }
 

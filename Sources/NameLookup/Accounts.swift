@@ -48,10 +48,21 @@ package enum Accounts {
     package static func gid(ofGroup name: String) throws(Failure) -> UInt32? {
         // Safety: the call keeps within the buffer, which outlives what is read of the entry here.
         try unsafe lookUp("getgrnam", on: name) { (buffer, size) throws(Failure) in
-            var entry = unsafe group()
-            var found: UnsafeMutablePointer<group>?
+            var entry = unsafe Glibc.group()
+            var found: UnsafeMutablePointer<Glibc.group>?
             let code = unsafe getgrnam_r(name, &entry, buffer, size, &found)
             return (code, unsafe found.map { unsafe $0.pointee.gr_gid })
+        }
+    }
+
+    /// The name of a group, or nil if no group has that number.
+    package static func group(numbered gid: UInt32) throws(Failure) -> String? {
+        // Safety: the call keeps within the buffer, which outlives the copy of the name that is made here.
+        try unsafe lookUp("getgrgid", on: String(gid)) { (buffer, size) throws(Failure) in
+            var entry = unsafe Glibc.group()
+            var found: UnsafeMutablePointer<Glibc.group>?
+            let code = unsafe getgrgid_r(gid, &entry, buffer, size, &found)
+            return (code, unsafe found.flatMap { unsafe $0.pointee.gr_name.map { unsafe String(cString: $0) } })
         }
     }
 

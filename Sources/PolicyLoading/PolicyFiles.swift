@@ -64,7 +64,8 @@ package struct PolicyFiles: Sendable {
     package let paths: [String]
     /// The one of the paths that need not exist.
     private let optionalPath: String?
-    private let owners: TrustedOwners
+    /// Whose files are trusted, and those of the keys.
+    package let owners: TrustedOwners
     private let names: NameService
     /// What the daemon's unit hides from it, though this program sees it.
     private var hidden: HiddenFolders?
@@ -123,13 +124,14 @@ package struct PolicyFiles: Sendable {
         var diagnostics: [Diagnostic] = []
         var texts: [PolicyText] = []
         var size = 0
-        for file in files(&diagnostics, distrusted) {
+        for file in files(&diagnostics, distrusted, warns: warns) {
             do throws(TrustError) {
                 let bytes = try bytes(of: file, room: Limits.policyBytes - size, distrusted, &diagnostics)
                 size += bytes.count
                 texts.append(PolicyText(file: file, bytes: bytes))
             } catch {
-                diagnostics.append(Diagnostic(.error, "the policy cannot be used: \(error)", file: file))
+                diagnostics.append(
+                    Diagnostic(.error, "the policy cannot be used: \(error.explained(by: names))", file: file))
             }
         }
         if texts.isEmpty, diagnostics.isEmpty {
@@ -153,28 +155,37 @@ package struct PolicyFiles: Sendable {
             diagnostics: diagnostics)
     }
 
-    private func files(_ diagnostics: inout [Diagnostic], _ distrusted: Distrusted) -> [String] {
+    private func files(
+        _ diagnostics: inout [Diagnostic], _ distrusted: Distrusted, warns: Bool
+    ) -> [String] {
         var files: [String] = []
         for path in paths {
             do throws(TrustError) {
-                guard let names = try names(in: path, distrusted) else { continue }
+                guard let (names, others) = try names(in: path, distrusted) else { continue }
                 files += names
+                for other in others where warns {
+                    diagnostics.append(
+                        Diagnostic(.warning, "not read: its name does not end in .policy", file: "\(path)/\(other)"))
+                }
             } catch {
-                diagnostics.append(Diagnostic(.error, "the policy cannot be used: \(error)", file: path))
+                diagnostics.append(
+                    Diagnostic(.error, "the policy cannot be used: \(error.explained(by: self.names))", file: path))
             }
         }
         return files
     }
 
-    /// The files that a path stands for: the file itself, or the files in the directory. Nil if the path does not exist
-    /// and need not.
-    private func names(in path: String, _ distrusted: Distrusted) throws(TrustError) -> [String]? {
+    /// The files that a path stands for: the file itself, or the files in the directory, and the names in it that
+    /// somebody may take for files of the policy. Nil if the path does not exist and need not.
+    private func names(
+        in path: String, _ distrusted: Distrusted
+    ) throws(TrustError) -> (files: [String], others: [String])? {
         let kind: FileStatus.Kind?
         do throws(Failure) { kind = try statusFollowing(path)?.kind } catch {
             throw TrustError(unreadable: path, error)
         }
         if kind == nil, path == optionalPath { return nil }
-        guard kind == .directory else { return [path] }
+        guard kind == .directory else { return ([path], []) }
         let names: [String]
         do { names = try owners.entries(ofDirectory: path) } catch {
             guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
@@ -186,7 +197,8 @@ package struct PolicyFiles: Sendable {
             files.append(new)
             files.sort { $0.utf8.lexicographicallyPrecedes($1.utf8) }
         }
-        return files
+        // Nobody takes a hidden file or an editor's backup for a part of the policy.
+        return (files, names.filter { !Self.isPolicy($0) && !$0.hasPrefix(".") && !$0.hasSuffix("~") })
     }
 
     /// Whether a file of this name in a directory is read.
@@ -206,7 +218,8 @@ package struct PolicyFiles: Sendable {
             return try reading(file, try trusted.descriptor.readAll(limit: room, file))
         } catch {
             guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
-            diagnostics.append(Diagnostic(.warning, "keybrokerd would refuse this file: \(error)", file: file))
+            diagnostics.append(
+                Diagnostic(.warning, "keybrokerd would refuse this file: \(error.explained(by: names))", file: file))
             return try reading(file, try readSmallFile(file, limit: room))
         }
     }
@@ -220,8 +233,8 @@ package struct PolicyFiles: Sendable {
     /// How the policy looks up accounts on this machine. Each account is looked up once.
     private func resolver(_ folders: KnownFolders) -> Resolver {
         let names = names
-        let users = Memory { name throws(Failure) in try names.user(named: name) }
-        let groups = Memory { name throws(Failure) in try names.group(named: name) }
+        let users = Lookups { name throws(Failure) in try names.user(named: name) }
+        let groups = Lookups { name throws(Failure) in try names.group(named: name) }
         let overflow = OverflowIDs.ofThisKernel()
         let hidden = hidden
         return Resolver(
@@ -230,7 +243,7 @@ package struct PolicyFiles: Sendable {
                 // Only the daemon was given its credentials.
                 if case .credential = source, !names.isDaemons { return nil }
                 guard let path = source.path() else {
-                    return "no credential can be found: $CREDENTIALS_DIRECTORY is not set"
+                    return "no credential can be found: \(TrustError.noCredentials)"
                 }
                 do throws(TrustError) {
                     let real = try folders.realPath(of: path)
@@ -238,30 +251,12 @@ package struct PolicyFiles: Sendable {
                 } catch {
                     switch error.kind {
                     case .missing: return "there is no such file now: \(error)"
-                    case .untrusted: return "the file would not be handed out: \(error)"
+                    case .untrusted: return "the file would not be handed out: \(error.explained(by: names))"
                     case .unreadable, .shortage, .outside:
                         return "whether the file can be handed out is not known: \(error)"
                     }
                 }
             },
             known: { names.similarNames(ofGroups: $0) })
-    }
-}
-
-/// Remembers the results of lookups.
-private final class Memory {
-    private var known: [String: Resolver.Found] = [:]
-    private let lookUp: (String) throws(Failure) -> UInt32?
-
-    init(_ lookUp: @escaping (String) throws(Failure) -> UInt32?) { self.lookUp = lookUp }
-
-    func found(_ name: String) -> Resolver.Found {
-        if let found = known[name] { return found }
-        let found: Resolver.Found
-        do throws(Failure) { found = try lookUp(name).map { .id($0) } ?? .unknown } catch {
-            found = .failed(error.reason)
-        }
-        known[name] = found
-        return found
     }
 }

@@ -12,14 +12,15 @@ internal import NameLookup
 struct AuditCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "audit", abstract: "Reads the audit log.",
-        discussion: "None of these needs a running daemon, or a privilege beyond reading the files.",
+        discussion: """
+            None of these needs a running daemon, or a privilege beyond reading the files. Without --audit it is the \
+            daemon's log; for a user with a broker of its own, that one's.
+            """,
         subcommands: [AuditShow.self, AuditSummary.self, AuditVerify.self])
 }
 
 /// Which log to read.
 struct AuditOptions: ParsableArguments {
-    static let standardPath = "/var/log/keybroker/audit.jsonl"
-
     @Option(
         name: .customLong("audit"),
         help: ArgumentHelp(
@@ -33,7 +34,8 @@ struct AuditOptions: ParsableArguments {
         let given = logs + others
         do throws(Failure) {
             guard given.isEmpty else { return try LogFiles(named: given).paths }
-            let files = try LogFiles(of: Self.standardPath)
+            StandardFiles.say("the log", StandardFiles.log)
+            let files = try LogFiles(of: StandardFiles.log)
             for name in files.unreadable {
                 say(
                     "keybroker: \(name) is compressed in a way that is not read here: decompress it, "

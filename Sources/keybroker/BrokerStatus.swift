@@ -70,6 +70,13 @@ struct BrokerStatus {
     /// Whether the daemon serves nobody, because the policy at its start was faulty and is not mended yet.
     var isWithoutPolicy: Bool { value(.policyState) == "faulty" }
     var lastReloadFaults: [String] { page.values(.lastReloadFault) }
+    /// What to type so that the daemon uses the policy of its files. A reload does not help if their directory was missing
+    /// at its start.
+    /// - Parameter reload: the command that reloads it.
+    func remedy(reload: String = "keybroker reload") -> String {
+        let needsRestart = isWithoutPolicy && lastReloadFaults.contains { $0.contains("only after a restart") }
+        return "type: " + (needsRestart ? StandardFiles.restart(reading: allPolicyPaths) : reload)
+    }
     /// Accounts that lines of the policy name and that are not found.
     var missingAccounts: [String] { page.values(.missingAccount) }
 
@@ -95,13 +102,14 @@ struct BrokerStatus {
     // MARK: For people
 
     /// The lines, with aligned columns.
-    var text: [String] {
+    /// - Parameter note: a line about the policy.
+    func text(note: String?) -> [String] {
         func shown(_ name: StatusName) -> String { value(name) ?? "?" }
         var lines = [
             "keybrokerd   \(shown(.version)), process \(shown(.pid)), up \(duration(.uptimeSeconds))",
             "policy       \(shown(.policy))",
             isWithoutPolicy
-                ? "             FAULTY, so nobody is served; mend it, and type: keybroker reload"
+                ? "             FAULTY, so nobody is served; correct it, and \(remedy())"
                 : "             in force for \(duration(.policyAgeSeconds)): "
                     + "\(counted(.policyKeys, "key")), \(counted(.policyPermits, "permission"))",
             "             last reload: \(shown(.lastReload)) "
@@ -110,7 +118,7 @@ struct BrokerStatus {
         if value(.reload) == "running" {
             lines.append("             a reload is running, for \(duration(.reloadSeconds))")
         }
-        lines += allPolicyPaths.map { "             \($0)" }
+        lines += ([note] + allPolicyPaths).compactMap(\.self).map { "             \($0)" }
         lines += lastReloadFaults.map { "             \($0)" }
         if let count = number(.missingAccounts), count > 0 {
             lines.append("             warning: \(counted(.missingAccounts, "account")) not found:")

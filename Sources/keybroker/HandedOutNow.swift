@@ -5,22 +5,28 @@
 
 internal import Kernel
 internal import LocalTime
+internal import NameLookup
 internal import Policy
 internal import PolicyLoading
 
 enum HandedOutNow {
     /// A line for the key's file, and one for its certificate's.
-    /// - Parameter hidden: what the daemon's unit hides from it.
-    static func lines(_ key: Key, hidden: HiddenFolders) -> [String] {
-        [line("key", key.source, hidden)] + (key.certificate.map { [line("certificate", $0, hidden)] } ?? [])
+    /// - Parameters:
+    ///   - owners: whose files the daemon trusts.
+    ///   - hidden: what the daemon's unit hides from it.
+    static func lines(_ key: Key, _ owners: TrustedOwners, hidden: HiddenFolders) -> [String] {
+        [line("key", key.source, owners, hidden)]
+            + (key.certificate.map { [line("certificate", $0, owners, hidden)] } ?? [])
     }
 
-    private static func line(_ what: String, _ source: Source, _ hidden: HiddenFolders) -> String {
+    private static func line(
+        _ what: String, _ source: Source, _ owners: TrustedOwners, _ hidden: HiddenFolders
+    ) -> String {
         guard let path = source.path() else {
             return "  \(what) now: not known here: it is a credential of the daemon's unit"
         }
         do throws(TrustError) {
-            let file = try TrustedOwners.now.place(of: path).open()
+            let file = try owners.place(of: path).open()
             if let why = hidden.explanation(of: file.path) {
                 return "  \(what) now: nothing would be handed out: \(file.path) is there, but \(why)"
             }
@@ -29,7 +35,8 @@ enum HandedOutNow {
             return "  \(what) now: \(file.path), \(size), of \(status.modified.local)"
         } catch {
             switch error.kind {
-            case .missing, .untrusted: return "  \(what) now: nothing would be handed out: \(error)"
+            case .missing, .untrusted:
+                return "  \(what) now: nothing would be handed out: \(error.explained(by: .here))"
             case .unreadable, .shortage, .outside: return "  \(what) now: not known here: \(error); ask as root"
             }
         }

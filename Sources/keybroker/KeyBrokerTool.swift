@@ -6,6 +6,7 @@
 internal import ArgumentParser
 internal import Kernel
 internal import KeyBrokerClient
+internal import Policy
 internal import Wire
 
 @main
@@ -29,7 +30,29 @@ struct KeyBrokerTool: ParsableCommand {
         Exec.runIfAsked()
         // If the reader of the output goes away, the write fails, and that ends the program.
         Signals.ignoreBrokenPipes()
-        main(ProgramArguments.all)
+        let arguments = ProgramArguments.all
+        if let misspelt = Self.misspelt(arguments) { exitProcess(misspelt.rawValue) }
+        main(arguments)
+    }
+
+    /// Says which command was meant, if a word at the begin is almost one. Nil if none is: then the parser judges.
+    private static func misspelt(_ arguments: [String]) -> ExitCode? {
+        var command: any ParsableCommand.Type = Self.self
+        for word in arguments {
+            let commands = command.configuration.subcommands
+            if commands.isEmpty || word.hasPrefix("-") || word == "help" { return nil }
+            if let next = commands.first(where: { name($0) == word }) {
+                command = next
+                continue
+            }
+            guard let meant = closest(to: word, among: commands.map(name)) else { return nil }
+            return fail("there is no command '\(word)'; did you mean '\(meant)'?", status: 64)
+        }
+        return nil
+    }
+
+    private static func name(_ command: any ParsableCommand.Type) -> String {
+        command.configuration.commandName ?? "\(command)".lowercased()
     }
 }
 

@@ -33,7 +33,23 @@ func fail(_ line: String, status: Int32) -> ExitCode {
 
 /// Returns the answer of the broker, or ends the program with its error.
 func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
-    do { return try body() } catch { throw fail(error.description, status: error.exitStatus) }
+    do { return try body() } catch { throw fail(error.description + advice(on: error), status: error.exitStatus) }
+}
+
+/// The same for a request that no line of the policy can permit.
+func askingAsAdministrator<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(ExitCode) -> R {
+    do { return try body() } catch {
+        if case .notAdministrator(let decision) = error {
+            throw fail("not permitted (decision \(decision)): it takes root, or the broker's account", status: 77)
+        }
+        throw fail(error.description + advice(on: error), status: error.exitStatus)
+    }
+}
+
+/// What to type on this machine, after the text that is the same everywhere. Nothing if there is nothing more to say.
+func advice(on error: KeyBrokerError) -> String {
+    guard case .notRunning(let socket, _) = error, let start = StandardFiles.start(socket) else { return "" }
+    return "; here: \(start)"
 }
 
 /// Writes to standard output. If the reader has gone away, that is not reported as an error.

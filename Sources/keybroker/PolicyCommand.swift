@@ -12,8 +12,10 @@ internal import NameLookup
 struct PolicyCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "policy", abstract: "Looks after the policy.",
-        discussion:
-            "None of these needs a running daemon, or a privilege beyond reading the files; but edit, which writes.",
+        discussion: """
+            None of these needs a running daemon, or a privilege beyond reading the files; but edit, which writes. Without \
+            --policy it is the daemon's policy; for a user with a broker of its own, that one's.
+            """,
         subcommands: [
             PolicyCheck.self, PolicyExplain.self, PolicyShow.self, PolicyDiff.self, PolicyTest.self, PolicyReplay.self,
             PolicySuggest.self, PolicyEdit.self,
@@ -28,8 +30,13 @@ struct PolicyOptions: ParsableArguments {
             "A file, or a directory of *.policy files; may be repeated (default: the daemon's).", valueName: "path"))
     var paths: [String] = []
 
-    /// The policy. Ends the program with all errors if there are any.
-    func load() throws(ExitCode) -> LoadedPolicy { try Self.load(paths) }
+    /// The policy. Ends the program with all errors if there are any. Says so if it is the daemon's own, and another one
+    /// is in force.
+    func load() throws(ExitCode) -> LoadedPolicy {
+        let loaded = try Self.load(paths)
+        if paths.isEmpty { PolicyInForce.compare(with: loaded) }
+        return loaded
+    }
 
     /// The policy at `paths`. Ends the program with all errors if there are any.
     static func load(_ paths: [String]) throws(ExitCode) -> LoadedPolicy {
@@ -42,17 +49,21 @@ struct PolicyOptions: ParsableArguments {
     /// Loads a policy. If it is at paths of the command line, it may still be in work, so untrusted files are only
     /// warned about. The daemon's own policy must meet the daemon's rules.
     static func loading(_ paths: [String], warns: Bool = true) -> LoadResult {
-        let owners = TrustedOwners.now
-        let files =
-            paths.isEmpty
-            ? PolicyFiles.standard(in: "/etc/keybroker", owners: owners) : PolicyFiles(paths, owners: owners)
-        return files.warning(of: warns ? hidden(paths) : HiddenFolders(unit: ""))
-            .load(distrusted: paths.isEmpty ? .isFault : .isWarning, warns: warns)
+        guard paths.isEmpty else {
+            // What another account than root names may be the policy of its own daemon.
+            let owners = Privileges.isRoot ? TrustedOwners.ofService : .now
+            return PolicyFiles(paths, owners: owners).warning(of: warns ? hidden(paths) : HiddenFolders(unit: ""))
+                .load(distrusted: .isWarning, warns: warns)
+        }
+        let files = StandardFiles.policy
+        StandardFiles.say("the policy", files.paths.first ?? "")
+        return files.warning(of: warns ? hidden(paths) : HiddenFolders(unit: "")).load(warns: warns)
     }
 
     /// What the unit of the system's daemon hides from it. Nothing if the policy may be that of a user's own daemon.
     static func hidden(_ paths: [String]) -> HiddenFolders {
-        paths.isEmpty || Privileges.isRoot ? .ofService : HiddenFolders(unit: "")
+        let isOfSystem = paths.isEmpty ? !StandardFiles.areOwn : Privileges.isRoot
+        return isOfSystem ? .ofService : HiddenFolders(unit: "")
     }
 }
 

@@ -6,6 +6,7 @@
 internal import ArgumentParser
 internal import Interaction
 internal import Kernel
+internal import NameLookup
 internal import Policy
 internal import PolicyLoading
 internal import Wire
@@ -40,7 +41,7 @@ struct PolicyEdit: ParsableCommand {
         let isInPlace = try edit(files, path)
         guard isInPlace, !noReload else { return }
         do { try Reloading(paths: daemonPolicy.paths, options: options).run() } catch {
-            say("keybroker: \(path) is in place, but not in force: when that is mended, type 'keybroker reload'")
+            say("keybroker: \(path) is in place, but not in force: when that is corrected, type 'keybroker reload'")
             throw error
         }
     }
@@ -50,7 +51,10 @@ struct PolicyEdit: ParsableCommand {
     private func checkDirectories(above path: String) throws(ExitCode) {
         let parent = folder(of: path)
         do throws(TrustError) { try TrustedOwners.now.checkDirectories(above: path) } catch {
-            throw fail(error.description, status: error.kind == .untrusted ? 77 : 71)
+            let advice = error.kind == .missing ? remedy(makingRoomIn: parent) : nil
+            throw fail(
+                ([error.explained(by: .here), advice].compactMap(\.self)).joined(separator: "; "),
+                status: error.kind == .untrusted ? 77 : 71)
         }
         guard let status = (try? statusFollowing(parent)) ?? nil, !status.isWritableByOthers else {
             throw fail("\(parent) can be written to by others, who could exchange what is edited there", status: 77)
@@ -69,14 +73,28 @@ struct PolicyEdit: ParsableCommand {
             return try editing.run(holding: lock)
         } catch let failure as Failure {
             let isDenied = [Failure.permissionDenied, Failure.notPermitted].contains(failure.code)
-            throw fail(
-                "\(failure)\(isDenied ? "; the policy is for its owner to edit" : "")", status: isDenied ? 77 : 71)
+            throw fail("\(failure)\(isDenied ? "; \(remedy)" : "")", status: isDenied ? 77 : 71)
         }
+    }
+
+    /// What to do if this account may not write the policy.
+    private var remedy: String {
+        let owners = "the policy is for its owner to edit: use sudo"
+        guard daemonPolicy.paths.isEmpty, !StandardFiles.areOwn, let folder = StandardFiles.directoryOfUser else {
+            return owners
+        }
+        return "\(owners); or, for a broker of your own: mkdir -p \(folder)"
+    }
+
+    /// What to do if the directory of the policy is not there. Nil if there is nothing to say.
+    private func remedy(makingRoomIn folder: String) -> String? {
+        guard daemonPolicy.paths.isEmpty, !Privileges.isRoot else { return nil }
+        return StandardFiles.areOwn ? "type: mkdir -p \(folder)" : remedy
     }
 
     private func source() throws(ExitCode) -> PolicyFiles {
         guard daemonPolicy.paths.isEmpty else { return PolicyFiles(try daemonPolicy.paths.map(absolute), owners: .now) }
-        return Reloading.ownFiles ?? .standard(in: "/etc/keybroker", owners: .now)
+        return StandardFiles.policy
     }
 
     private func absolute(_ path: String) throws(ExitCode) -> String {

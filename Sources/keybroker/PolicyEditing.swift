@@ -75,8 +75,10 @@ struct PolicyEditing {
         if status == 0 { return }
         let isUntouched = (try? file.readCopy(limit: Limits.policyBytes)) == file.original ?? []
         if isUntouched { try file.removeCopy() }
+        // By this the shell says that it found none, as on a system without any.
+        let advice = status == 127 ? " (set EDITOR, or install one: apt install nano)" : ""
         throw fail(
-            "the editor '\(editor ?? "editor")' ended with status \(status); \(file.path) is unchanged"
+            "the editor '\(editor ?? "editor")' ended with status \(status)\(advice); \(file.path) is unchanged"
                 + (isUntouched ? "" : ", what was written is kept in \(file.copy)"), status: 71)
     }
 
@@ -127,6 +129,7 @@ struct PolicyEditing {
             if let choice = line.lowercased().first.flatMap(Choice.init(rawValue:)), answers.contains(choice) {
                 return choice
             }
+            say("keybroker: type one of the letters in parentheses, and Enter")
         }
     }
 }

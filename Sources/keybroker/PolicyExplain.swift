@@ -47,12 +47,13 @@ struct PolicyExplain: ParsableCommand {
     }
 
     func run() throws {
-        let policy = try options.load().policy
+        let loaded = try options.load()
+        let policy = loaded.policy
         let name = try key.map { key throws(ExitCode) in try namedKey(key) }
         let caller = try user.map { user throws(ExitCode) in try lookedUp(user, unit: unit) }
         if status { return try explainStatus(policy, caller ?? Caller(unitAlone: unit ?? "")) }
         if let name, let asking = caller ?? unit.map(Caller.init(unitAlone:)) {
-            return try explain(policy.explanation(of: name, for: asking), name)
+            return try explain(policy.explanation(of: name, for: asking), name, loaded.source.owners)
         }
         let subject = Subject(user: caller, unit: unit, key: name)
         try list(policy.rules(about: subject), of: name, policy)
@@ -114,7 +115,7 @@ struct PolicyExplain: ParsableCommand {
 
     // MARK: One caller and one key
 
-    private func explain(_ explanation: Explanation, _ name: KeyName) throws(ExitCode) {
+    private func explain(_ explanation: Explanation, _ name: KeyName, _ owners: TrustedOwners) throws(ExitCode) {
         if format == .json {
             try write(explanation.permitting)
             if !explanation.isPermitted { throw ExitCode(77) }
@@ -123,7 +124,7 @@ struct PolicyExplain: ParsableCommand {
         if explanation.isPermitted {
             try output(line: "permitted: \(who) may have \(name)")
             for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
-            for line in handedOut(explanation.key) { try output(line: line) }
+            for line in handedOut(explanation.key, owners) { try output(line: line) }
             return
         }
         guard explanation.key != nil else {
@@ -144,8 +145,8 @@ struct PolicyExplain: ParsableCommand {
         throw ExitCode(77)
     }
 
-    private func handedOut(_ key: Key?) -> [String] {
-        key.map { HandedOutNow.lines($0, hidden: PolicyOptions.hidden(options.paths)) } ?? []
+    private func handedOut(_ key: Key?, _ owners: TrustedOwners) -> [String] {
+        key.map { HandedOutNow.lines($0, owners, hidden: PolicyOptions.hidden(options.paths)) } ?? []
     }
 
     private func explainStatus(_ policy: Policy, _ caller: Caller) throws(ExitCode) {

@@ -47,9 +47,9 @@ struct Reloading {
 
     func run() throws(ExitCode) {
         let before = BrokerStatus(
-            try asking(try options.broker.status(waitingUpTo: options.patience)))
+            try askingAsAdministrator(try options.broker.status(waitingUpTo: options.patience)))
         let checked = try check(before)
-        let page = try asking(try options.broker.reload())
+        let page = try askingAsAdministrator(try options.broker.reload())
         let after = BrokerStatus(page)
         guard after.value(.lastReload) == "applied" else {
             for fault in after.lastReloadFaults { say(fault) }
@@ -112,7 +112,7 @@ struct Reloading {
                     "the broker reads its policy from \(named.joined(separator: ", ")), not from "
                         + "\(given.joined(separator: ", ")); it was not asked", status: 64)
             }
-            return PolicyFiles(given, owners: .now)
+            return PolicyFiles(given, owners: Privileges.isRoot ? .ofService : .now)
         }
         if let standard = standardFiles.first(where: { $0.paths == named }) { return standard }
         say(
@@ -128,13 +128,6 @@ struct Reloading {
 
     /// Where the system's daemon and a user's own daemon read their policies.
     private var standardFiles: [PolicyFiles] {
-        [.standard(in: "/etc/keybroker", owners: .now)] + [Self.ownFiles].compactMap(\.self)
-    }
-
-    /// Where the daemon of a user who is not root reads its policy.
-    static var ownFiles: PolicyFiles? {
-        guard Privileges.effectiveUID != 0 else { return nil }
-        let config = environment("XDG_CONFIG_HOME") ?? environment("HOME").map { "\($0)/.config" }
-        return config.map { .standard(in: "\($0)/keybroker", owners: .now) }
+        [StandardFiles.ofSystem] + [StandardFiles.ofUser].compactMap(\.self)
     }
 }

@@ -30,7 +30,7 @@ struct RotationStatus: ParsableCommand {
     @OptionGroup var options: BrokerOptions
 
     func run() throws {
-        let keys = try asking(try options.broker.holders(of: name, waitingUpTo: options.patience))
+        let keys = try askingAsAdministrator(try options.broker.holders(of: name, waitingUpTo: options.patience))
         if let name, keys.isEmpty { throw unknown(name) }
         var table = Table(
             columns: ["key", "newest", "state", "has", "uid", "pid", "unit"], numbers: ["newest", "has", "uid", "pid"])
@@ -72,7 +72,7 @@ struct RotationWait: ParsableCommand {
         let end = Instant.now.after(timeout)
         var pause = Self.first
         while true {
-            let keys = try asking(try options.broker.holders(of: name, waitingUpTo: options.patience))
+            let keys = try askingAsAdministrator(try options.broker.holders(of: name, waitingUpTo: options.patience))
             guard let key = keys.first else { throw unknown(name) }
             if key.state == .settled, key.behind.isEmpty {
                 let number = key.holders.count

@@ -27,14 +27,14 @@ struct StatusCommand: ParsableCommand {
         let status = BrokerStatus(page)
         let lines =
             switch format {
-            case .text: status.text
+            case .text: status.text(note: PolicyInForce.note(status))
             case .json: [status.object]
             case .openmetrics: status.openMetrics
             }
         for line in lines { try output(line: line) }
         // A monitoring system is told by a metric, and the file for it must come into its place.
         if status.isWithoutPolicy, format != .openmetrics {
-            throw fail("the policy is faulty, so nobody is served; mend it, and type: keybroker reload", status: 78)
+            throw fail("the policy is faulty, so nobody is served; correct it, and \(status.remedy())", status: 78)
         }
     }
 }

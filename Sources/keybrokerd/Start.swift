@@ -94,6 +94,7 @@ struct Start {
         }
         let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
+        if !servesSystem { broker.restart = "systemctl --user restart keybrokerd" }
         if loading.loaded == nil { broker.postponePolicy(loading, cost: began.until(.now)) }
         try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(

@@ -158,7 +158,12 @@ struct FaultyStartTests {
     /// The sandbox has no room for a directory that is not there. What to type says so.
     @Test func aPolicyWithoutItsDirectoryNeedsARestart() throws {
         let manager = try manager(nil, at: "none/policy")
-        #expect(manager.text().contains("none does not exist; mend it, and restart keybrokerd"), "\(manager.text())")
+        #expect(
+            manager.text().contains("none does not exist; correct it, and type: systemctl restart keybrokerd"),
+            "\(manager.text())")
+        let status = try tool("status")
+        #expect(status.status == 78)
+        #expect(status.output.contains("correct it, and type: systemctl restart keybrokerd\n"), "\(status.output)")
         try folder.directory("none")
         try folder.write("none/policy", mended)
         let reload = try tool("reload")

@@ -158,6 +158,55 @@ struct PolicyToolTests {
         }
     }
 
+    /// A file of another name is easily taken for a part of the policy.
+    @Test func filesThatAreNotReadAreWarnedOf() throws {
+        try folder.directory("d")
+        try folder.write("d/a.policy", "permit 61003 key web\n")
+        for name in ["x.conf", "b.policy~", ".c.policy.edit", "README"] { try folder.write("d/\(name)", "nonsense\n") }
+        let (status, _, errors) = try policy(["check", "d"])
+        #expect(status == 0)
+        #expect(
+            errors == """
+                d/README: warning: not read: its name does not end in .policy
+                d/x.conf: warning: not read: its name does not end in .policy
+
+                """, "\(errors)")
+        #expect(try policy(["check", "--strict", "d"]).status == 78)
+    }
+
+    /// Whose file it is, and what to type.
+    @Test(.enabled(if: isRoot, "needs root: it gives files away"))
+    func filesOfOthersAreExplained() throws {
+        try folder.write("key", "KEY", mode: 0o600, owner: 1)
+        try folder.write("c", "key web \(folder["key"])\npermit 61001 key web\n")
+        func said(_ arguments: String...) throws -> String {
+            let result = try Program.run(Program.built("keybroker"), ["policy"] + arguments, directory: folder.path)
+            return result.output + result.errors
+        }
+        let theirs = "\(folder["key"]) belongs to daemon(1), not to root; type: chown root: \(folder["key"])\n"
+        #expect(try said("check", "c").contains("the file would not be handed out: \(theirs)"))
+        let explained = try said("explain", "--user", "61001", "--key", "web", "--policy", "c")
+        #expect(explained.contains("nothing would be handed out: \(theirs)"), "\(explained)")
+        try folder.shell("chown 0:1 key && chmod 660 key")
+        let writable = "can be written to by group daemon(1) (mode 0660); type: chmod g-w \(folder["key"])\n"
+        #expect(try said("check", "c").contains(writable))
+        try folder.shell("chown 61077 c")
+        #expect(try said("check", "c").contains("c belongs to uid 61077, not to root; type: chown root: "))
+    }
+
+    /// A slip in a command's name is no riddle.
+    @Test(arguments: [
+        (["polcy", "check"], "there is no command 'polcy'; did you mean 'policy'?"),
+        (["policy", "chek"], "there is no command 'chek'; did you mean 'check'?"),
+        (["audit", "shwo"], "there is no command 'shwo'; did you mean 'show'?"),
+        (["staus"], "there is no command 'staus'; did you mean 'status'?"),
+    ])
+    func misspeltCommands(_ arguments: [String], _ words: String) throws {
+        let result = try Program.run(Program.built("keybroker"), arguments)
+        #expect(result.status == 64)
+        #expect(result.errors == "keybroker: \(words)\n", "\(result.errors)")
+    }
+
     @Test func test() throws {
         try folder.write("good", "expect 61001 key web granted\nexpect 61009 key web denied\n")
         #expect(try policy(["test", "good"]).output == "2 expectations met\n")

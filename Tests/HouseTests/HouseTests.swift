@@ -204,6 +204,11 @@ struct HouseTests {
             !$0.contains("referenced manual not found") && !$0.contains("outdated mandoc.db")
         }
         #expect(said.isEmpty, "\(said.joined(separator: "\n"))")
+        // The program behind man(1) on most systems has complaints of its own.
+        guard let groff = installed("groff") else { return print("skipped: groff is not installed") }
+        let page = projectFolder.appendingPathComponent(path).path
+        let printed = try Program.run(groff, ["-mandoc", "-Tutf8", "-wbreak", "-t", "-rLL=78n", page])
+        #expect(printed.status == 0 && printed.errors.isEmpty, "\(printed.errors)")
     }
 
     /// The manual page contains every line that the daemon can say. Only the words that never change are compared.
@@ -253,10 +258,11 @@ struct HouseTests {
         let seconds = try source("Wire/Limits.swift").firstMatch(of: #/rotationCommand = Duration.seconds\((\d+)\)/#)
         #expect(tool.contains("After \(try #require(seconds).1) seconds"))
         let audit = try page("policy/keybroker-audit.5")
-        let readme = try page("README.md")
+        let reasons = audit.matches(of: #/\.It Ic ([a-z ,-]+)/#).flatMap {
+            $0.1.split(whereSeparator: { " ,".contains($0) })
+        }
         for reason in Reason.allCases {
-            #expect(audit.contains(reason.rawValue), "\(reason.rawValue) is not in keybroker-audit(5)")
-            #expect(readme.contains("`\(reason.rawValue)`"), "\(reason.rawValue) is not in README")
+            #expect(reasons.contains { $0 == reason.rawValue }, "\(reason.rawValue) is not in keybroker-audit(5)")
         }
         let lines = daemon.matches(of: #/\.It Ic ([a-z ,-]+)/#).flatMap { $0.1.split(separator: " ") }
         for name in StatusName.allCases {
@@ -274,7 +280,7 @@ struct HouseTests {
             ("crowdRecordsAtOnce", "at once Ta 200"),
             ("groupGrantsAtOnce", "at once Ta 1000"),
             ("policyErrors", "policy that are listed Ta 100"),
-            ("policyNeverPairs", "in a policy Ta 1000000"), ("statusCallers", "makes them known Ta 64"),
+            ("policyNeverPairs", "for its key Ta 1000000"), ("statusCallers", "one by one Ta 64"),
             ("credentials", "all units together Ta 16"), ("credentialsPerUnit", "a time, per unit Ta 4"),
             ("credentialsPerSecond", "a second, per unit Ta 100"),
         ] {

@@ -42,6 +42,23 @@ struct TrustTests {
         #expect(throws: Never.self) { _ = try TrustedOwners(startedBy: 1).place(of: folder["b"]) }
     }
 
+    /// What to type. A tool writes names where it knows them.
+    @Test func whatToDoAboutIt() throws {
+        try folder.write("b", "x", mode: 0o600, owner: 1)
+        let theirs = try #require(distrust("b")?.distrust)
+        #expect(theirs.advice == "type: chown root: \(folder["b"])")
+        #expect(
+            theirs.sentence(user: { "daemon(\($0))" }) == "\(folder["b"]) belongs to daemon(1), not to root")
+        for (mode, change) in [(0o660, "g-w"), (0o602, "o-w"), (0o666, "go-w")] {
+            try folder.write("it's a key", "x", mode: mode)
+            #expect(distrust("it's a key")?.distrust?.advice == "type: chmod \(change) '\(folder["it'\\''s a key"])'")
+        }
+        try folder.directory("open", mode: 0o777)
+        try folder.write("open/a", "x")
+        #expect(distrust("open/a")?.distrust?.advice == "keep the file in a directory that only root can write to")
+        #expect(distrust("none")?.distrust == nil)
+    }
+
     /// A user namespace shows the files of all accounts that it does not know as those of this uid.
     @Test func theOverflowUidIsNobodysEvenIfItStartedTheProgram() throws {
         try folder.write("a", "x", mode: 0o600, owner: 65534)

@@ -20,10 +20,16 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
     }
     package let kind: Kind
     package let description: String
+    /// What is wrong with an owner or a mode. Nil if it is something else.
+    package let distrust: Distrust?
 
     package init(_ kind: Kind, _ description: String) {
-        self.kind = kind
-        self.description = description
+        (self.kind, self.description, distrust) = (kind, description, nil)
+    }
+
+    /// The owner or the mode of a file is not trusted.
+    init(_ distrust: Distrust) {
+        (kind, description, self.distrust) = (.untrusted, distrust.sentence(), distrust)
     }
 
     /// The file was opened and is trusted, but a system call on it failed.
@@ -41,8 +47,13 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
 
     /// The service manager passed no credentials to this process.
     package init(missingCredential name: String) {
-        self.init(.missing, "\(name) does not exist: $CREDENTIALS_DIRECTORY is not set")
+        self.init(.missing, "\(name) does not exist: \(Self.noCredentials)")
     }
+
+    /// Why a process has no credentials at all, and what to do.
+    package static let noCredentials =
+        "$CREDENTIALS_DIRECTORY is not set; if the unit has LoadCredential= or LoadCredentialEncrypted=, restart it: "
+        + "systemctl restart keybrokerd"
 
     init(_ failure: Failure, on path: String) {
         switch failure.code {

@@ -27,10 +27,10 @@ package struct TrustedOwners: Equatable, Sendable {
     }
 
     /// "root", or "root or uid 1000".
-    package var description: String {
-        let others = Set([startedBy, writer ?? 0]).subtracting([0, unmapped]).sorted()
-        return (["root"] + others.map { "uid \($0)" }).joined(separator: " or ")
-    }
+    package var description: String { uids.map { $0 == 0 ? "root" : "uid \($0)" }.joined(separator: " or ") }
+
+    /// The uids that are trusted. Root is the first one.
+    private var uids: [UInt32] { [0] + Set([startedBy, writer ?? 0]).subtracting([0, unmapped]).sorted() }
 
     /// The owners that are trusted for a log: also the account that writes it.
     package func ofLog(writtenBy uid: UInt32) -> TrustedOwners {
@@ -96,14 +96,13 @@ extension TrustedOwners {
                     "\(path) belongs to uid \(unmapped), which stands for every account that this user namespace does "
                         + "not know; see USER NAMESPACES in keybroker-sockets(7)")
             }
-            throw TrustError(.untrusted, "\(path) belongs to uid \(status.owner), not to \(description)")
+            throw TrustError(Distrust(.owner(status.owner, trusted: uids), status, path))
         }
     }
 
     private func checkMode(_ status: FileStatus, _ path: String) throws(TrustError) {
         guard status.mode & (toleratesGroups ? 0o002 : 0o022) == 0 else {
-            let whom = status.mode & 0o002 != 0 ? "everybody" : "group \(status.group)"
-            throw TrustError(.untrusted, "\(path) can be written to by \(whom) (mode \(status.octalMode))")
+            throw TrustError(Distrust(.writers(group: status.group, mode: status.mode), status, path))
         }
     }
 }
