@@ -35,6 +35,21 @@ struct ContributorPagesTests {
         }
     }
 
+    /// README has a line or a word for each target, and each exit status of the tool.
+    @Test func readmeNamesWhatThereIs() throws {
+        let readme = try text("README.md")
+        let tree = try #require(readme.firstMatch(of: #/\nSources\/\n((?s:.*?))\n```/#)).1
+        for target in HouseTests.arrows.keys {
+            #expect(tree.contains(try Regex("\\b\(target)\\b(?!-)")), "\(target)")
+        }
+        let statuses = try #require(readme.firstMatch(of: #/\*\*Exit statuses\*\*((?s:.*?))\n\n/#)).1
+        let page = try #require(try text("systemd/keybroker.1").split(separator: ".Sh EXIT STATUS\n").last)
+        let numbers = page.prefix(upTo: try #require(page.range(of: "\n.El")).lowerBound)
+            .matches(of: #/\.It (\d+)\n/#).map(\.1)
+        #expect(numbers.count > 10)
+        for number in numbers { #expect(statuses.contains(try Regex("\\b\(number)\\b")), "\(number)") }
+    }
+
     @Test func theStatesAreDrawnAsTheyAre() throws {
         let page = try text("ARCHITECTURE.md")
         let source = try text("Sources/keybrokerd/ConnectionState.swift")

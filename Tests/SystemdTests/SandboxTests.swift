@@ -34,7 +34,7 @@ import Testing
         #expect(try machine.must("systemd-sysusers keybroker.conf 2>&1").isEmpty)
     }
 
-    /// The score and every point of it that is not perfect. README has the same list.
+    /// The score and every point of it that is not perfect. keybroker-security(7) has the same list.
     @Test func theExposureIsAtMostPointEight() throws {
         let unit = projectFolder.appendingPathComponent("systemd/keybrokerd.service").path
         let analyze = try Program.run(
@@ -48,6 +48,9 @@ import Testing
                 "CapabilityBoundingSet=~CAP_(DAC_*|FOWNER|IPC_OWNER)",
                 "RestrictAddressFamilies=~AF_UNIX", "ProtectProc=", "ProcSubset=", "PrivateUsers=", "DeviceAllow=",
             ])
+        let page = try String(
+            contentsOf: projectFolder.appendingPathComponent("systemd/keybroker-security.7"), encoding: .utf8)
+        for point in open { #expect(page.contains(".It Li \(point) , No 0."), "\(point)") }
     }
 
     @Test func everyDirectiveHasItsReason() throws {
