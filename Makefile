@@ -54,6 +54,16 @@ BENCH_PACKAGES := jq:jq python3:python3 sha256sum:coreutils openssl:openssl s6-f
 # What a bare Debian is made with.
 FRESH_PACKAGES := mmdebstrap:mmdebstrap git:git setpriv:util-linux
 
+# What is measured by `make coverage`, and how many percent of its lines must be run.
+COVERED := Wire Policy AuditReading
+LEAST_COVERED := 95
+# For `make fuzz`: how long each target, and which ones if not all.
+FUZZ_SECONDS ?= 60
+FUZZ_TARGETS ?=
+# What `make sanitize` runs, and with which sanitizers.
+SANITIZED := BrokerTests KernelTests EndToEndTests
+SANITIZERS ?= address thread
+
 # Where `make install` puts it all.
 export DESTDIR ?=
 export PREFIX ?= /usr
@@ -68,8 +78,8 @@ TEST_GROUPS := 'SystemdTests' 'RecipeTests|FieldTests' 'EndToEndTests'
 NOTHING :=
 SPACE := $(NOTHING) $(NOTHING)
 
-.PHONY: help check headers build demo demo-serve install uninstall deb docs test crash reproducible fresh bench lint format \
-	clean
+.PHONY: help check headers build demo demo-serve install uninstall deb docs test crash fuzz coverage sanitize \
+	reproducible fresh bench lint format clean
 
 help:
 	@echo 'make demo         shows the broker at work, from a key to an HTTPS page, in a temporary folder'
@@ -77,6 +87,9 @@ help:
 	@echo 'make check        lint and the unit tests: needs no root, installs nothing, takes seconds'
 	@echo 'make test         runs all tests (as root for those under real uids)'
 	@echo 'make crash        has the log recover from millions of states that a power cut may leave'
+	@echo 'make fuzz         looks for inputs that break a parser, FUZZ_SECONDS=60 for each of the FUZZ_TARGETS'
+	@echo 'make coverage     measures which lines of $(COVERED) the unit tests run'
+	@echo 'make sanitize     runs the daemon under AddressSanitizer and ThreadSanitizer, as root'
 	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root'
 	@echo 'make reproducible  builds the package twice, under different circumstances, and compares'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
@@ -134,6 +147,18 @@ crash: build
 	@KEYBROKER_CRASH_SEED=$${KEYBROKER_CRASH_SEED:-$$(date +%s)} \
 		KEYBROKER_CRASH_STATES=$${KEYBROKER_CRASH_STATES:-2000000} $(BINARIES)/crash-states
 
+fuzz:
+	@.ci/install-packages $(BUILD_PACKAGES)
+	@binaries=$$(Tests/Fuzz/build) && Tests/Fuzz/run '$(FUZZ_SECONDS)' "$$binaries" $(FUZZ_TARGETS)
+
+coverage:
+	@.ci/install-packages $(BUILD_PACKAGES) python3:python3
+	@Tests/Coverage/coverage $(LEAST_COVERED) '^($(subst $(SPACE),|,$(CHECKED)))\.' $(COVERED)
+
+sanitize:
+	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
+	@for each in $(SANITIZERS); do Tests/Sanitizers/sanitize $$each '^($(subst $(SPACE),|,$(SANITIZED)))\.' || exit 1; done
+
 reproducible:
 	@.ci/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES) faketime:faketime taskset:util-linux
 	@Tests/Reproducible/reproducible
@@ -157,4 +182,4 @@ format:
 	$(SWIFT) format --in-place --recursive --parallel Package.swift Sources Tests
 
 clean:
-	rm -rf .build .build-release
+	rm -rf .build .build-release .build-fuzz .build-coverage .build-address .build-thread

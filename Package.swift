@@ -159,10 +159,16 @@ let package = Package(
                 argumentParser,
             ],
             exclude: ["Peers"], swiftSettings: strict),
+        // What a fuzzer calls with bytes. `make test` calls it with the corpus, libFuzzer with what it invents.
+        .target(
+            name: "FuzzTargets",
+            dependencies: ["AuditReading", "Audit", "LocalTime", "PolicyReview", "Policy", "Wire", "Kernel"],
+            path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .testTarget(
             name: "FuzzTests",
             dependencies: [
-                "Wire", "Policy", "Audit", "AuditReading", "Kernel", "TestSupport", "keybroker", "keybroker-tls-demo",
+                "FuzzTargets", "Wire", "Policy", "PolicyReview", "Audit", "AuditReading", "Kernel", "TestSupport",
+                "keybroker", "keybroker-tls-demo",
             ],
             swiftSettings: strict),
         .testTarget(
@@ -190,3 +196,13 @@ let package = Package(
         .testTarget(name: "RecipeTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]
 )
+
+// Programs of libFuzzer, which brings their main function: they build with `--sanitize fuzzer` alone (`make fuzz`).
+if Context.environment["KEYBROKER_FUZZ"] == "1" {
+    let names = ["packets", "policy", "audit-reader", "credential-address", "environment", "log-recovery"]
+    package.targets += names.map { name in
+        .executableTarget(
+            name: "fuzz-\(name)", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Programs/\(name)",
+            swiftSettings: strict)
+    }
+}

@@ -41,6 +41,13 @@ package struct Link: Equatable, Sendable {
         record.append(contentsOf: Self.closing)
     }
 
+    /// The whole line of a record, with its link and its line feed.
+    package func closing(_ record: [UInt8]) -> [UInt8] {
+        var line = record
+        close(&line)
+        return line
+    }
+
     private static let opening = Array(#","chain":""#.utf8)
     private static let closing = Array("\"}\n".utf8)
     private static let beforePrevious = Array(#","previous":""#.utf8)

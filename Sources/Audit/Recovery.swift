@@ -6,20 +6,20 @@
 internal import Kernel
 
 /// The end of a log file as it was found.
-struct End {
-    enum Content {
+package struct End {
+    package enum Content {
         case empty
         /// The last complete record.
         case record(number: UInt64, link: Link)
         /// The last line is not a record that this program wrote, and why.
         case damaged(String)
     }
-    let content: Content
+    package let content: Content
     /// The bytes after the last good record, as a crash leaves them: a record that was written only in part, or
     /// everything from where zeros are in place of what was written.
-    let unfinished: [UInt8]
+    package let unfinished: [UInt8]
     /// The size of the file without them, in bytes.
-    let size: Int
+    package let size: Int
 
     /// The most bytes that are written between two calls of `fdatasync(2)`. So no more can be damaged by a power cut.
     static let mostUnsynced = 16 * Record.longest
@@ -27,7 +27,7 @@ struct End {
     static let tailBytes = mostUnsynced + 3 * Record.longest
 
     /// - Parameter syncs: whether everything before the last write is on disk.
-    init(tail: [UInt8], of total: Int, syncs: Bool) {
+    package init(tail: [UInt8], of total: Int, syncs: Bool) {
         let found = End(lines: tail[...], of: total, startsAt: total - tail.count)
         let holes = Self.holes(in: tail)
         // With `fdatasync`, all that stands behind the first hole was in the last write. Without it, a hole may be far from

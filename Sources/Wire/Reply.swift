@@ -130,8 +130,8 @@ package enum Reply: Equatable, Sendable {
     }
 
     private static func numbered(_ bytes: ArraySlice<UInt8>) throws(Malformed) -> (UInt64, String) {
-        let parts = bytes.split(separator: UInt8(ascii: " "), maxSplits: 1)
-        guard parts.count == 2, let decision = number(parts[0]) else { throw .malformed }
+        let parts = bytes.split(separator: UInt8(ascii: " "), maxSplits: 1, omittingEmptySubsequences: false)
+        guard parts.count == 2, !parts[1].isEmpty, let decision = number(parts[0]) else { throw .malformed }
         return (decision, try text(parts[1]))
     }
 

@@ -29,9 +29,10 @@ package struct RotationQuery: Equatable, Sendable, CustomStringConvertible {
             self.init(key)
             return
         }
-        guard let after = decimal(String(decoding: parts[1], as: UTF8.self), as: UInt64.self), after > 0 else {
-            return nil
-        }
+        // It begins with no zero, and so is none.
+        guard parts[1].first != UInt8(ascii: "0"),
+            let after = decimal(String(decoding: parts[1], as: UTF8.self), as: UInt64.self)
+        else { return nil }
         self.init(key, after: after)
     }
 

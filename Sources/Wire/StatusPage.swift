@@ -57,8 +57,9 @@ package struct StatusPage: Equatable, Sendable {
 
     init?(_ text: ArraySlice<UInt8>) {
         for line in text.split(separator: UInt8(ascii: "\n")) {
-            let parts = line.split(separator: UInt8(ascii: " "), maxSplits: 1)
-            guard parts.count == 2, line.allSatisfy({ (0x20...0x7E).contains($0) }) else { return nil }
+            let parts = line.split(separator: UInt8(ascii: " "), maxSplits: 1, omittingEmptySubsequences: false)
+            guard parts.count == 2, parts.allSatisfy({ !$0.isEmpty }), line.allSatisfy({ (0x20...0x7E).contains($0) })
+            else { return nil }
             room -= line.count + 1
             lines.append(
                 Line(name: String(decoding: parts[0], as: UTF8.self), value: String(decoding: parts[1], as: UTF8.self)))

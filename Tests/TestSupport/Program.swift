@@ -20,13 +20,18 @@ package final class Program: @unchecked Sendable {
 
     package enum Stream: Sendable { case output, error }
 
+    /// What `make sanitize` says to the programs that it built.
+    private static let sanitizers = ProcessInfo.processInfo.environment.filter {
+        ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains($0.key)
+    }
+
     package init(
         _ executable: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil
     ) throws {
         process.executableURL = URL(fileURLWithPath: executable)
         process.arguments = arguments
         process.environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
-            .merging(environment) { $1 }
+            .merging(Self.sanitizers) { $1 }.merging(environment) { $1 }
         if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
         process.standardInput = input
         let (output, error) = (Pipe(), Pipe())

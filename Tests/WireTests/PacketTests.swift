@@ -26,7 +26,9 @@ struct PacketTests {
         #expect(request("1G../etc/shadow") == .failure(.badKeyName))
         #expect(request("1Lx") == .failure(.unexpectedRest))
         #expect(request("1V1") == .failure(.unexpectedRest))
-        for packet in ["1W", "1WA", "1Wk 1", "1Rk 0", "1Rk ", "1R 1", "1Rk 1 2", "1Rk +1", "1Rk 18446744073709551616"] {
+        for packet in [
+            "1W", "1WA", "1Wk 1", "1Rk 0", "1Rk 06", "1Rk ", "1R 1", "1Rk 1 2", "1Rk +1", "1Rk 18446744073709551616",
+        ] {
             #expect(request(packet) == .failure(.badKeyName), "\(packet)")
         }
     }
@@ -108,7 +110,9 @@ struct PacketTests {
         "", "1", "2K1", "1K", "1K+1", "1K 1", "1K1 ", "1K99999999999999999999", "1D", "1D1", "1Dx not permitted", "1U1",
         "1B1", "1B1 x", "1B1 -1", "1E1", "1Z1 x", "1LA", "1La\nB", "1Sname", "1Sname \u{1}", "1K1\u{e9}",
         "1U5 \u{1b}[2J", "1E5 \u{1b}]0;x\u{7}", "1E5 a\nb", "1D5 \u{7f}", "1V\u{1b}[2J", "1V0.1\n", "1V\u{e9}",
-        "1U5 \t", "1K1 x", "1K1 1 1", "1K1 -1", "1X1", "1Xx no-rule", "1X1 \u{1b}",
+        "1U5 \t", "1K1 x", "1K1 1 1", "1K1 -1", "1X1", "1Xx no-rule", "1X1 \u{1b}", "1E 5 why", "1U5 ", "1S name value",
+        "1Sname ",
+        "1Spid 7\n name value",
     ])
     func whatIsNoReply(_ text: String) {
         #expect(throws: Reply.Malformed.self) { try Reply(Array(text.utf8)) }

@@ -21,10 +21,15 @@ package struct ServiceManager {
     package let lifeSignInterval: Duration?
 
     /// Reads `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.
-    package init() {
-        address = environment("NOTIFY_SOCKET")
-        let isOurs = environment("WATCHDOG_PID").map { $0 == String(getpid()) } ?? true
-        lifeSignInterval = environment("WATCHDOG_USEC").flatMap { Int($0) }
+    package init() { self.init(environment, process: getpid()) }
+
+    /// - Parameters:
+    ///   - variable: the value of a variable. Only tests give another environment.
+    ///   - process: the pid of this process.
+    package init(_ variable: (String) -> String?, process: Int32) {
+        address = variable("NOTIFY_SOCKET")
+        let isOurs = variable("WATCHDOG_PID").map { $0 == String(process) } ?? true
+        lifeSignInterval = variable("WATCHDOG_USEC").flatMap { Int($0) }
             .flatMap { isOurs && $0 > 0 ? Duration.milliseconds(min(max(1, $0 / 2_000), 3_600_000)) : nil }
     }
 
@@ -51,28 +56,16 @@ package struct ServiceManager {
             for name in ["LISTEN_FDS", "LISTEN_PID", "LISTEN_FDNAMES"] { unsafe unsetenv(name) }
         }
         var sockets = InheritedSockets()
-        guard let text = environment("LISTEN_FDS"), environment("LISTEN_PID") == String(getpid()) else {
-            return sockets
-        }
-        guard let count = text == "1" ? 1 : text == "2" ? 2 : nil else {
-            throw Failure("LISTEN_FDS", code: EINVAL, on: "(\(text) sockets; one or two are expected)")
-        }
-        let names = environment("LISTEN_FDNAMES")?.split(separator: ":", omittingEmptySubsequences: false)
+        guard let announced = try AnnouncedSockets(environment, process: getpid()) else { return sockets }
         // sd_listen_fds(3): the descriptors begin at 3, and this process has to close them.
-        for index in 0..<count {
+        for index in 0..<announced.count {
             let descriptor = Descriptor(taking: 3 + Int32(index))
             guard CredentialSocket.isOne(descriptor) else {
                 if sockets.hasBroker { throw Failure("LISTEN_FDS", code: EINVAL, on: "(two sockets for callers)") }
                 sockets.broker = try SeqpacketSocket.adopted(descriptor)
                 continue
             }
-            // The name shows that the socket is meant for this. A name is missing only if the manager gives none.
-            let name = names.map { index < $0.count ? String($0[index]) : "" }
-            guard name ?? InheritedSockets.credentialName == InheritedSockets.credentialName else {
-                throw Failure(
-                    "LISTEN_FDNAMES", code: EINVAL,
-                    on: "(a stream socket named '\(name ?? "")'; FileDescriptorName=credential is expected)")
-            }
+            try announced.expectCredential(at: index)
             if sockets.hasCredential { throw Failure("LISTEN_FDS", code: EINVAL, on: "(two sockets for credentials)") }
             sockets.credential = try CredentialSocket.adopted(descriptor)
         }
@@ -86,9 +79,6 @@ package struct InheritedSockets: ~Copyable {
     package var broker: SeqpacketSocket?
     /// The socket to which the service manager itself connects.
     package var credential: CredentialSocket?
-
-    /// The `FileDescriptorName=` of the second one.
-    static let credentialName = "credential"
 
     package var hasBroker: Bool {
         switch broker {
