@@ -64,6 +64,22 @@ struct OtherGroupsTests {
         #expect(try replay(mixed, "permit :8 key k", digest: "older") == [0, 3])
     }
 
+    /// The same for the status. A query that no line permitted, as one of an administrator, is under no policy.
+    @Test func aQueryOfTheStatusCanDependOnAnotherGroup() throws {
+        func query(_ decision: String, _ rest: String = "") -> String {
+            #""seq":1,"time":"2026-11-23T13:00:05Z","event":"request","verb":"status","decision":"\#(decision)","#
+                + #""uid":5,"gid":50,"groups":[7],"other-groups":1\#(rest),"policy":"old""#
+        }
+        let granted = query("granted", #","rule":"/p:1""#)
+        #expect(try replay([granted], "permit :7 status") == [0, 0])
+        #expect(try replay([granted], "permit :8 status") == [0, 1])
+        #expect(try replay([granted], "permit 6 status") == [1, 0])
+        #expect(try replay([granted], "permit :8 status", digest: "old") == [1, 0])
+        #expect(try replay([query("granted")], "permit 6 status") == [0, 0])
+        #expect(try replay([query("denied")], "permit 5 status") == [1, 0])
+        #expect(try replay([query("denied")], "permit :8 status") == [0, 1])
+    }
+
     @Test func theReplaySaysSoInALineOfItsOwn() throws {
         _ = try policy("permit :8 key k")
         try folder.write(

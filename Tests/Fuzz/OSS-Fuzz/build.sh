@@ -6,6 +6,8 @@
 # The image says there which flags a sanitizer needs. Elsewhere there is only libFuzzer.
 if command -v precompile_swift >/dev/null; then . precompile_swift; fi
 flags=${SWIFT6_2FLAGS:---sanitize fuzzer}
+# Where the fuzzers run there are no libraries but those of $OUT.
+flags+=' -Xlinker -rpath -Xlinker $ORIGIN/lib'
 
 cd "$SRC/keybroker"
 export KEYBROKER_FUZZ=1
@@ -21,3 +23,6 @@ for target in $(grep -v '^#' "$fuzz/targets"); do
     (cd "$fuzz/Corpus/$target" && zip -q "$OUT/fuzz-${target}_seed_corpus.zip" ./*)
     cp "$fuzz/Dictionaries/$target.dict" "$OUT/fuzz-$target.dict"
 done
+
+mkdir -p "$OUT/lib"
+find "$OUT" -maxdepth 1 -name 'fuzz-*' -executable -exec ldd {} + | awk '/lib(crypto|z)\.so/ { print $3 }' | sort -u | xargs -r cp -Lt "$OUT/lib"
