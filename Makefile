@@ -2,7 +2,7 @@
 # installs nothing.
 
 SHELL := /bin/bash
-SWIFT ?= swift
+export SWIFT ?= swift
 
 # What the programs need to be built, what the demo uses besides, what the tests use besides.
 BUILD_PACKAGES := pkg-config:pkg-config /usr/include/openssl/ssl.h:libssl-dev /usr/include/*/openssl/opensslconf.h:libssl-dev \

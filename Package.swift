@@ -162,7 +162,7 @@ let package = Package(
         // What a fuzzer calls with bytes. `make test` calls it with the corpus, libFuzzer with what it invents.
         .target(
             name: "FuzzTargets",
-            dependencies: ["AuditReading", "Audit", "LocalTime", "PolicyReview", "Policy", "Wire", "Kernel"],
+            dependencies: ["AuditReading", "Audit", "PolicyReview", "Policy", "Wire", "Kernel"],
             path: "Tests/Fuzz/Targets", swiftSettings: strict),
         .testTarget(
             name: "FuzzTests",
