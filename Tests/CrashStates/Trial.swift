@@ -150,7 +150,9 @@ package final class Trial {
         of files: [(name: String, bytes: [UInt8])], mayBeBroken: Bool
     ) throws -> [ArraySlice<UInt8>] {
         var found: [(number: Int, line: ArraySlice<UInt8>)] = []
-        for (name, bytes) in files where name == Machine.log || bytes.starts(with: Self.begin) {
+        // What was cut off is kept in a file whose name begins otherwise.
+        for (name, bytes) in files
+        where name == Machine.log || name.hasPrefix(Machine.log) && bytes.starts(with: Self.begin) {
             guard bytes.isEmpty || bytes.last == 0x0A || mayBeBroken else {
                 throw Broken(description: "\(name) ends within a line")
             }
