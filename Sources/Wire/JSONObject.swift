@@ -30,7 +30,7 @@ package struct JSONObject {
     // MARK: Fields
 
     // These functions are not generic: a generic one would look up types in another module for each record. The name of
-    // a field is a text of this program: printable ASCII without quotes or backslashes.
+    // a field can be a text from outside too: a status has the names that a broker says.
 
     package mutating func add(_ field: String, _ number: UInt64) {
         begin(field)
@@ -100,6 +100,11 @@ package struct JSONObject {
     private mutating func begin(_ field: String) {
         let isFirst = bytes[bytes.count - 1] == UInt8(ascii: "{")
         let name = field.utf8Span.span
+        guard Self.isPlain(name) else {
+            if !isFirst { bytes.append(UInt8(ascii: ",")) }
+            append(field, limit: .max)
+            return bytes.append(UInt8(ascii: ":"))
+        }
         bytes.append(addingCapacity: name.count + 4) { text in
             if !isFirst { text.append(UInt8(ascii: ",")) }
             text.append(UInt8(ascii: "\""))
