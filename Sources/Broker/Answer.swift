@@ -4,7 +4,7 @@
 
 internal import Audit
 package import Kernel
-internal import Keys
+package import Keys
 internal import Policy
 package import Wire
 
@@ -27,6 +27,8 @@ package final class Answer {
     /// The file descriptors that go with the reply: the key, and its certificate if the policy names one.
     package private(set) var key: Descriptor?
     package private(set) var certificate: Descriptor?
+    /// The same, if the process that opens keys has them.
+    package private(set) var held: HeldFiles?
     /// If the reply is a list: the names that are still to be sent, in packets of their own.
     package private(set) var names: ArraySlice<KeyName>
     /// True if the connection ends with this answer.
@@ -59,14 +61,15 @@ package final class Answer {
         names = []
         isLast = false
         granted = recorded
+        held = files.held
         certificate = files.takeCertificate()
-        key = files.intoKey()
+        key = files.takeKey()
     }
 
     package var carriesDescriptors: Bool {
         switch key {
         case .some: true
-        case .none: false
+        case .none: held != nil
         }
     }
 
@@ -93,6 +96,7 @@ package final class Answer {
         unread = nil
         key = nil
         certificate = nil
+        held = nil
         names = []
         switch reply {
         case .malformed(_, let reason): reply = .malformed(decision: 0, reason: reason)

@@ -187,7 +187,7 @@ package final class Broker {
         var record = request
         record.detail = distrust.description
         let reason = Reason(distrust)
-        if distrust.kind == .shortage {
+        if distrust.kind == .shortage || distrust.kind == .late {
             return busy(reason, for: Limits.busy, record, client)
         }
         return unavailable(reason, record, client)

@@ -37,13 +37,21 @@ package final class Credential {
 
 /// An open file of a credential.
 package final class CredentialFile {
-    package let file: TrustedFile
+    package let descriptor: Descriptor
+    package let file: FileFacts
+    private let isCopied: Bool
 
-    init(_ file: consuming TrustedFile) { self.file = file }
+    /// - Parameter isCopied: whether the descriptor is one of a copy that nobody can change.
+    init(_ descriptor: consuming Descriptor, _ file: FileFacts, isCopied: Bool) {
+        self.descriptor = descriptor
+        self.file = file
+        self.isCopied = isCopied
+    }
 
     /// Whether it still is what it was when it was granted. Calls `fstat(2)`.
     package func isAsGranted() throws(Failure) -> Bool {
-        let now = try file.descriptor.status()
+        if isCopied { return true }
+        let now = try descriptor.status()
         return now.size == file.status.size && now.modified == file.status.modified
     }
 

@@ -48,11 +48,13 @@ extension Broker {
     /// Decides on a connection to the credential socket. The answer counts only after a commit.
     /// - Parameters:
     ///   - peerName: the name of the peer's socket.
+    ///   - mayWait: whether it may be asked again a moment later.
     ///   - process: what `/proc` says of the peer, or nil if that is not certain.
+    /// - Returns: nil if a file is not opened yet. Ask again a moment later.
     package func credential(
-        _ peer: PeerCredentials, from peerName: [UInt8],
+        _ peer: PeerCredentials, from peerName: [UInt8], mayWait: Bool,
         process: (Int32) throws(Failure) -> (comm: String?, unit: String?)?
-    ) -> Credential {
+    ) -> Credential? {
         var request = Record(.request)
         request.verb = .credential
         request.policy = digest
@@ -96,22 +98,25 @@ extension Broker {
             guard credentials.sending[address.unit] ?? 0 < Limits.credentialsPerUnit else {
                 return refuse(request, .busy, .limitConnections, as: subject)
             }
-            return open(key, form, request, for: address.unit)
+            return open(key, form, request, for: address.unit, mayWait: mayWait)
         }
     }
 
-    private func open(_ key: Key, _ form: CredentialForm, _ request: Record, for unit: String) -> Credential {
+    private func open(
+        _ key: Key, _ form: CredentialForm, _ request: Record, for unit: String, mayWait: Bool
+    ) -> Credential? {
         var record = request
         func unavailable(_ reason: Reason, _ detail: String) -> Credential {
             record.detail = detail
-            let decision: Record.Decision = reason == .descriptorsExhausted ? .busy : .unavailable
+            let decision: Record.Decision =
+                reason == .descriptorsExhausted || reason == .fileSlow ? .busy : .unavailable
             return refuse(record, decision, reason, as: .unit(unit))
         }
         guard form == .key || key.certificate != nil else {
             return unavailable(.fileMissing, "the policy names no certificate of \(key.name)")
         }
         do throws(TrustError) {
-            let files = form.files(of: try keys.handOut(key))
+            let files = form.files(of: try keys.handOutHere(key))
             if let fault = CredentialForm.fault(in: files) { return unavailable(.fileSize, fault) }
             switch form {
             case .key: record.file = files.first?.handedOver
@@ -123,7 +128,10 @@ extension Broker {
             let number = ledger.stage(record, of: key.name)
             credentials.begin(unit)
             return Credential(granted: number, files, record: record, for: unit)
-        } catch { return unavailable(Reason(error), error.description) }
+        } catch {
+            if error.kind == .late, mayWait { return nil }
+            return unavailable(Reason(error), error.description)
+        }
     }
 
     /// Refuses somebody who is not the service manager.
@@ -180,8 +188,13 @@ private enum CredentialForm {
     /// The files in the order in which they are sent. The others are closed.
     func files(of handOut: consuming HandOut) -> [CredentialFile] {
         var files: [CredentialFile] = []
-        if self != .key, let certificate = handOut.certificate.take() { files.append(CredentialFile(certificate)) }
-        if self != .certificate { files.append(CredentialFile(handOut.intoKeyFile())) }
+        let (key, certificate, isCopied) = (handOut.key, handOut.certificate, handOut.isCopied)
+        if self != .key, let certificate, let descriptor = handOut.takeCertificate() {
+            files.append(CredentialFile(descriptor, certificate, isCopied: isCopied))
+        }
+        if self != .certificate, let descriptor = handOut.takeKey() {
+            files.append(CredentialFile(descriptor, key, isCopied: isCopied))
+        }
         return files
     }
 

@@ -32,10 +32,7 @@ extension Request {
 extension HandOut {
     /// The certificate as a record names it.
     var certificateHandedOver: HandedOver? {
-        switch certificate {
-        case .some(let file): HandedOver(path: file.path, status: file.status)
-        case .none: nil
-        }
+        certificate.map { HandedOver(path: $0.path, status: $0.status) }
     }
 }
 
@@ -47,7 +44,8 @@ extension Reason {
         case .unreadable: self = .fileUnreadable
         case .untrusted: self = .fileUntrusted
         case .shortage: self = .descriptorsExhausted
-        case .outside: self = .outsideSandbox
+        case .outside, .elsewhere: self = .outsideSandbox
+        case .late: self = .fileSlow
         }
     }
 }

@@ -8,6 +8,8 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdio.h>
+#include <sys/mman.h>
+#include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -61,4 +63,20 @@ int ck_write_at_once(int descriptor, const void *bytes, size_t count) {
     if (ready < 0) return -errno;
     if (!(room.revents & POLLOUT)) return -EAGAIN;
     return outcome(write(descriptor, bytes, count));
+}
+
+int ck_copy_in_memory(int file, size_t size) {
+    int copy = memfd_create("keybrokerd", MFD_CLOEXEC);
+    if (copy < 0) return -errno;
+    off_t from = 0;
+    while ((size_t)from < size) {
+        ssize_t count = sendfile(copy, file, &from, size - (size_t)from);
+        if (count < 0 && errno == EINTR) continue;
+        if (count > 0) continue;
+        // The file has become shorter if there is nothing more.
+        int error = count < 0 ? errno : ENODATA;
+        close(copy);
+        return -error;
+    }
+    return copy;
 }

@@ -144,13 +144,13 @@ static const struct {
     {SYS_socket, 0, AF_UNIX, 0},
 };
 
-int ck_seccomp_restrict(int may_watch) {
+int ck_seccomp_restrict(int is_opener) {
 #ifndef ARCHITECTURE
-    (void)may_watch;
+    (void)is_opener;
     return -ENOSYS;
 #else
     enum { checks = sizeof checked / sizeof *checked, calls = sizeof permitted / sizeof *permitted };
-    struct sock_filter program[3 + 5 * checks + 1 + 2 * calls + 2 + 1];
+    struct sock_filter program[3 + 5 * checks + 1 + 2 * calls + 4 + 1];
     const struct sock_filter number = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     size_t length = 0;
     const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
@@ -176,10 +176,12 @@ int ck_seccomp_restrict(int may_watch) {
         program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, permitted[i], 0, 1);
         program[length++] = allow;
     }
-    if (may_watch) {
-        program[length++] =
-            (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_inotify_add_watch, 0, 1);
-        program[length++] = allow;
+    if (is_opener) {
+        const uint32_t calls_of_opener[] = {SYS_inotify_add_watch, SYS_memfd_create};
+        for (size_t i = 0; i < 2; i++) {
+            program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, calls_of_opener[i], 0, 1);
+            program[length++] = allow;
+        }
     }
     program[length++] = deny;
     struct sock_fprog filter = {.len = (unsigned short)length, .filter = program};

@@ -7,31 +7,6 @@ package import Policy
 package import PolicyLoading
 package import Wire
 
-/// What a grant hands over.
-package struct HandOut: ~Copyable {
-    package let key: TrustedFile
-    package var certificate: TrustedFile?
-
-    package init(key: consuming TrustedFile, certificate: consuming TrustedFile?) {
-        self.key = key
-        self.certificate = certificate
-    }
-
-    /// Takes the certificate's descriptor out. The caller then owns it.
-    package mutating func takeCertificate() -> Descriptor? {
-        switch certificate.take() {
-        case .some(let file): file.intoDescriptor()
-        case .none: nil
-        }
-    }
-
-    /// Takes the key's file out. The caller then owns it.
-    package consuming func intoKeyFile() -> TrustedFile { key }
-
-    /// Takes the key's descriptor out. The caller then owns it.
-    package consuming func intoKey() -> Descriptor { key.intoDescriptor() }
-}
-
 /// Tells one content of a key's files from another. It says nothing about the bytes, which the daemon does not read.
 package struct Content: Equatable, Sendable {
     private let key: ContentMark
@@ -39,11 +14,7 @@ package struct Content: Equatable, Sendable {
 
     package init(of files: borrowing HandOut) {
         key = ContentMark(files.key.status)
-        certificate =
-            switch files.certificate {
-            case .some(let file): ContentMark(file.status)
-            case .none: nil
-            }
+        certificate = files.certificate.map { ContentMark($0.status) }
     }
 }
 
@@ -60,6 +31,8 @@ package struct Sighting: Sendable {
 package protocol KeyOpener: AnyObject {
     /// Returns the open key file, and the open certificate file if the policy names one.
     func handOut(_ key: Key) throws(TrustError) -> HandOut
+    /// The same for who reads the files: they are open here, as copies if the files themselves may hang.
+    func handOutHere(_ key: Key) throws(TrustError) -> HandOut
     /// Called when a policy comes into force, including the first one. The process that opens keys must know it by then.
     func adopt(_ policy: LoadedPolicy)
     /// Called when something on the path to a key may have changed.
@@ -100,9 +73,33 @@ package final class KeyStore: KeyOpener {
         self.watch = watch
     }
 
+    package func handOut(_ key: Key) throws(TrustError) -> HandOut { try handOut(key, as: .held) }
+
+    package func handOutHere(_ key: Key) throws(TrustError) -> HandOut { try handOut(key, as: .copied) }
+
+    private func handOut(_ key: Key, as form: OpenerForm) throws(TrustError) -> HandOut {
+        do { return try open(key) } catch {
+            guard case .elsewhere(let mount) = error.kind else { throw error }
+            let paths = [key.source, key.certificate].compactMap { $0?.path() }
+            guard let opener else { throw TrustError(outside: paths[0]) }
+            // Two mounts have a lane of their own, as nothing else on either of them must wait for the other.
+            let lane = paths.count == 1 ? mount : paths.reduce(0) { $0 << 32 | self.mount(of: $1) }
+            return try opener.handOut(
+                OpenerQuestion(lane: lane, form: lane == 0 ? .open : form, paths: paths), owners: owners)
+        }
+    }
+
+    /// The number of the mount that keeps this process from opening a file, or 0.
+    private func mount(of path: String) -> UInt64 {
+        do throws(TrustError) { _ = try owners.place(of: path) } catch {
+            if case .elsewhere(let mount) = error.kind { return mount }
+        }
+        return 0
+    }
+
     /// Opens the files of a key. For a remembered path, that is one `openat(2)` and one `fstat(2)` for each file, and a
     /// `read(2)` if there are two.
-    package func handOut(_ key: Key) throws(TrustError) -> HandOut {
+    private func open(_ key: Key) throws(TrustError) -> HandOut {
         guard let certificate = key.certificate else {
             return HandOut(key: try open(key.source), certificate: nil)
         }
@@ -136,11 +133,18 @@ package final class KeyStore: KeyOpener {
 
     package func adopt(_ policy: LoadedPolicy) {
         forgetWays()
+        opener?.forgetAnswers()
         keysHidden = policy.hidden ?? policy.keys(hiddenBy: .here)
         keysOutside = opener?.isRunning == true ? [] : policy.outside ?? policy.keys(outsideOf: sandbox, owners: owners)
     }
 
-    package func noteChanges() { _ = forgetWaysIfChanged() }
+    package func noteChanges() {
+        if owners.mounts?.refreshIfChanged() == true {
+            forgetWays()
+            filesChanged = true
+        }
+        _ = forgetWaysIfChanged()
+    }
 
     package func takeFileChanges() -> Bool {
         defer { filesChanged = false }
@@ -205,8 +209,7 @@ package final class KeyStore: KeyOpener {
         }
         do { return try place.open() } catch {
             guard error.kind == .unreadable, !sandbox.covers(place.folder) else { throw error }
-            guard let opener else { throw TrustError(outside: place.path) }
-            return try opener.open(path, owners: owners)
+            throw TrustError(.elsewhere(0), place.path)
         }
     }
 }

@@ -1,11 +1,13 @@
 // The process that opens keys: what runs in the daemon's child.
 //
-// Must never open a file that its own reading of the policy does not name. Must never write, execute, or read a byte of a
-// key.
+// Its main thread never touches a file system that another program or computer serves, so it always answers. Its other
+// threads do, each for one such file system at a time. Must never open a file that its own reading of the policy does not
+// name. Must never write, execute, or read a byte of a key.
 
 internal import Kernel
 internal import NameLookup
 internal import PolicyLoading
+internal import Synchronization
 internal import Wire
 
 /// Answers the questions of the daemon until that ends.
@@ -18,14 +20,16 @@ final class OpenerService {
     private let poller: Poller
     /// Reads the policy while the process answers questions. Nil if there can be no second thread.
     private let reader: Worker<PolicyFiles, Set<String>?>?
+    /// Nil if there can be no threads. Then nothing is opened on such file systems.
+    private let foreign: ForeignFiles?
     /// What the policy names.
     private var paths: Set<String> = []
     /// How often the policy still has to be read: a reading that has begun does not count for an order that came later.
     private var isReading = false, readsAgain = 0
     /// Questions about what the policy does not name, which wait until it is read.
-    private var waiting: [OpenerPacket] = []
+    private var waiting: [(number: UInt64, question: OpenerQuestion)] = []
 
-    private static let questions: UInt64 = 0, changes: UInt64 = 1, reading: UInt64 = 2
+    private static let questions: UInt64 = 0, changes: UInt64 = 1, reading: UInt64 = 2, outcomes: UInt64 = 3
 
     /// Runs in the child.
     static func run(_ files: PolicyFiles, _ owners: TrustedOwners) -> Never {
@@ -41,15 +45,18 @@ final class OpenerService {
         socket = ChildProcess.takeEnd()
         // Who is permitted makes no difference here, so no name is looked up.
         self.files = files.withNames(.invented(NameNumbers()))
-        self.owners = owners
+        // What is mounted here is read by this process itself.
+        self.owners = owners.keeping(to: try? LocalMounts())
         watch = try? ChangeWatch()
-        poller = try Poller(capacity: 3)
+        poller = try Poller(capacity: 4)
         try poller.watch(socket.descriptor, for: .reading, as: Self.questions)
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Self.changes) }
         Sandbox.restrictToReading()
         reader = try? Worker(
             confinedBy: { () throws(Failure) in try? Sandbox.restrictCallsOfThreadToOpening() }, Self.paths)
         try reader?.register(with: poller, as: Self.reading)
+        foreign = try? ForeignFiles(owners)
+        try foreign?.register(with: poller, as: Self.outcomes)
         // The process goes on without the filter where there is none, because it has few rights anyway.
         try? Sandbox.restrictCallsOfThreadToOpening()
     }
@@ -58,20 +65,33 @@ final class OpenerService {
     private static func paths(in files: PolicyFiles) -> Set<String>? { files.load(warns: false).loaded?.keyPaths }
 
     private func serve() throws(Failure) {
-        var buffer = [UInt8](repeating: 0, count: OpenerPacket.longest)
         while true {
             for event in try poller.wait(atMost: nil) {
-                if event.token == Self.changes {
-                    noteChanges()
-                    continue
+                switch event.token {
+                case Self.changes: noteChanges()
+                case Self.outcomes:
+                    for outcome in foreign?.outcomes() ?? [] { try answer(outcome.packet, outcome.descriptors) }
+                case Self.reading: try noteReading()
+                default: try receive()
                 }
-                if event.token == Self.reading {
-                    try noteReading()
-                    continue
-                }
-                guard case .packet(let length, _, _) = try socket.receive(into: &buffer) else { return }
-                try answer(Array(buffer[..<min(length, buffer.count)]))
             }
+        }
+    }
+
+    private func receive() throws(Failure) {
+        guard var delivery = try socket.receiveDelivery(limit: OpenerPacket.longest) else { return }
+        if delivery.packet.isEmpty { ChildProcess.end(0) }
+        let packet = delivery.packet
+        let client = delivery.first.take()
+        if packet == OpenerPacket.policy {
+            readsAgain += 1
+            return try readPolicy()
+        }
+        switch OpenerPacket(packet) {
+        case .open(let number, let question): try open(number, question)
+        case .send(let number, let end, let packet): try send(number, end, packet, to: client)
+        case .drop(let number): foreign?.drop(number)
+        case .opened, .failed, .sent, nil: return
         }
     }
 
@@ -81,28 +101,12 @@ final class OpenerService {
         try? socket.send(OpenerPacket.changed)
     }
 
-    private func answer(_ packet: [UInt8]) throws(Failure) {
-        if packet == OpenerPacket.policy {
-            readsAgain += 1
-            return try readPolicy()
-        }
-        guard let question = OpenerPacket(packet) else { return }
-        if isReading, !paths.contains(question.text) {
-            waiting.append(question)
-        } else {
-            try answer(question)
-        }
-    }
-
     private func readPolicy() throws(Failure) {
         guard !isReading, readsAgain > 0 else { return }
-        if let reader {
-            isReading = true
-            readsAgain -= 1
-            return reader.begin(files)
-        }
         readsAgain -= 1
-        try adopt(Self.paths(in: files))
+        guard let reader else { return try adopt(Self.paths(in: files)) }
+        isReading = true
+        reader.begin(files)
     }
 
     private func noteReading() throws(Failure) {
@@ -115,23 +119,73 @@ final class OpenerService {
     /// - Parameter read: a faulty policy changes nothing, as in the daemon.
     private func adopt(_ read: Set<String>?) throws(Failure) {
         if let read { paths = read }
-        try socket.send(OpenerPacket.policyRead)
+        try tell { () throws(Failure) in try socket.send(OpenerPacket.policyRead) }
         let questions = waiting
         waiting = []
-        for question in questions { try answer(question) }
+        for (number, question) in questions { try open(number, question) }
     }
 
-    private func answer(_ question: OpenerPacket) throws(Failure) {
-        do throws(TrustError) {
-            guard paths.contains(question.text) else { throw TrustError(outside: question.text) }
-            let file = try owners.place(of: question.text, watchedBy: watch, follows: true).open()
-            let answer = OpenerPacket(number: question.number, text: file.path)
-            let descriptor: Descriptor? = file.intoDescriptor()
-            do throws(Failure) { try socket.send(answer.bytes, with: descriptor) } catch {
-                throw TrustError(unreadable: question.text, error)
-            }
-        } catch {
-            try socket.send(OpenerPacket(number: question.number, text: error.description, kind: error.kind).bytes)
+    private func open(_ number: UInt64, _ question: OpenerQuestion) throws(Failure) {
+        if let path = question.paths.first(where: { !paths.contains($0) }) {
+            // What is being read may name it.
+            if isReading { return waiting.append((number, question)) }
+            return try answer(.failed(number, TrustError(outside: path)))
         }
+        guard question.lane == 0 else {
+            guard let foreign else {
+                return try answer(
+                    .failed(number, TrustError(.unreadable, "\(question.paths[0]): there can be no thread to open it")))
+            }
+            return foreign.open(number, question)
+        }
+        let opened: (packet: OpenerPacket, files: OpenFiles?)
+        do throws(TrustError) {
+            _ = owners.mounts?.refreshIfChanged()
+            let pair = try question.opened(owners, watchedBy: watch)
+            opened = (.opened(number, pair.facts), pair.files)
+        } catch { opened = (.failed(number, error), nil) }
+        try answer(opened.packet, opened.files)
+    }
+
+    /// - Parameter descriptors: what goes with the answer, or nil if nothing does.
+    private func answer(_ packet: OpenerPacket, _ descriptors: OpenFiles? = nil) throws(Failure) {
+        try tell { () throws(Failure) in
+            do throws(Failure) {
+                if let descriptors { return try descriptors.send(packet.bytes, on: socket) }
+                return try socket.send(packet.bytes)
+            } catch {
+                if case .opened(let number, let files) = packet, descriptors != nil, error.isShortage {
+                    return try answer(.failed(number, TrustError(.shortage, error.on(files[0].path).description)))
+                }
+                throw error
+            }
+        }
+    }
+
+    /// Nothing may get lost: the daemon would take that for a file system that hangs, or for a policy that is not read
+    /// yet. So it waits until the daemon has read enough of what came before.
+    private func tell(_ send: () throws(Failure) -> Void) throws(Failure) {
+        while true {
+            do throws(Failure) { return try send() } catch {
+                guard error.code == Failure.wouldBlock || error.isShortage else { throw error }
+                _ = try pause(until: Instant.now.after(Limits.openerPause))
+            }
+        }
+    }
+
+    /// Sends a packet with held files to a client, for the daemon.
+    private func send(
+        _ number: UInt64, _ end: Instant, _ packet: [UInt8], to client: consuming Descriptor?
+    ) throws(Failure) {
+        var code = Failure.timedOut
+        if let client, Instant.now < end {
+            let connection = SeqpacketSocket(connected: client)
+            do throws(Failure) {
+                guard let foreign else { throw Failure("sendmsg", code: Failure.badData) }
+                try foreign.send(number, packet, on: connection)
+                code = 0
+            } catch { code = error.code }
+        }
+        try answer(.sent(number, code: code))
     }
 }

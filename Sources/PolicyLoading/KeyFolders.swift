@@ -17,6 +17,26 @@ struct KeyFolders: Sendable {
     init(_ known: KnownFolders) { (folders, others) = (known.folders, known.others) }
 }
 
+extension KnownFolders {
+    /// The real path of a file, or the path itself if it cannot be told. Nil if it leads to a mount that this process
+    /// keeps out of.
+    fileprivate func localPath(of path: String) -> String? {
+        local(path) { () throws(TrustError) in try realPath(of: path) }
+    }
+
+    /// The same for a directory.
+    fileprivate func localFolder(at path: String) -> String? {
+        local(path) { () throws(TrustError) in try realFolder(at: path) }
+    }
+
+    private func local(_ path: String, _ real: () throws(TrustError) -> String?) -> String? {
+        do throws(TrustError) { return try real() ?? path } catch {
+            if case .elsewhere = error.kind { return nil }
+            return path
+        }
+    }
+}
+
 extension LoadedPolicy {
     /// The paths of the files that the policy's keys consist of, as it names them.
     package var keyPaths: Set<String> {
@@ -37,8 +57,8 @@ extension LoadedPolicy {
         }
         let known = KnownFolders(owners, watchedBy: watch)
         var keys: Set<String> = []
-        for folder in keyFolders.folders { keys.insert((try? known.realFolder(at: folder)) ?? folder) }
-        for path in keyFolders.others { keys.insert(folder(of: (try? known.realPath(of: path)) ?? path)) }
+        for folder in keyFolders.folders.compactMap(known.localFolder) { keys.insert(folder) }
+        for path in keyFolders.others.compactMap(known.localPath) { keys.insert(folder(of: path)) }
         return (policies, keys)
     }
 
@@ -55,8 +75,8 @@ extension LoadedPolicy {
         var outside: [(key: KeyName, path: String)] = []
         for key in policy.keys.values {
             for path in [key.source, key.certificate].compactMap({ $0?.path() }) {
-                let real = (try? known.realPath(of: path)) ?? path
-                if isOutside(real) { outside.append((key.name, real)) }
+                let real = known.localPath(of: path)
+                if real.map(isOutside) ?? true { outside.append((key.name, real ?? path)) }
             }
         }
         return outside.sorted { $0.key < $1.key }

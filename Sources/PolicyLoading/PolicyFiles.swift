@@ -66,6 +66,8 @@ package struct PolicyFiles: Sendable {
     private let optionalPath: String?
     /// Whose files are trusted, and those of the keys.
     package let owners: TrustedOwners
+    /// The policy itself may be on any file system. Its keys are looked at only where `owners` may go.
+    private var everywhere: TrustedOwners { owners.keeping(to: nil) }
     private let names: NameService
     /// What the daemon's unit hides from it, though this program sees it.
     private var hidden: HiddenFolders?
@@ -187,7 +189,7 @@ package struct PolicyFiles: Sendable {
         if kind == nil, path == optionalPath { return nil }
         guard kind == .directory else { return ([path], []) }
         let names: [String]
-        do { names = try owners.entries(ofDirectory: path) } catch {
+        do { names = try everywhere.entries(ofDirectory: path) } catch {
             guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
             // Each of these files will be reported as untrusted, for the same reason.
             names = (try? directoryEntries(path)) ?? []
@@ -214,7 +216,7 @@ package struct PolicyFiles: Sendable {
             return edited.bytes
         }
         do {
-            let trusted = try owners.place(of: file).open()
+            let trusted = try everywhere.place(of: file).open()
             return try reading(file, try trusted.descriptor.readAll(limit: room, file))
         } catch {
             guard distrusted == .isWarning, error.kind == .untrusted else { throw error }
@@ -251,8 +253,10 @@ package struct PolicyFiles: Sendable {
                 } catch {
                     switch error.kind {
                     case .missing: return "there is no such file now: \(error)"
+                    // Looking at it could take for ever.
+                    case .elsewhere: return nil
                     case .untrusted: return "the file would not be handed out: \(error.explained(by: names))"
-                    case .unreadable, .shortage, .outside:
+                    case .unreadable, .shortage, .outside, .late:
                         return "whether the file can be handed out is not known: \(error)"
                     }
                 }

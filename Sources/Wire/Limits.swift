@@ -122,6 +122,8 @@ package enum Limits {
     package static let credentialsPerUnit = 4
     /// How long one may take.
     package static let credential = Duration.seconds(10)
+    /// When a credential is asked for again whose file is not opened yet.
+    package static let credentialAgain = Duration.milliseconds(50)
     /// How many a unit may ask for in a second.
     package static let credentialsPerSecond = 100
     /// The largest credential, in bytes. systemd accepts no larger one.
@@ -156,8 +158,20 @@ package enum Limits {
 
     /// How often a key and its certificate are opened at most if their directories change meanwhile.
     package static let pairAttempts = 4
-    /// How long the process that opens keys outside of the sandbox may take for one file.
+    /// How long the process that opens keys may take for one key before that is a fault. Until then the caller is told to
+    /// come back.
     package static let opening = Duration.seconds(1)
+    /// How long the loop waits for a key on a file system that another program or computer serves. If that was not
+    /// enough, the loop waits for none of that file system's keys for a while: for the second time if the file system
+    /// has answered within the first one again.
+    package static let openingWait = Duration.milliseconds(20), slowFileSystem = Duration.seconds(10),
+        fastAgain = Duration.seconds(1)
+    /// How long a key is kept that was opened later than that, for the next who asks for it.
+    package static let openedKept = Duration.seconds(1)
+    /// How long that process pauses before it tries again to tell the daemon something.
+    package static let openerPause = Duration.milliseconds(1)
+    /// How many keys of one such file system are asked for at a time, and how many file systems are waited for at a time.
+    package static let openingQuestions = 8, openingThreads = 8
     /// How long a daemon without a policy waits before it tries the faulty one again by itself.
     package static let policyRetry = Duration.seconds(10)
     /// How long a policy that was read waits for the process that opens keys to read it too, before it comes into force

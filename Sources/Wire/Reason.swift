@@ -15,6 +15,7 @@ package enum Reason: String, CaseIterable, Sendable {
     // The caller may have the key, but not now.
     case fileMissing = "file-missing"
     case fileUnreadable = "file-unreadable"
+    case fileSlow = "file-slow"
     case fileUntrusted = "file-untrusted"
     case fileSize = "file-size"
     case outsideSandbox = "outside-sandbox"

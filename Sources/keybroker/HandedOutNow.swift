@@ -37,7 +37,8 @@ enum HandedOutNow {
             switch error.kind {
             case .missing, .untrusted:
                 return "  \(what) now: nothing would be handed out: \(error.explained(by: .here))"
-            case .unreadable, .shortage, .outside: return "  \(what) now: not known here: \(error); ask as root"
+            case .unreadable, .shortage, .outside, .elsewhere, .late:
+                return "  \(what) now: not known here: \(error); ask as root"
             }
         }
     }

@@ -4,6 +4,7 @@
 
 internal import Broker
 internal import Kernel
+internal import Keys
 internal import Wire
 
 final class Connection {
@@ -60,7 +61,11 @@ final class Connection {
 
     /// Sends the answer with its file descriptors.
     func send(_ answer: Answer) throws(Failure) {
-        try socket.send(answer.reply.packet, with: answer.key, and: answer.certificate)
+        if let held = answer.held {
+            try held.send(answer.reply.packet, on: socket)
+        } else {
+            try socket.send(answer.reply.packet, with: answer.key, and: answer.certificate)
+        }
         if answer.carriesDescriptors {
             owesReading = true
             unread = answer.takeUnread()

@@ -13,6 +13,9 @@ final class CredentialServer {
     private let poller: Poller
     private let logger: Logger
     private var transfers: [UInt64: CredentialTransfer] = [:]
+    /// Connections whose file is not opened yet, and when to ask for it again.
+    private var waiting: [WaitingConnection] = []
+    private var askAgain = Instant.never
     private var lastNumber: UInt64
     private var isAccepting = true
     /// When to accept again after descriptors or memory were short.
@@ -35,7 +38,7 @@ final class CredentialServer {
     }
 
     /// Whether a credential is being sent.
-    var isSending: Bool { !transfers.isEmpty }
+    var isSending: Bool { !transfers.isEmpty || !waiting.isEmpty }
 
     // MARK: A turn
 
@@ -61,20 +64,35 @@ final class CredentialServer {
     private func accept() -> [CredentialTransfer] {
         var decided: [CredentialTransfer] = []
         do throws(Failure) {
-            while transfers.count + decided.count < Limits.credentials {
+            while places > decided.count {
                 let accepted = try listener.socket.accept()
                 guard let connection = accepted else { break }
-                lastNumber += 1
-                let credential = broker.credential(connection.credentials, from: connection.peerName) {
-                    pid throws(Failure) in try connection.peerProcess(pid)
-                }
-                decided.append(CredentialTransfer(number: lastNumber, connection, credential))
+                decide(on: WaitingConnection(connection), &decided)
             }
         } catch {
             trouble.log("a connection of the service manager could not be taken: \(error)")
             acceptAgain = Instant.now.after(Limits.busy)
         }
         return decided
+    }
+
+    private var places: Int { Limits.credentials - transfers.count - waiting.count }
+
+    /// Decides on a connection, or has it wait until its file is opened.
+    private func decide(on connection: WaitingConnection, _ decided: inout [CredentialTransfer]) {
+        guard let taken = connection.take() else { return }
+        let now = Instant.now
+        let credential = broker.credential(
+            taken.credentials, from: taken.peerName, mayWait: now < connection.end
+        ) { pid throws(Failure) in try taken.peerProcess(pid) }
+        guard let credential else {
+            connection.put(taken)
+            waiting.append(connection)
+            askAgain = now.after(Limits.credentialAgain)
+            return
+        }
+        lastNumber += 1
+        decided.append(CredentialTransfer(number: lastNumber, taken, credential))
     }
 
     /// Sends what was granted, and closes the connections of the rest: an empty credential is a refusal.
@@ -114,7 +132,7 @@ final class CredentialServer {
 
     /// Leaves connections in the backlog while there is no place.
     private func updateAccepting() {
-        let mayAccept = acceptAgain == nil && transfers.count < Limits.credentials
+        let mayAccept = acceptAgain == nil && places > 0
         guard mayAccept != isAccepting else { return }
         isAccepting = mayAccept
         do throws(Failure) {
@@ -127,7 +145,7 @@ final class CredentialServer {
 
     /// When `doChores` next has something to do.
     var nextDue: Instant? {
-        [transfers.values.map(\.end).min(), acceptAgain].compactMap(\.self).min()
+        [transfers.values.map(\.end).min(), acceptAgain, waiting.isEmpty ? nil : askAgain].compactMap(\.self).min()
     }
 
     /// Ends what takes too long.
@@ -136,6 +154,15 @@ final class CredentialServer {
         let late = transfers.values.filter { $0.end <= now }
         for transfer in late { end(transfer, "it was not read in time") }
         if !late.isEmpty {
+            logger.log(commit())
+            broker.count()
+        }
+        if !waiting.isEmpty, askAgain <= now {
+            let connections = waiting
+            waiting = []
+            var decided: [CredentialTransfer] = []
+            for connection in connections { decide(on: connection, &decided) }
+            if !decided.isEmpty { logger.log(begin(decided, recorded: commit())) }
             logger.log(commit())
             broker.count()
         }
@@ -155,4 +182,20 @@ final class CredentialServer {
         for transfer in Array(transfers.values) { end(transfer, "the daemon ended") }
         listener.removeSocket()
     }
+}
+
+/// A connection that is not decided on yet.
+private final class WaitingConnection {
+    private var connection: CredentialConnection?
+    /// When it waits no longer.
+    let end: Instant
+
+    init(_ connection: consuming CredentialConnection) {
+        self.connection = Optional(connection)
+        end = Instant.now.after(Limits.credential)
+    }
+
+    func take() -> CredentialConnection? { connection.take() }
+
+    func put(_ connection: consuming CredentialConnection) { self.connection = Optional(connection) }
 }

@@ -55,7 +55,7 @@ final class CredentialTransfer {
     private func send(_ part: CredentialFile) throws(Failure) -> String? {
         let size = part.file.status.size
         while offset < size {
-            let sent = try connection.send(part.file.descriptor, at: offset, count: size - offset)
+            let sent = try connection.send(part.descriptor, at: offset, count: size - offset)
             if sent == 0 { return "\(part.file.path) became shorter while it was sent: \(offset) of \(size) bytes" }
             offset += sent
         }

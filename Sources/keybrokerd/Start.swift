@@ -45,7 +45,9 @@ struct Start {
         let journal = journal(logger)
         let capacity = Capacity(total: try connections(options, logger))
         let servesSystem = try Exit.onFailure(Privileges.isRoot ? true : try Privileges.canReadAnyFile())
-        let paths = Paths(options, owners: owners, servesSystem: servesSystem)
+        let mounts = mounts(logger)
+        let keyOwners = owners.keeping(to: mounts)
+        let paths = Paths(options, owners: keyOwners, servesSystem: servesSystem)
         let audit = try path(try paths.audit())
 
         let account = try account(options)
@@ -69,7 +71,8 @@ struct Start {
             try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup)))
         sandbox.note("name-service", "separate process")
         let policyFiles = try path(try paths.policy(names: names))
-        let opener = try Exit.onFailure(try OpenerProcess(policyFiles, owners: owners))
+        let opener = try Exit.onFailure(try OpenerProcess(policyFiles, owners: owners, mounts: mounts))
+        warnOfUnknownCallers(opener, logger)
         sandbox.note("opener", "separate process")
 
         let began = Instant.now
@@ -84,15 +87,15 @@ struct Start {
         }
         if let recovery = log.recovery { logger.log("the audit log: \(recovery)") }
         let watch = changeWatch(logger)
-        let folders = policy.folders(owners: owners, watchedBy: watch)
+        let folders = policy.folders(owners: keyOwners, watchedBy: watch)
         // No path can be added to the watch later: the sandbox denies it from here on.
         watch?.seal()
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + Limits.credentials + 8))
         let reloads = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
-            Reloads(of: policyFiles, outsideOf: sandbox, owners: owners, opener: opener, logger)
+            Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger)
         }
-        let keys = KeyStore(owners: owners, watch: watch, sandbox: sandbox, opener: opener)
+        let keys = KeyStore(owners: keyOwners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
         if !servesSystem { broker.restart = "systemctl --user restart keybrokerd" }
         if loading.loaded == nil { broker.postponePolicy(loading, cost: began.until(.now)) }
@@ -145,6 +148,26 @@ struct Start {
             logger.log("changes on the ways to keys cannot be watched, so each way is walked for each grant: \(error)")
             return nil
         }
+    }
+
+    /// Nil if there is no `/proc`. Nothing is known of the mounts then, and a key on one that hangs stops the daemon.
+    private static func mounts(_ logger: Logger) -> LocalMounts? {
+        do throws(Failure) { return try LocalMounts() } catch {
+            logger.log("keys on file systems that hang cannot be told from others: \(error)")
+            return nil
+        }
+    }
+
+    /// Says so if the kernel cannot tell for certain in which process a caller is. A caller's uid and groups do not
+    /// depend on that.
+    private static func warnOfUnknownCallers(_ opener: OpenerProcess, _ logger: Logger) {
+        let reason: String
+        do throws(Failure) {
+            _ = try readSmallFile("/proc/self/cgroup", limit: 1 << 20)
+            guard !opener.knowsProcesses else { return }
+            reason = "it has no SO_PEERPIDFD, which Linux 6.5 brought"
+        } catch { reason = error.description }
+        logger.log("the kernel does not tell the units of callers, so lines with 'unit' permit nothing: \(reason)")
     }
 
     /// How many connections the limit of file descriptors permits: one descriptor for each, two that are being handed

@@ -56,6 +56,8 @@ final class FakeKeys: KeyOpener {
         return HandOut(key: try TrustedOwners.now.place(of: file).open(), certificate: nil)
     }
 
+    func handOutHere(_ key: Key) throws(TrustError) -> HandOut { try handOut(key) }
+
     func adopt(_ policy: LoadedPolicy) {}
     func noteChanges() {}
     var hasFileChanges = false

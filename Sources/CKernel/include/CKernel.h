@@ -142,6 +142,9 @@ int ck_open_for_reading(int directory, const char *name);
 int ck_open_for_appending(const char *path, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(int directory, const char *name);
+// Copies the first bytes of a file into a file in memory (memfd_create(2), sendfile(2)), and returns that. -ENODATA if the
+// file is shorter.
+int ck_copy_in_memory(int file, size_t size);
 // Opens what a descriptor is open on again, as a new file description: O_WRONLY, non-blocking, close-on-exec. -EINVAL
 // if it is neither a terminal nor a pipe.
 int ck_open_stream_again(int descriptor);
@@ -168,8 +171,9 @@ int ck_landlock_allow(int ruleset, int version, int handle, int may);
 // landlock_restrict_self(2). It cannot be undone.
 int ck_landlock_restrict(int ruleset);
 // Installs a seccomp filter that permits only the calls that the daemon needs while it serves. All others fail with
-// EPERM. With `may_watch`, inotify_add_watch(2) is permitted as well. It cannot be undone.
-int ck_seccomp_restrict(int may_watch);
+// EPERM. For the process that opens keys, inotify_add_watch(2) and memfd_create(2) are permitted as well. It counts for
+// the calling thread, and cannot be undone.
+int ck_seccomp_restrict(int is_opener);
 // Gives up all capabilities that are not in the bit set, and all that an executed program could inherit.
 int ck_keep_capabilities(uint64_t capabilities);
 // fork(2): returns the child's pid in the parent and 0 in the child, which is killed when its parent ends. `socket`

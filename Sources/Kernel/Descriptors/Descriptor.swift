@@ -91,6 +91,11 @@ package struct Descriptor: ~Copyable, Sendable {
     /// Writes all of an array.
     package borrowing func writeAll(_ bytes: [UInt8]) throws(Failure) { try writeAll(bytes.span) }
 
+    /// A copy of the first `size` bytes in a file in memory. Calls `memfd_create(2)` and `sendfile(2)`.
+    package borrowing func copiedInMemory(size: Int) throws(Failure) -> Descriptor {
+        try Descriptor.opened(ck_copy_in_memory(number, size), by: "sendfile")
+    }
+
     /// The next connection to a listening socket, non-blocking and close-on-exec. Nil if no connection waits. Calls
     /// `accept4(2)`.
     package borrowing func acceptConnection() throws(Failure) -> Descriptor? {

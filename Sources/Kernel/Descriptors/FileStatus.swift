@@ -52,6 +52,28 @@ package struct FileStatus: Equatable, Sendable {
         modified = WallTime(seconds: Int(raw.st_mtim.tv_sec), nanoseconds: Int(raw.st_mtim.tv_nsec))
     }
 
+    /// The status of a regular file as words, for another process.
+    package var words: String {
+        [
+            device, inode, UInt64(owner), UInt64(group), UInt64(mode), UInt64(size), links,
+            UInt64(bitPattern: Int64(modified.seconds)), UInt64(modified.nanoseconds),
+        ].map(String.init).joined(separator: " ")
+    }
+
+    /// Reads such words. Nil if they are none.
+    package init?(words: some StringProtocol) {
+        let numbers = words.split(separator: " ").compactMap { UInt64($0) }
+        guard numbers.count == 9, let owner = UInt32(exactly: numbers[2]), let group = UInt32(exactly: numbers[3]),
+            numbers[4] <= 0o7777, let size = Int(exactly: numbers[5]), numbers[8] < 1_000_000_000
+        else { return nil }
+        var raw = stat()
+        (raw.st_dev, raw.st_ino) = (dev_t(numbers[0]), ino_t(numbers[1]))
+        (raw.st_uid, raw.st_gid, raw.st_mode) = (owner, group, S_IFREG | mode_t(numbers[4]))
+        (raw.st_size, raw.st_nlink) = (off_t(size), nlink_t(numbers[6]))
+        raw.st_mtim = timespec(tv_sec: Int(Int64(bitPattern: numbers[7])), tv_nsec: Int(numbers[8]))
+        self.init(raw)
+    }
+
     /// Whether the group or everybody may write to the file.
     package var isWritableByOthers: Bool { mode & 0o022 != 0 }
     package var isSticky: Bool { mode & 0o1000 != 0 }

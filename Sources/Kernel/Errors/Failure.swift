@@ -60,6 +60,7 @@ extension Failure {
     package static let connectionReset = ECONNRESET
     package static let brokenPipe = EPIPE
     package static let noMemory = ENOMEM
+    package static let timedOut = ETIMEDOUT
     /// The data is damaged or ends too early.
     package static let badData = EBADMSG
 

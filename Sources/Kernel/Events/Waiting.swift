@@ -17,6 +17,29 @@ package final class WakeUp: Sendable {
         // The only possible error is that the counter is full. Then the descriptor is readable already.
         try? descriptor.writeAll(one)
     }
+
+    /// Has the poller report it.
+    package func register(with poller: Poller, as token: UInt64) throws(Failure) {
+        try poller.watch(descriptor, for: .reading, as: token)
+    }
+
+    /// Takes all signals that were given. Calls `read(2)`.
+    package func silence() {
+        var count: UInt64 = 0
+        // Safety: read fills at most the one number.
+        _ = unsafe Glibc.read(descriptor.number, &count, MemoryLayout<UInt64>.size)
+    }
+
+    /// Waits for a signal, and takes all that were given. If several threads wait, one of them returns. Calls `poll(2)`
+    /// and `read(2)`.
+    func takeOne() throws(Failure) {
+        while true {
+            _ = try waitUntilReadable(descriptor, until: .never)
+            var count: UInt64 = 0
+            // Safety: read fills at most the one number.
+            if unsafe Glibc.read(descriptor.number, &count, MemoryLayout<UInt64>.size) > 0 { return }
+        }
+    }
 }
 
 /// How a wait ended.

@@ -122,7 +122,8 @@ package struct Sandbox: Sendable {
         _ = try succeed(ck_seccomp_restrict(0), "seccomp")
     }
 
-    /// For a thread of the process that opens keys: as ``restrictCallsOfThread()``. It may also watch directories.
+    /// For a thread of the process that opens keys: as ``restrictCallsOfThread()``. It may also watch directories,
+    /// and make files in memory.
     package static func restrictCallsOfThreadToOpening() throws(Failure) {
         _ = try succeed(ck_seccomp_restrict(1), "seccomp")
     }

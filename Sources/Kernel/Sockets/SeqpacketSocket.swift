@@ -120,6 +120,17 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         var count = 0
         if let number = Self.number(of: first) { (numbers[count], count) = (number, count + 1) }
         if let number = Self.number(of: second) { (numbers[count], count) = (number, count + 1) }
+        try send(packet, numbers, count)
+    }
+
+    /// Sends one packet with a descriptor of another socket, so that the receiver can send on that in this one's place.
+    package borrowing func send(
+        _ packet: [UInt8], withCopyOf other: borrowing SeqpacketSocket
+    ) throws(Failure) { try send(packet, [other.descriptor.number, -1], 1) }
+
+    private borrowing func send(
+        _ packet: [UInt8], _ numbers: borrowing InlineArray<2, Int32>, _ count: Int
+    ) throws(Failure) {
         let socket = descriptor.number
         let sent = numbers.span.extracting(first: count)
         // Safety: the call reads as many bytes and descriptors as the array and the span say they hold.

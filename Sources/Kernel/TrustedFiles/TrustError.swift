@@ -17,6 +17,11 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
         case shortage
         /// The daemon's sandbox, which was set up at its start, does not permit reading there.
         case outside
+        /// A file system that another program or computer serves begins on the path. Only the process that opens keys
+        /// goes there. The number is that of the mount, or 0 if the process has to open it for another reason.
+        case elsewhere(UInt64)
+        /// That process has not opened it yet. The client is told to try again soon.
+        case late
     }
     package let kind: Kind
     package let description: String
@@ -43,6 +48,14 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
             .outside,
             "\(path) is in a directory that the daemon did not know when it started, and it keeps itself from reading "
                 + "elsewhere: restart it")
+    }
+
+    /// The process that opens files on such file systems has ended.
+    package init(elsewhere path: String) {
+        self.init(
+            .outside,
+            "\(path) is served by another program or computer, and the process that opens such files has ended: restart "
+                + "keybrokerd")
     }
 
     /// The service manager passed no credentials to this process.

@@ -18,6 +18,18 @@ package struct TrustedFile: ~Copyable, Sendable {
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 }
 
+/// What is known of an open file: its real path, and the status that was checked.
+package struct FileFacts: Equatable, Sendable {
+    package let path: String
+    package let status: FileStatus
+
+    package init(path: String, status: FileStatus) { (self.path, self.status) = (path, status) }
+}
+
+extension TrustedFile {
+    package var facts: FileFacts { FileFacts(path: path, status: status) }
+}
+
 /// The place of a trusted file: a directory that was checked, and a name in it that is not a symbolic link.
 package final class TrustedPath: Sendable {
     private let directory: Descriptor

@@ -13,6 +13,8 @@ package struct TrustedOwners: Equatable, Sendable {
     private var toleratesGroups = false
     /// The overflow uid.
     private let unmapped: UInt32
+    /// The mounts that walks keep to: see ``keeping(to:)``.
+    package internal(set) var mounts: LocalMounts?
 
     package init(startedBy uid: UInt32, overflow: OverflowIDs = .here) {
         startedBy = uid
@@ -58,6 +60,9 @@ extension TrustedOwners {
 }
 
 extension TrustedOwners {
+    /// Checks a file that another process opened and asked the kernel about.
+    package func check(_ file: FileFacts) throws(TrustError) { try checkFile(file.status, file.path) }
+
     /// Checks a file that is handed out or whose content is trusted.
     func checkFile(_ status: FileStatus, _ path: String) throws(TrustError) {
         switch status.kind {

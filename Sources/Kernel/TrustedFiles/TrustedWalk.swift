@@ -138,6 +138,7 @@ final class Walk {
     func step(to name: String, isLast: Bool) throws(TrustError) -> String? {
         let parent = here
         let path = parent.path + "/" + name
+        try owners.checkIsLocal(path)
         let handle = try handle(of: name, in: parent.handle, at: path)
         var status = try examining(path, try handle.status())
         if let watch, status.kind == .directory {
