@@ -129,6 +129,20 @@ package enum Limits {
     /// The largest credential, in bytes. systemd accepts no larger one.
     package static let credentialBytes = 1 << 20
 
+    // MARK: Signing channels
+
+    /// The longest message that is signed, in bytes.
+    package static let channelMessageBytes = 16_384
+    /// How many more ends one channel can have: for workers and threads of the service.
+    package static let channelClones = 64
+    /// The ends of all channels together. Fewer, if the signer may not have as many descriptors.
+    package static let channelEnds = 16_384
+    /// The numbers that `limit … signatures` accepts.
+    package static let policySignatures = 1...1_000_000
+    /// When a signer that ended by a fault is replaced for the first time. Each further time takes twice as long, up to
+    /// the last.
+    package static let firstSignerAgain = Duration.milliseconds(100), lastSignerAgain = Duration.seconds(5)
+
     // MARK: Lists
 
     /// How far ahead of its rate a uid can be for what costs more than a request.
