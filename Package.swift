@@ -29,6 +29,7 @@ let package = Package(
         .library(name: "KeyBrokerClient", targets: ["KeyBrokerClient"]),
         .library(name: "KeyBrokerClientFoundation", targets: ["KeyBrokerClientFoundation"]),
         .executable(name: "keybrokerd", targets: ["keybrokerd"]),
+        .executable(name: "keybroker-signer", targets: ["keybroker-signer"]),
         .executable(name: "keybroker", targets: ["keybroker"]),
         .executable(name: "keybroker-tls-demo", targets: ["keybroker-tls-demo"]),
     ],
@@ -71,6 +72,13 @@ let package = Package(
             name: "keybrokerd",
             dependencies: ["Broker", "Keys", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
             swiftSettings: strict),
+
+        // The program that signs, and what the daemon knows of it.
+        .target(name: "SignerControl", dependencies: ["Wire", "Kernel"], swiftSettings: strict),
+        .target(name: "SigningKeys", dependencies: ["CCrypto", "PEM", "Wire"], swiftSettings: strict),
+        .executableTarget(
+            name: "keybroker-signer",
+            dependencies: ["SignerControl", "SigningKeys", "ClientKernel", "Wire", "Kernel"], swiftSettings: strict),
 
         // Those who read what it wrote.
         .target(name: "FileReading", dependencies: ["CKernel", "Kernel"], swiftSettings: strict),
@@ -147,6 +155,11 @@ let package = Package(
             name: "BrokerTests",
             dependencies: [
                 "keybrokerd", "Broker", "Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel", "TestSupport",
+            ], swiftSettings: strict),
+        .testTarget(
+            name: "SignerTests",
+            dependencies: [
+                "keybroker-signer", "SignerControl", "SigningKeys", "Wire", "Kernel", "TestSupport",
             ], swiftSettings: strict),
         .testTarget(
             name: "ClientTests",

@@ -1,13 +1,15 @@
-// libcrypto: digests, for the audit chain, and keys and certificates in PEM, for those who use them. The daemon uses the
-// digests alone.
+// libcrypto: digests, for the audit chain, and keys and certificates in PEM, for those who use them or sign with them. The
+// daemon uses the digests alone.
 
 // SHA256_* are marked as deprecated since OpenSSL 3.0, in favour of calls that load providers first. They are part of
 // its ABI all the same, and all that is wanted here.
 #define OPENSSL_SUPPRESS_DEPRECATED
 #include <openssl/bio.h>
+#include <openssl/crypto.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
 #include <openssl/pem.h>
+#include <openssl/rsa.h>
 #include <openssl/sha.h>
 #include <openssl/x509.h>
 
@@ -38,3 +40,9 @@ static inline void *kb_reallocate(void *block, size_t count, const char *file, i
 }
 // CRYPTO_set_mem_functions(3): 1 if libcrypto uses these from now on, 0 if it has memory already.
 static inline int kb_wipe_what_is_freed(void) { return CRYPTO_set_mem_functions(kb_allocate, kb_reallocate, kb_free); }
+
+// Overwrites the part of the stack below the caller that libcrypto has used: it leaves parts of private keys there.
+__attribute__((noinline)) static void kb_wipe_stack(void) {
+    char below[65536];
+    explicit_bzero(below, sizeof below);
+}

@@ -28,7 +28,7 @@ struct HouseTests {
     /// The targets that wrap C: Kernel for the daemon, the others for programs that are not part of it.
     private static let wrappers = [
         "Kernel/", "Digest/", "NameLookup/", "FileReading/", "ClientKernel/", "LocalTime/", "PEM/", "TLS/", "Streams/",
-        "Gzip/", "Interaction/",
+        "SigningKeys/", "Gzip/", "Interaction/",
     ]
 
     @Test func unsafeStandsWhereCIsWrapped() throws {
@@ -71,7 +71,9 @@ struct HouseTests {
                 Issue.record("\(path):\(number + 1) asks the Swift runtime for arguments: \(line)")
             }
         }
-        for program in ["keybroker/KeyBrokerTool", "keybroker-tls-demo/Start", "keybrokerd/Start"] {
+        for program in [
+            "keybroker/KeyBrokerTool", "keybroker-tls-demo/Start", "keybrokerd/Start", "keybroker-signer/Start",
+        ] {
             #expect(try source("\(program).swift").contains("ProgramArguments.all"), "\(program)")
         }
     }
@@ -95,6 +97,8 @@ struct HouseTests {
         "AuditReading": ["Audit", "Gzip", "FileReading", "LocalTime", "Policy", "Wire", "Kernel"],
         "Broker": ["Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
         "keybrokerd": ["Broker", "Keys", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
+        "SignerControl": ["Wire", "Kernel"], "SigningKeys": ["CCrypto", "PEM", "Wire"],
+        "keybroker-signer": ["SignerControl", "SigningKeys", "ClientKernel", "Wire", "Kernel"],
         "ClientKernel": ["CKernel", "Kernel", "Glibc"],
         "KeyBrokerClient": ["ClientKernel", "Wire", "Kernel", "Dispatch", "Synchronization"],
         "KeyBrokerClientFoundation": ["KeyBrokerClient", "Foundation"], "PEM": ["CCrypto", "Digest"],

@@ -120,6 +120,8 @@ struct ck_event {
     uint64_t token;
 } ck_as_the_kernel;
 enum { ck_readable = 0x1, ck_writable = 0x4, ck_broken = 0x8, ck_hung_up = 0x10, ck_peer_done = 0x2000 };
+// EPOLLET: what is ready is reported once.
+static const uint32_t ck_once = 1U << 31;
 
 // epoll_create1(2), close-on-exec.
 int ck_epoll(void);
@@ -260,5 +262,28 @@ int ck_start_in_foreground(const char *script, const char *argument, int input);
 int ck_create_file(const char *path, uint32_t mode);
 // rename(2).
 int ck_rename(const char *from, const char *to);
+
+// ---- the signer -------------------------------------------------------------------------------
+
+// Installs a seccomp filter that permits only the calls that the signer needs while it serves. All others fail with EPERM.
+// It cannot be undone.
+int ck_seccomp_signing(void);
+// setrlimit(RLIMIT_MEMLOCK): no limit. EPERM for anyone but root.
+int ck_raise_lock_limit(void);
+// mlockall(2) of all pages, now and later. They get memory only when they are used, but count against the limit as soon as
+// they are mapped. ENOMEM if that is too low.
+int ck_lock_all_memory(void);
+// setrlimit(2): no more processes or threads (RLIMIT_NPROC), and no bytes in files (RLIMIT_FSIZE).
+int ck_forbid_making(void);
+// fork(2): 0 in the child, which has all descriptors of its parent.
+int ck_fork(void);
+// waitpid(2): the exit status of the child, or 128 and the number of the signal that ended it.
+int ck_wait(int child);
+// execve(2) with at most two arguments, of which an empty one is none, and an empty environment. Returns only if that fails.
+int ck_execute_program(const char *path, const char *first, const char *second);
+// socketpair(AF_UNIX, SOCK_SEQPACKET), close-on-exec and non-blocking.
+int ck_socket_pair(int pair[2]);
+// 1 if the descriptor is a SOCK_SEQPACKET socket of AF_UNIX that does not listen, else 0.
+int ck_is_seqpacket_end(int descriptor);
 
 #endif

@@ -1,4 +1,4 @@
-// Tells which of many file descriptors are ready, with level-triggered epoll.
+// Tells which of many file descriptors are ready, with level-triggered epoll unless the caller asks for arrivals.
 //
 // Must never use the descriptor as the user data, only the caller's own token: the kernel reuses descriptor numbers, so
 // an event could be taken for one of another connection.
@@ -6,11 +6,13 @@
 internal import CKernel
 internal import Glibc
 
-/// An epoll instance (`epoll(7)`), level-triggered.
+/// An epoll instance (`epoll(7)`).
 package final class Poller {
     /// What to wait for on one descriptor.
     package enum Interest {
         case reading, writing
+        /// As `reading`, but each packet that arrives is reported once. Who is told must read until there is no more.
+        case arrivals
         /// Only whether the peer has hung up. The kernel always reports that.
         case hangUp
     }
@@ -68,12 +70,13 @@ package final class Poller {
     ) throws(Failure) {
         let events =
             switch interest {
-            case .reading: ck_readable | ck_peer_done
+            case .reading, .arrivals: ck_readable | ck_peer_done
             case .writing: ck_writable
             case .hangUp: 0
             }
+        let once = interest == .arrivals ? ck_once : 0
         _ = try succeed(
-            ck_epoll_set(descriptor.number, isKnown ? 1 : 0, watched.number, UInt32(events), token), "epoll_ctl")
+            ck_epoll_set(descriptor.number, isKnown ? 1 : 0, watched.number, UInt32(events) | once, token), "epoll_ctl")
     }
 
     /// Waits until something is ready and returns all that is. Returns an empty list if the time is over or a signal

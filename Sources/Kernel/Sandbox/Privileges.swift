@@ -53,6 +53,12 @@ package enum Privileges {
             ck_become(uid, gid, 1 << UInt64(ck_cap_dac_read_search)), "become uid \(uid), gid \(gid)")
     }
 
+    /// Changes from root to another account, without supplementary groups and without any capability. Makes the same
+    /// calls.
+    package static func becomeWithoutRights(uid: UInt32, gid: UInt32) throws(Failure) {
+        _ = try succeed(ck_become(uid, gid, 0), "become uid \(uid), gid \(gid)")
+    }
+
     /// Sets no_new_privs, and forbids tracing by other processes and core dumps (`prctl(2)`, `setrlimit(2)`).
     package static func harden() throws(Failure) {
         _ = try succeed(ck_harden(), "prctl")
@@ -62,4 +68,15 @@ package enum Privileges {
     package static func raiseDescriptorLimit() throws(Failure) -> Int {
         Int(try succeed(ck_raise_descriptor_limit(), "setrlimit RLIMIT_NOFILE"))
     }
+
+    /// Permits the process, and what it becomes, to lock all its memory. Has no effect without `CAP_SYS_RESOURCE`. Calls
+    /// `setrlimit(RLIMIT_MEMLOCK)`.
+    package static func permitLockedMemory() { _ = ck_raise_lock_limit() }
+
+    /// Keeps all memory of the process out of swap, now and later. Returns false if its limit is too low. A child process
+    /// has to call this itself. Calls `mlockall(2)`.
+    package static func lockMemory() -> Bool { ck_lock_all_memory() >= 0 }
+
+    /// From now on the process makes no process, no thread, and no byte of a file. Calls `setrlimit(2)`.
+    package static func forbidMaking() throws(Failure) { _ = try succeed(ck_forbid_making(), "setrlimit") }
 }

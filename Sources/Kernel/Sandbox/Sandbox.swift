@@ -128,6 +128,14 @@ package struct Sandbox: Sendable {
         _ = try succeed(ck_seccomp_restrict(1), "seccomp")
     }
 
+    /// For the process that signs: no file and no directory can be opened, and only the system calls are permitted that
+    /// answer requests. These forbid to open anything, too, so the process goes on if the kernel has no Landlock.
+    package static func restrictToSigning() throws(Failure) {
+        var covered: Set<FileIdentity> = []
+        _ = try? restrictFiles([], false, &covered)
+        _ = try succeed(ck_seccomp_signing(), "seccomp")
+    }
+
     /// For a helper process that only reads: forbids it to write or execute files.
     package static func restrictToReading() {
         let version = ck_landlock_version()

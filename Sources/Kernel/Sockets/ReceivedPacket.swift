@@ -22,9 +22,31 @@ extension SeqpacketSocket {
         package let sender: Int32?
     }
 
+    /// What came with a packet that was received into a buffer. All but the length is as in ``Delivery``.
+    package struct Arrival: ~Copyable {
+        /// The length of the packet as it was sent. 0 also means the end of the connection.
+        package let length: Int
+        package var first: Descriptor?
+        package var second: Descriptor?
+        package let descriptorCount: Int
+        package let isMissingDescriptors: Bool
+        package let isCut: Bool
+        package let sender: Int32?
+    }
+
     /// Receives a packet of at most `limit` bytes with its descriptors. Nil if no packet is there yet.
     package borrowing func receiveDelivery(limit: Int) throws(Failure) -> Delivery? {
         var buffer = [UInt8](repeating: 0, count: limit)
+        guard var arrival = try receiveArrival(into: &buffer) else { return nil }
+        buffer.removeSubrange(min(arrival.length, limit)...)
+        return Delivery(
+            packet: buffer, first: arrival.first.take(), second: arrival.second.take(),
+            descriptorCount: arrival.descriptorCount, isMissingDescriptors: arrival.isMissingDescriptors,
+            isCut: arrival.isCut, sender: arrival.sender)
+    }
+
+    /// Receives a packet into the buffer, whose size does not change. Nil if no packet is there yet.
+    package borrowing func receiveArrival(into buffer: inout [UInt8]) throws(Failure) -> Arrival? {
         var numbers: [Int32] = [-1, -1]
         var received = ck_received()
         let socket = descriptor.withNumber { $0 }
@@ -40,9 +62,8 @@ extension SeqpacketSocket {
         // They have an owner from here on, so that every return closes them.
         let first = received.descriptor_count > 0 ? Descriptor(taking: numbers[0]) : nil
         let second = received.descriptor_count > 1 ? Descriptor(taking: numbers[1]) : nil
-        buffer.removeSubrange(min(received.length, limit)...)
-        return Delivery(
-            packet: buffer, first: first, second: second,
+        return Arrival(
+            length: received.length, first: first, second: second,
             descriptorCount: received.descriptor_count + Int(received.excess_descriptors),
             isMissingDescriptors: received.descriptors_cut != 0, isCut: received.bytes_cut != 0,
             sender: received.sender > 0 ? received.sender : nil)

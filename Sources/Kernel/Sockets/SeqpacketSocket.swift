@@ -15,6 +15,28 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// Takes over one end of a `socketpair(2)`. It need not be non-blocking, because every call here is.
     package init(connected descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
+    /// The two ends of a connection without a name.
+    package struct Pair: ~Copyable {
+        package var first, second: SeqpacketSocket?
+    }
+
+    /// Calls `socketpair(2)`.
+    package static func pair() throws(Failure) -> Pair {
+        var numbers: [Int32] = [-1, -1]
+        // Safety: the call fills the two numbers that the array holds.
+        _ = try unsafe succeed(ck_socket_pair(&numbers), "socketpair")
+        return Pair(
+            first: SeqpacketSocket(Descriptor(taking: numbers[0])),
+            second: SeqpacketSocket(Descriptor(taking: numbers[1])))
+    }
+
+    /// Takes over a descriptor that somebody else sent, after the kernel confirmed that it is a socket of this type that
+    /// does not listen. Nil, and it is closed, if it is anything else. Calls `getsockopt(2)`.
+    package init?(checking descriptor: consuming Descriptor) {
+        guard ck_is_seqpacket_end(descriptor.number) == 1 else { return nil }
+        self.descriptor = descriptor
+    }
+
     /// Takes the descriptor out. The caller then owns it.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
 

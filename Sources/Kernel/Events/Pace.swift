@@ -1,25 +1,24 @@
 // A rate limit: so many at once, and from then on so many a second (the generic cell rate algorithm).
 //
-// Every rate limit of the broker is made of these two types. Must never keep more than one moment for each limit.
-
-internal import Kernel
+// Every rate limit of the broker and of the signer is made of these two types. Must never keep more than one moment for
+// each limit.
 
 /// What a rate limit permits.
-struct Rate {
+package struct Rate: Sendable {
     /// The time from one event to the next.
-    let interval: Duration
+    package let interval: Duration
     /// How far events may be ahead of their time.
-    let burst: Duration
+    package let burst: Duration
 
-    init(every interval: Duration, atOnce: Int) {
+    package init(every interval: Duration, atOnce: Int) {
         self.interval = interval
         burst = interval * atOnce
     }
 
-    init(perSecond rate: Int, atOnce: Int) { self.init(every: Self.interval(rate), atOnce: atOnce) }
+    package init(perSecond rate: Int, atOnce: Int) { self.init(every: Self.interval(rate), atOnce: atOnce) }
 
     /// A burst may have as many events as the rate permits in one second.
-    init(perSecond rate: Int) {
+    package init(perSecond rate: Int) {
         interval = Self.interval(rate)
         burst = .seconds(1)
     }
@@ -29,12 +28,14 @@ struct Rate {
 }
 
 /// What was counted against a rate limit.
-struct Pace: Equatable {
+package struct Pace: Equatable, Sendable {
     /// When the events so far would have arrived at the permitted rate. After a burst, this lies in the future.
     private var instant = Instant.boot
 
+    package init() {}
+
     /// Counts one event and returns nil if there may be one now. Else returns how long to wait, and counts nothing.
-    mutating func take(_ rate: Rate, _ now: Instant) -> Duration? {
+    package mutating func take(_ rate: Rate, _ now: Instant) -> Duration? {
         let next = max(instant, now).after(rate.interval)
         let ahead = now.until(next)
         guard ahead <= rate.burst else { return ahead - rate.burst }
@@ -43,20 +44,20 @@ struct Pace: Equatable {
     }
 
     /// The same check, but no event is counted.
-    func wait(_ rate: Rate, _ now: Instant) -> Duration? {
+    package func wait(_ rate: Rate, _ now: Instant) -> Duration? {
         var copy = self
         return copy.take(rate, now)
     }
 
     /// Counts one event, whether the rate permits it or not.
-    mutating func count(_ rate: Rate, _ now: Instant) { instant = max(instant, now).after(rate.interval) }
+    package mutating func count(_ rate: Rate, _ now: Instant) { instant = max(instant, now).after(rate.interval) }
 
     /// Counts this number of events, but never gets ahead of `now` by more than `debt` through it.
-    mutating func charge(_ events: Int, _ rate: Rate, upTo debt: Duration, _ now: Instant) {
+    package mutating func charge(_ events: Int, _ rate: Rate, upTo debt: Duration, _ now: Instant) {
         let next = max(instant, now).after(rate.interval * events)
         instant = min(next, max(instant, now.after(debt)))
     }
 
     /// Whether what was counted still makes a difference.
-    func isBusy(_ now: Instant) -> Bool { instant > now }
+    package func isBusy(_ now: Instant) -> Bool { instant > now }
 }

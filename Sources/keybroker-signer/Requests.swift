@@ -1,0 +1,109 @@
+// What a client asks on its end of a channel, and the answer.
+//
+// Must never answer out of order, nor keep more than one packet for a client that does not read. Must never sign before
+// the permitted use, the scheme and the rate are checked.
+
+internal import Kernel
+internal import SignerControl
+internal import SigningKeys
+internal import Wire
+
+extension Signer {
+    /// Takes one packet from the end and answers it. Returns whether there may be more.
+    func serve(_ end: ChannelEnd) -> Bool {
+        do throws(Failure) {
+            if let unsent = end.unsent {
+                try end.socket.send(unsent)
+                end.unsent = nil
+                // What has arrived meanwhile is reported again.
+                try poller.change(end.socket.descriptor, to: .arrivals, as: end.token)
+                return false
+            }
+            guard var arrival = try end.socket.receiveArrival(into: &buffer) else { return false }
+            guard arrival.length > 0 else {
+                leave(end.token)
+                return false
+            }
+            let (reply, isLast) = answer(&arrival, end.channel)
+            if let reply { try send(reply.packet, on: end) }
+            if isLast { leave(end.token) }
+            return !isLast && end.unsent == nil
+        } catch {
+            if error.code != Failure.wouldBlock { leave(end.token) }
+            return false
+        }
+    }
+
+    /// Sends a packet, or keeps it until there is room for it.
+    func send(_ packet: [UInt8], on end: ChannelEnd) throws(Failure) {
+        do throws(Failure) { try end.socket.send(packet) } catch {
+            guard error.code == Failure.wouldBlock else { throw error }
+            end.unsent = packet
+            try poller.change(end.socket.descriptor, to: .writing, as: end.token)
+        }
+    }
+
+    /// The reply, if there is one. An end on which somebody does not speak this protocol is closed: it could be the other
+    /// end of a channel, and each reply would be answered for ever.
+    private func answer(
+        _ arrival: inout SeqpacketSocket.Arrival, _ channel: Channel
+    ) -> (reply: ChannelReply?, isLast: Bool) {
+        let request: ChannelRequest
+        do throws(ChannelRequest.Malformed) {
+            request = try ChannelRequest(buffer[..<min(arrival.length, buffer.count)], length: arrival.length)
+        } catch {
+            channel.counts.refused += 1
+            return (.malformed(sequence: error.sequence, reason: error.fault.rawValue), error.fault != .tooLong)
+        }
+        switch request {
+        case .sign(let sequence, let scheme, let message):
+            guard arrival.descriptorCount == 0, !arrival.isMissingDescriptors else {
+                channel.counts.refused += 1
+                return (.malformed(sequence: sequence, reason: "no descriptor comes with S"), true)
+            }
+            let reply = signature(sequence, scheme, message, channel)
+            if case .signature = reply { channel.counts.signatures += 1 } else { channel.counts.refused += 1 }
+            return (reply, false)
+        case .clone(let sequence):
+            if let fault = clone(&arrival, channel) {
+                channel.counts.refused += 1
+                return (.malformed(sequence: sequence, reason: fault), false)
+            }
+            channel.counts.clones += 1
+            return (nil, false)
+        }
+    }
+
+    private func signature(
+        _ sequence: UInt32, _ number: UInt16, _ message: ArraySlice<UInt8>, _ channel: Channel
+    ) -> ChannelReply {
+        guard let scheme = SignatureScheme(rawValue: number), channel.offers(scheme) else {
+            return .malformed(sequence: sequence, reason: "this channel does not sign in that way")
+        }
+        guard channel.uses.permits(message) else {
+            return .denied(sequence: sequence, reason: "the message is not of the permitted use")
+        }
+        if let wait = channel.waitBeforeSignature() {
+            let milliseconds = UInt32(clamping: wait.wholeMilliseconds)
+            return .busy(sequence: sequence, milliseconds: milliseconds, reason: "too many signatures a second")
+        }
+        guard let signature = channel.key.sign(message, scheme) else {
+            return .malformed(sequence: sequence, reason: "the key does not sign now")
+        }
+        return .signature(sequence: sequence, signature)
+    }
+
+    /// Makes what came another end of the channel. Returns why not.
+    private func clone(_ arrival: inout SeqpacketSocket.Arrival, _ channel: Channel) -> String? {
+        guard !arrival.isMissingDescriptors else { return "the descriptor did not arrive; try again later" }
+        guard arrival.descriptorCount == 1, let descriptor = arrival.first.take(),
+            let socket = SeqpacketSocket(checking: descriptor)
+        else { return "one end of a SOCK_SEQPACKET pair comes with C" }
+        guard channel.ends.count <= Limits.channelClones else {
+            return "a channel has at most \(Limits.channelClones) clones at a time"
+        }
+        guard hasRoom else { return "there are too many channels; try again later" }
+        add(socket, to: channel)
+        return nil
+    }
+}
