@@ -206,6 +206,10 @@ let package = Package(
         .testTarget(
             name: "SystemdTests", dependencies: ["TestSupport", "keybroker"], exclude: ["Peers", "with-systemd"],
             swiftSettings: strict),
+        // Programs on OpenSSL 3 with the provider keybroker.so, which the tests build.
+        .testTarget(
+            name: "OpenSSLTests", dependencies: ["TestSupport", "keybroker-signer", "keybroker"],
+            exclude: ["Brokers", "Clients"], swiftSettings: strict),
         .testTarget(name: "RecipeTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]
 )

@@ -21,8 +21,8 @@ struct KeyBrokerTool: ParsableCommand {
             """,
         version: "keybroker \(version)",
         subcommands: [
-            Get.self, List.self, Exec.self, StatusCommand.self, Reload.self, RotationCommand.self, PolicyCommand.self,
-            AuditCommand.self,
+            Get.self, List.self, Exec.self, Pointer.self, StatusCommand.self, Reload.self, RotationCommand.self,
+            PolicyCommand.self, AuditCommand.self,
         ])
 
     static func main() {
