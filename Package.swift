@@ -160,7 +160,8 @@ let package = Package(
             name: "SignerTests",
             dependencies: [
                 "keybroker-signer", "SignerControl", "SigningKeys", "Wire", "Kernel", "TestSupport",
-            ], swiftSettings: strict),
+            ],
+            exclude: ["Peers"], swiftSettings: strict),
         .testTarget(
             name: "ClientTests",
             dependencies: ["KeyBrokerClient", "KeyBrokerClientFoundation", "TestSupport", "keybrokerd"],

@@ -107,7 +107,7 @@ int ck_unread_by_peer(int socket) {
     return ioctl(socket, SIOCOUTQ, &unread) < 0 ? -errno : unread;
 }
 
-enum { most_sent = 2, most_received = 4 };
+enum { most_sent = 2, most_received = 253 };
 
 int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count) {
     if (descriptor_count > most_sent) return -EINVAL;
@@ -163,8 +163,8 @@ int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t de
         struct cmsghdr align;
         char room[CMSG_SPACE(most_received * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred))];
     } control;
-    memset(&control, 0, sizeof control);
     if (descriptor_room > 0) {
+        memset(&control, 0, sizeof control);
         message.msg_control = control.room;
         message.msg_controllen = sizeof control.room;
     }

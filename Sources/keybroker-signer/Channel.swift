@@ -36,17 +36,30 @@ final class Channel {
     func waitBeforeSignature() -> Duration? { rate.flatMap { pace.take($0, .now) } }
 }
 
-/// One end of a channel. It is closed together with this object.
+/// One end of a channel.
 final class ChannelEnd {
-    let socket: SeqpacketSocket
+    private var socket: SeqpacketSocket?
     let channel: Channel
     let token: UInt64
     /// A packet that the client's queue had no room for. Nothing is read before it is sent.
     var unsent: [UInt8]?
 
     init(_ socket: consuming SeqpacketSocket, of channel: Channel, token: UInt64) {
-        self.socket = socket
+        self.socket = .some(consume socket)
         self.channel = channel
         self.token = token
     }
+
+    /// Fails if the socket was taken.
+    func withSocket<R: ~Copyable>(
+        _ body: (borrowing SeqpacketSocket) throws(Failure) -> R
+    ) throws(Failure) -> R {
+        switch socket {
+        case .some(let socket): return try body(socket)
+        case .none: throw Failure("recvmsg", code: Failure.brokenPipe)
+        }
+    }
+
+    /// The socket, to be closed.
+    func takeSocket() -> SeqpacketSocket? { socket.take() }
 }

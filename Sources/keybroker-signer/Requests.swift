@@ -13,13 +13,19 @@ extension Signer {
     func serve(_ end: ChannelEnd) -> Bool {
         do throws(Failure) {
             if let unsent = end.unsent {
-                try end.socket.send(unsent)
-                end.unsent = nil
-                // What has arrived meanwhile is reported again.
-                try poller.change(end.socket.descriptor, to: .arrivals, as: end.token)
+                try end.withSocket { (socket) throws(Failure) in
+                    try socket.send(unsent)
+                    end.unsent = nil
+                    // What has arrived meanwhile is reported again.
+                    try poller.change(socket.descriptor, to: .arrivals, as: end.token)
+                }
                 return false
             }
-            guard var arrival = try end.socket.receiveArrival(into: &buffer) else { return false }
+            let received = try end.withSocket { (socket) throws(Failure) in
+                try socket.receiveArrival(into: &buffer, closingBy: closer)
+            }
+            guard var arrival = received else { return false }
+            defer { closeRest(&arrival) }
             guard arrival.length > 0 else {
                 leave(end.token)
                 return false
@@ -36,11 +42,19 @@ extension Signer {
 
     /// Sends a packet, or keeps it until there is room for it.
     func send(_ packet: [UInt8], on end: ChannelEnd) throws(Failure) {
-        do throws(Failure) { try end.socket.send(packet) } catch {
-            guard error.code == Failure.wouldBlock else { throw error }
-            end.unsent = packet
-            try poller.change(end.socket.descriptor, to: .writing, as: end.token)
+        try end.withSocket { (socket) throws(Failure) in
+            do throws(Failure) { try socket.send(packet) } catch {
+                guard error.code == Failure.wouldBlock else { throw error }
+                end.unsent = packet
+                try poller.change(socket.descriptor, to: .writing, as: end.token)
+            }
         }
+    }
+
+    /// Has the descriptors closed that nobody took.
+    private func closeRest(_ arrival: inout SeqpacketSocket.Arrival) {
+        if let descriptor = arrival.first.take() { closer.close(descriptor) }
+        if let descriptor = arrival.second.take() { closer.close(descriptor) }
     }
 
     /// The reply, if there is one. An end on which somebody does not speak this protocol is closed: it could be the other
@@ -96,14 +110,22 @@ extension Signer {
     /// Makes what came another end of the channel. Returns why not.
     private func clone(_ arrival: inout SeqpacketSocket.Arrival, _ channel: Channel) -> String? {
         guard !arrival.isMissingDescriptors else { return "the descriptor did not arrive; try again later" }
-        guard arrival.descriptorCount == 1, let descriptor = arrival.first.take(),
-            let socket = SeqpacketSocket(checking: descriptor)
-        else { return "one end of a SOCK_SEQPACKET pair comes with C" }
+        guard arrival.descriptorCount == 1, Self.isEnd(arrival.first) else {
+            return "one end of a SOCK_SEQPACKET pair comes with C"
+        }
         guard channel.ends.count <= Limits.channelClones else {
             return "a channel has at most \(Limits.channelClones) clones at a time"
         }
         guard hasRoom else { return "there are too many channels; try again later" }
-        add(socket, to: channel)
+        guard let descriptor = arrival.first.take() else { return "the descriptor did not arrive" }
+        add(SeqpacketSocket(connected: descriptor), to: channel)
         return nil
+    }
+
+    private static func isEnd(_ descriptor: borrowing Descriptor?) -> Bool {
+        switch descriptor {
+        case .some(let descriptor): SeqpacketSocket.isEnd(descriptor)
+        case .none: false
+        }
     }
 }

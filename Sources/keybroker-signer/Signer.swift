@@ -11,6 +11,8 @@ internal import Wire
 /// Serves the channels of one generation.
 final class Signer {
     let poller: Poller
+    /// Closes what clients sent. This thread closes nothing that was a client's.
+    let closer: Closer
     private let control: SeqpacketSocket
     private let generation: UInt64
     /// How many ends there can be.
@@ -35,6 +37,7 @@ final class Signer {
         _ = Privileges.lockMemory()
         do throws(Failure) {
             guard Libcrypto.prepare() else { ChildProcess.end(cannotBegin) }
+            Sandbox.denyFiles()
             let signer = try Signer(generation)
             try Privileges.forbidMaking()
             try Sandbox.restrictToSigning()
@@ -49,6 +52,7 @@ final class Signer {
         // One for each end, and some that are on their way.
         room = min(Limits.channelEnds, try Privileges.raiseDescriptorLimit() - Limits.reservedDescriptors)
         poller = try Poller(capacity: 256)
+        closer = try Closer()
         try poller.watch(control.descriptor, for: .reading, as: Self.daemon)
     }
 
@@ -103,13 +107,13 @@ final class Signer {
         do throws(UnusableKey) {
             guard channels[new.number] == nil else { throw UnusableKey(description: "its number is in use") }
             guard hasRoom else { throw UnusableKey(description: "there are too many channels") }
-            guard let key, let end, let socket = SeqpacketSocket(checking: end) else {
+            guard let key, let end, SeqpacketSocket.isEnd(end) else {
                 throw UnusableKey(description: "a descriptor is missing")
             }
             let channel = Channel(new, try keys.key(in: key))
             channels[new.number] = channel
             reports.append(.opened(channel: new.number))
-            add(socket, to: channel)
+            add(SeqpacketSocket(connected: end), to: channel)
         } catch { reports.append(.unusable(channel: new.number, reason: error.description)) }
         // Reading a key leaves parts of it there.
         Libcrypto.forgetStack()
@@ -146,15 +150,20 @@ final class Signer {
         ends[end.token] = end
         channel.ends.insert(end.token)
         do throws(Failure) {
-            try poller.watch(end.socket.descriptor, for: .arrivals, as: end.token)
+            try end.withSocket { (socket) throws(Failure) in
+                try poller.watch(socket.descriptor, for: .arrivals, as: end.token)
+            }
             try send(channel.hello, on: end)
         } catch { leave(end.token) }
     }
 
     /// Closes an end, and with the last one the channel.
     func leave(_ token: UInt64) {
-        guard let channel = ends.removeValue(forKey: token)?.channel else { return }
+        guard let end = ends.removeValue(forKey: token) else { return }
+        let channel = end.channel
         channel.ends.remove(token)
+        try? end.withSocket { (socket) throws(Failure) in try poller.forget(socket.descriptor) }
+        if let socket = end.takeSocket() { closer.close(socket) }
         guard channel.ends.isEmpty else { return }
         channels.removeValue(forKey: channel.number)
         keys.giveBack(channel.key)

@@ -100,6 +100,15 @@ struct HostileClientTests {
         #expect(counts.clones == 3)
     }
 
+    /// Closing such a socket takes as long as its owner likes: half a minute here. Nobody else waits for that.
+    @Test(.enabled(if: installed("python3") != nil, "needs python3")) func descriptorsThatAreSlowToClose() throws {
+        let bench = try Bench("linger")
+        let client = testsFolder.appendingPathComponent("SignerTests/Peers/linger.py").path
+        let result = try Program.run(
+            installed("python3") ?? "python3", [client, Program.built("keybroker-signer"), try bench.makeECKey()])
+        #expect(result.status == 0, "\(result.errors)")
+    }
+
     /// Thousands of random packets, whatever they mean. The signer survives, and keeps no descriptor.
     @Test func randomPackets() throws {
         let bench = try Bench("random")

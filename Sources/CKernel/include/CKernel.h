@@ -78,7 +78,8 @@ struct ck_received {
     int descriptors_cut;      // MSG_CTRUNC: the kernel dropped at least one descriptor
     int32_t sender;           // SCM_CREDENTIALS: the sender's pid as seen from here; 0 if unknown
 };
-// recvmsg(2) of one packet. Descriptors are close-on-exec, and at most 4 can be received. If descriptor_room is 0,
+// recvmsg(2) of one packet. Descriptors are close-on-exec, and at most 253 can be received, which is as many as the kernel
+// takes. If descriptor_room is 0,
 // there is no control buffer, and the kernel drops the descriptors that the peer sent.
 int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t descriptor_room,
                struct ck_received *received);
@@ -279,6 +280,11 @@ int ck_forbid_making(void);
 int ck_fork(void);
 // waitpid(2): the exit status of the child, or 128 and the number of the signal that ended it.
 int ck_wait(int child);
+// pipe2(2), pthread_create(3): a thread that closes the descriptors whose numbers are written to the pipe. Returns the pipe,
+// which never blocks.
+int ck_start_closing(void);
+// write(2) of a number to that pipe. EAGAIN if very many wait to be closed: it stays open.
+int ck_close_elsewhere(int closing, int descriptor);
 // execve(2) with at most two arguments, of which an empty one is none, and an empty environment. Returns only if that fails.
 int ck_execute_program(const char *path, const char *first, const char *second);
 // socketpair(AF_UNIX, SOCK_SEQPACKET), close-on-exec and non-blocking.

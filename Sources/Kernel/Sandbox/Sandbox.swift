@@ -128,13 +128,15 @@ package struct Sandbox: Sendable {
         _ = try succeed(ck_seccomp_restrict(1), "seccomp")
     }
 
-    /// For the process that signs: no file and no directory can be opened, and only the system calls are permitted that
-    /// answer requests. These forbid to open anything, too, so the process goes on if the kernel has no Landlock.
-    package static func restrictToSigning() throws(Failure) {
+    /// For the process that signs, before it starts a thread: no file and no directory can be opened. If the kernel has no
+    /// Landlock, the system calls that are permitted do not open anything either.
+    package static func denyFiles() {
         var covered: Set<FileIdentity> = []
         _ = try? restrictFiles([], false, &covered)
-        _ = try succeed(ck_seccomp_signing(), "seccomp")
     }
+
+    /// For the process that signs: only the system calls are permitted that answer requests, to all its threads.
+    package static func restrictToSigning() throws(Failure) { _ = try succeed(ck_seccomp_signing(), "seccomp") }
 
     /// For a helper process that only reads: forbids it to write or execute files.
     package static func restrictToReading() {

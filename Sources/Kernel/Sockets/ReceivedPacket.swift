@@ -22,6 +22,9 @@ extension SeqpacketSocket {
         package let sender: Int32?
     }
 
+    /// As many as the kernel lets come with one packet (`SCM_MAX_FD`).
+    private static let mostDescriptors = 253
+
     /// What came with a packet that was received into a buffer. All but the length is as in ``Delivery``.
     package struct Arrival: ~Copyable {
         /// The length of the packet as it was sent. 0 also means the end of the connection.
@@ -46,8 +49,11 @@ extension SeqpacketSocket {
     }
 
     /// Receives a packet into the buffer, whose size does not change. Nil if no packet is there yet.
-    package borrowing func receiveArrival(into buffer: inout [UInt8]) throws(Failure) -> Arrival? {
-        var numbers: [Int32] = [-1, -1]
+    /// - Parameter closer: closes the descriptors after the second one. Without it they are closed here.
+    package borrowing func receiveArrival(
+        into buffer: inout [UInt8], closingBy closer: Closer? = nil
+    ) throws(Failure) -> Arrival? {
+        var numbers = [Int32](repeating: -1, count: closer == nil ? 2 : Self.mostDescriptors)
         var received = ck_received()
         let socket = descriptor.withNumber { $0 }
         // Safety: the call writes at most as many bytes and descriptors as it is told there is room for.
@@ -62,6 +68,9 @@ extension SeqpacketSocket {
         // They have an owner from here on, so that every return closes them.
         let first = received.descriptor_count > 0 ? Descriptor(taking: numbers[0]) : nil
         let second = received.descriptor_count > 1 ? Descriptor(taking: numbers[1]) : nil
+        if let closer, received.descriptor_count > 2 {
+            for number in numbers[2..<received.descriptor_count] { closer.close(Descriptor(taking: number)) }
+        }
         return Arrival(
             length: received.length, first: first, second: second,
             descriptorCount: received.descriptor_count + Int(received.excess_descriptors),

@@ -30,12 +30,14 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
             second: SeqpacketSocket(Descriptor(taking: numbers[1])))
     }
 
-    /// Takes over a descriptor that somebody else sent, after the kernel confirmed that it is a socket of this type that
-    /// does not listen. Nil, and it is closed, if it is anything else. Calls `getsockopt(2)`.
-    package init?(checking descriptor: consuming Descriptor) {
-        guard ck_is_seqpacket_end(descriptor.number) == 1 else { return nil }
-        self.descriptor = descriptor
+    /// Whether the kernel says that a descriptor that somebody else sent is a socket of this type that does not listen.
+    /// Calls `getsockopt(2)`.
+    package static func isEnd(_ descriptor: borrowing Descriptor) -> Bool {
+        ck_is_seqpacket_end(descriptor.number) == 1
     }
+
+    /// Ends both directions. Calls `shutdown(2)`.
+    borrowing func endBoth() { _ = shutdown(descriptor.number, Int32(SHUT_RDWR)) }
 
     /// Takes the descriptor out. The caller then owns it.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
