@@ -92,7 +92,11 @@ while True:
                     pass
             continue
         if ready is signer.control:
-            report(signer.control.recv(1024))
+            # What was ready may have been taken by `serve` in this round.
+            try:
+                report(signer.control.recv(1024, socket.MSG_DONTWAIT))
+            except BlockingIOError:
+                pass
             continue
         words = sys.stdin.readline().split()
         if not words:
