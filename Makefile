@@ -17,7 +17,7 @@ TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:u
 	openrc-run:openrc runsvdir:runit zsh:zsh fish:fish \
 	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db \
 	podman:podman runc:runc ss:iproute2 \
-	valgrind:valgrind gcc:gcc g++:g++ /usr/include/*/sys/socket.h:libc6-dev go:golang-go \
+	gcc:gcc g++:g++ /usr/include/*/sys/socket.h:libc6-dev go:golang-go \
 	/usr/lib/python3/dist-packages/mypy:python3-mypy /usr/lib/python3/dist-packages/build:python3-build \
 	/usr/lib/python3/dist-packages/pip:python3-pip /usr/lib/python3/dist-packages/setuptools:python3-setuptools \
 	/usr/lib/python3/dist-packages/wheel:python3-wheel
@@ -112,7 +112,6 @@ build:
 	@mkdir -p .build-release/static
 	@[ -z '$(STATIC_LIBRARY)' ] || ln -sf '$(STATIC_LIBRARY)' .build-release/static/libstdc++.a
 	$(SWIFT) build $(RELEASE)
-	$(MAKE) -s -C Sources/Clients/OpenSSL OUT='$(CURDIR)/$(BINARIES)'
 
 demo: build
 	@.ci/install-packages $(DEMO_PACKAGES)

@@ -10,7 +10,9 @@ struct Pointer: ParsableCommand {
             The file is no secret: it names the key. A program that uses OpenSSL 3 with the provider keybroker reads it, \
             asks the broker for a channel, and has the key sign there. The broker is not asked now. Exit status: 0, or 64 \
             where NAME is not a key's name.
-            """)
+            """,
+        // The daemon serves no channels yet.
+        shouldDisplay: false)
 
     @Argument(help: "The key.", completion: .keys)
     var name: String

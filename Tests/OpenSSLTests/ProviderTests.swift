@@ -143,7 +143,10 @@ struct ProviderTests {
         }
     }
 
-    @Test(.enabled(if: installed("valgrind") != nil, "needs valgrind")) func memory() throws {
+    private static let usesValgrind =
+        ProcessInfo.processInfo.environment["KEYBROKER_VALGRIND"] != nil && installed("valgrind") != nil
+
+    @Test(.enabled(if: usesValgrind, "slow: set KEYBROKER_VALGRIND, and install valgrind")) func memory() throws {
         let bench = try ProviderBench("valgrind", keys: [("ec", ProviderBench.p256), ("rsa", ProviderBench.rsa)])
         for name in ["ec", "rsa"] {
             let result = try Program.run(
