@@ -156,7 +156,9 @@ package final class Trial {
             guard bytes.isEmpty || bytes.last == 0x0A || mayBeBroken else {
                 throw Broken(description: "\(name) ends within a line")
             }
-            for line in bytes.split(separator: 0x0A) {
+            // What has no line feed at the end was never a whole record.
+            let whole = bytes[..<(bytes.lastIndex(of: 0x0A).map { $0 + 1 } ?? 0)]
+            for line in whole.split(separator: 0x0A) {
                 if let number = Self.number(line) {
                     found.append((number, line))
                 } else if !mayBeBroken {
