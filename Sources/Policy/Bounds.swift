@@ -10,11 +10,14 @@ package struct Bounds: Equatable, Sendable {
     package var requests: Int?
     /// How many watches at the same time.
     package var watches: Int?
+    /// How many signatures per second, on each channel.
+    package var signatures: Int?
 
-    package init(connections: Int? = nil, requests: Int? = nil, watches: Int? = nil) {
+    package init(connections: Int? = nil, requests: Int? = nil, watches: Int? = nil, signatures: Int? = nil) {
         self.connections = connections
         self.requests = requests
         self.watches = watches
+        self.signatures = signatures
     }
 }
 
@@ -30,11 +33,13 @@ extension Policy {
             ofGroups.connections = [ofGroups.connections, more.connections].compactMap(\.self).max()
             ofGroups.requests = [ofGroups.requests, more.requests].compactMap(\.self).max()
             ofGroups.watches = [ofGroups.watches, more.watches].compactMap(\.self).max()
+            ofGroups.signatures = [ofGroups.signatures, more.signatures].compactMap(\.self).max()
         }
         let ofUser = self.bounds(of: .user(uid))
         bounds.connections = ofUser?.connections ?? ofGroups.connections ?? bounds.connections
         bounds.requests = ofUser?.requests ?? ofGroups.requests ?? bounds.requests
         bounds.watches = ofUser?.watches ?? ofGroups.watches ?? bounds.watches
+        bounds.signatures = ofUser?.signatures ?? ofGroups.signatures ?? bounds.signatures
         return bounds
     }
 

@@ -20,8 +20,11 @@ extension Policy {
     /// All keys.
     package var keys: Keys { Keys(tables: tables) }
 
-    /// All rules, by key.
-    package var rules: Rules { Rules(tables: tables) }
+    /// All rules of who may get keys, by key.
+    package var rules: Rules { rules(.key) }
+
+    /// All rules about one right, by key.
+    package func rules(_ right: Right) -> Rules { Rules(tables: tables, table: tables.table(right), right: right) }
 
     /// The keys of a policy, in the order of their lines.
     package struct Keys: Sendable {
@@ -44,27 +47,30 @@ extension Policy {
 
     /// The rules for each key, in the order of the lines.
     package struct Rules: Sequence, Sendable {
-        fileprivate let tables: Tables
+        fileprivate let tables: Tables, table: RuleTable, right: Right
 
         /// The keys that are permitted to somebody.
         private var permitted: some Collection<UInt32> {
-            tables.keys.indices.lazy.map { UInt32($0) }.filter { !tables.byKey[$0].isEmpty }
+            tables.keys.indices.lazy.map { UInt32($0) }.filter { !table.byKey[$0].isEmpty }
         }
 
+        /// The rules for a key.
+        private func rules(_ key: UInt32) -> [Rule] { table.byKey[key].map { tables.rule($0, right) } }
+
         package var count: Int { permitted.count }
-        package var isEmpty: Bool { tables.rules.isEmpty }
+        package var isEmpty: Bool { table.rules.isEmpty }
         package var keys: some Collection<KeyName> { permitted.lazy.map(tables.name) }
-        package var values: some Collection<[Rule]> { permitted.lazy.map { tables.byKey[$0].map(tables.rule) } }
+        package var values: some Collection<[Rule]> { permitted.lazy.map(rules) }
 
         /// The rules for a key. Nil if there is none.
         package subscript(name: KeyName) -> [Rule]? {
             guard let number = tables.number(ofKey: name.description.utf8) else { return nil }
-            let rules = tables.byKey[number]
-            return rules.isEmpty ? nil : rules.map(tables.rule)
+            let rules = rules(number)
+            return rules.isEmpty ? nil : rules
         }
 
         package func makeIterator() -> some IteratorProtocol<(key: KeyName, value: [Rule])> {
-            permitted.lazy.map { (key: tables.name($0), value: tables.byKey[$0].map(tables.rule)) }.makeIterator()
+            permitted.lazy.map { (key: tables.name($0), value: rules($0)) }.makeIterator()
         }
     }
 }

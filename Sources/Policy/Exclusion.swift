@@ -12,6 +12,8 @@ package struct Exclusion: Equatable, Sendable {
     package let identity: Identity?
     /// In the words of the line.
     package let writtenIdentity: String
+    /// What must not be permitted.
+    package let right: Right
     package let key: KeyName
     /// Who may have it nevertheless.
     package let exceptions: Set<Identity>
@@ -21,11 +23,11 @@ package struct Exclusion: Equatable, Sendable {
 
     /// The part of the line that concerns this key: `never anyone key web unless www-data`.
     package var statement: String {
-        "never \(writtenIdentity) key \(key)"
+        "never \(writtenIdentity) \(right.rawValue) \(key)"
             + (writtenExceptions.isEmpty ? "" : " unless \(writtenExceptions.joined(separator: " "))")
     }
 
-    /// Whether the line says that this caller must not have the key.
+    /// Whether the line says that this caller must not have the right to the key.
     package func excludes(_ caller: Caller) -> Bool {
         guard caller.canBeNamed, identity.map(caller.matches) ?? true else { return false }
         return !exceptions.contains(where: caller.matches)

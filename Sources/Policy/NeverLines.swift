@@ -20,14 +20,14 @@ extension Grammar {
         let number: UInt32
     }
 
-    // MARK: never IDENTITY|anyone key NAME… [unless IDENTITY…]
+    // MARK: never IDENTITY|anyone key|sign NAME… [unless IDENTITY…]
 
     mutating func readNever(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let who = try next(&words, "the user, the :group, unit:NAME or 'anyone' is missing")
         let isAnyone = who.says("anyone")
         let identity = isAnyone ? nil : identity(who, ifMissing: "this line excludes nobody", permits: false)
-        let keyword = try next(&words, "'key' and the names of keys are missing")
-        guard keyword.says("key") else { throw unknown(keyword, among: ["key"]) }
+        let keyword = try next(&words, "'key' or 'sign' and the names of keys are missing")
+        guard let right = Right(rawValue: keyword.text) else { throw unknown(keyword, among: ["key", "sign"]) }
         var names: [(key: UInt32, word: Word)] = []
         if words.first.map({ $0.says("unless") }) ?? true { throw missing("the name of a key is missing") }
         while let word = words.popFirst() {
@@ -52,8 +52,8 @@ extension Grammar {
         guard isAnyone || identity != nil, errors == errorsBefore else { return }
         for (key, word) in names {
             let never = Exclusion(
-                identity: identity, writtenIdentity: who.text, key: policy.tables.name(key), exceptions: exceptions,
-                writtenExceptions: words.map(\.text), location: location)
+                identity: identity, writtenIdentity: who.text, right: right, key: policy.tables.name(key),
+                exceptions: exceptions, writtenExceptions: words.map(\.text), location: location)
             policy.add(never)
             assertions.append(
                 Assertion(
@@ -67,15 +67,16 @@ extension Grammar {
     mutating func judge() {
         guard !assertions.isEmpty else { return }
         let tables = policy.tables
-        var permitsOf: [KeyName: Suspects] = [:]
-        for name in Set(assertions.map(\.never.key)) {
-            guard let key = tables.number(ofKey: name.description.utf8) else { continue }
-            let permits = tables.byKey[key].map { Permit(rule: tables.rule($0), number: $0) }
-            permitsOf[name] = Suspects(permits.filter { !policy.isNobody($0.rule.identity) })
+        var permitsOf: [RightToKey: Suspects] = [:]
+        for subject in Set(assertions.map(\.never.subject)) {
+            guard let key = tables.number(ofKey: subject.key.description.utf8) else { continue }
+            let right = subject.right
+            let permits = tables.table(right).byKey[key].map { Permit(rule: tables.rule($0, right), number: $0) }
+            permitsOf[subject] = Suspects(permits.filter { !policy.isNobody($0.rule.identity) })
         }
         var limits = SearchLimits()
         for assertion in assertions where assertion.never.identity.map(policy.isNobody) != true {
-            let permits = permitsOf[assertion.never.key]?.against(assertion.never.identity) ?? []
+            let permits = permitsOf[assertion.never.subject]?.against(assertion.never.identity) ?? []
             line = assertion.line
             pairsLeft -= permits.count
             if pairsLeft < 0 {
@@ -92,7 +93,7 @@ extension Grammar {
     private mutating func report(_ permit: Permit, _ conflict: Conflict, _ assertion: Assertion) {
         let never = assertion.never
         let place = never.location
-        let (rule, word) = (permit.rule, goBack(to: permit.number))
+        let (rule, word) = (permit.rule, goBack(to: permit.number, permit.rule.right))
         let message =
             conflict == .untold
             ? "whether '\(rule.key)' for \(rule.writtenIdentity) is excluded by \(place) cannot be told: "
@@ -120,6 +121,16 @@ extension Grammar {
         case (.unit, _): ": that unit may run as \(whose)"
         }
     }
+}
+
+/// What two lines must have in common to be compared.
+private struct RightToKey: Hashable {
+    let right: Right
+    let key: KeyName
+}
+
+extension Exclusion {
+    fileprivate var subject: RightToKey { RightToKey(right: right, key: key) }
 }
 
 /// The permissions for one key, sorted out so that a line about one user need not be compared with those of all others.

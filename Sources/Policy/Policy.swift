@@ -65,6 +65,14 @@ package struct Key: Equatable, Sendable {
     package let location: Location
 }
 
+/// What a line can permit with a key.
+package enum Right: String, CaseIterable, Sendable {
+    /// To get the key.
+    case key
+    /// To have it sign, without getting it. Neither right includes the other.
+    case sign
+}
+
 /// One key of a `permit` line. A line with several keys gives several rules.
 package struct Rule: Equatable, Sendable {
     package let identity: Identity
@@ -72,12 +80,21 @@ package struct Rule: Equatable, Sendable {
     package let writtenIdentity: String
     package let unit: UnitPattern?
     package let key: KeyName
+    /// For what the key may be used. Nil if the line permits the key itself.
+    package let uses: SigningUses?
     package let location: Location
+
+    package var right: Right { uses == nil ? .key : .sign }
 
     /// The part of the line that concerns this key: `permit stunnel4 unit stunnel@*.service key api-tls`.
     package var statement: String {
-        "permit \(writtenIdentity)\(unit.map { " unit \($0)" } ?? "") key \(key)"
+        "permit \(writtenIdentity)\(unit.map { " unit \($0)" } ?? "") \(right.rawValue) \(key)\(uses?.clause ?? "")"
     }
+}
+
+extension SigningUses {
+    /// As a line has it after the names of keys: ` for tls-server`. Empty if any message may be signed.
+    package var clause: String { words.isEmpty ? "" : " for \(words.joined(separator: " "))" }
 }
 
 /// A line `permit IDENTITY status`.
@@ -112,7 +129,7 @@ package struct Policy: Sendable {
     package private(set) var userNames: [UInt32: String] = [:]
     /// The groups that lines name, sorted. Other groups of a caller make no difference.
     package private(set) var namedGroups: [UInt32] = []
-    /// The units that lines permit a key to: plain names, and patterns with a star.
+    /// The units that lines permit something with a key to: plain names, and patterns with a star.
     private var namedUnits: [String: UnitPattern] = [:], unitPatterns: [UnitPattern] = []
     /// The lowest and the highest limit that lines about groups set, or nil if none sets one.
     private(set) var connectionsOfGroups: ClosedRange<Int>?, requestsOfGroups: ClosedRange<Int>?
@@ -128,7 +145,7 @@ package struct Policy: Sendable {
     mutating func add(_ never: Exclusion) { nevers[never.key, default: []].append(never) }
 
     /// How many permissions there are.
-    package var permissions: Int { tables.rules.count }
+    package var permissions: Int { tables.getting.rules.count + tables.signing.rules.count }
 
     /// Sets a limit. If `identity` is nil, it holds for each user that no other line is about.
     mutating func setBound(_ bound: WritableKeyPath<Bounds, Int?>, to number: Int, for identity: Identity?) {
@@ -166,13 +183,13 @@ package struct Policy: Sendable {
         permits(identity) || bounds[identity] != nil || statusOf[identity] != nil
     }
 
-    /// Whether a line permits a key to it.
+    /// Whether a line permits a key to it, or its signatures.
     package func permits(_ identity: Identity) -> Bool { tables.number(of: identity) != nil }
 
-    /// Whether a line permits a key to a unit, whatever the uid.
+    /// Whether a line permits a key to a unit, or its signatures, whatever the uid.
     package var permitsUnits: Bool { !namedUnits.isEmpty || !unitPatterns.isEmpty }
 
-    /// Whether a line permits a key to the unit of this name, whatever the uid.
+    /// Whether a line permits a key to the unit of this name, or its signatures, whatever the uid.
     package func permits(unit: String) -> Bool {
         namedUnits[unit] != nil || unitPatterns.contains { $0.matches(unit) }
     }

@@ -69,14 +69,14 @@ extension Grammar {
         return true
     }
 
-    // MARK: permit IDENTITY [unit UNIT] key NAME…, permit IDENTITY status
+    // MARK: permit IDENTITY [unit UNIT] key NAME…, … sign NAME… [for USE…], permit IDENTITY status
 
     mutating func readPermit(_ words: inout ArraySlice<Word>) throws(EndOfSense) {
         let who = try next(&words, "the user, the :group or unit:NAME is missing")
         let identity = identity(who, ifMissing: "this line permits nobody")
         var unit: UInt32?
         var isFaulty = false
-        var keyword = try next(&words, "'key' and the names of keys, or 'status', are missing")
+        var keyword = try next(&words, "'key' or 'sign' and the names of keys, or 'status', are missing")
         if keyword.says("status") {
             if let extra = words.first { throw unknown(extra, among: []) }
             return permitStatus(to: identity, who)
@@ -89,17 +89,39 @@ extension Grammar {
             let word = try next(&words, "the unit's name is missing")
             unit = unitNumber(word)
             if unit == nil { isFaulty = true }
-            keyword = try next(&words, "'key' and the names of keys are missing")
+            keyword = try next(&words, "'key' or 'sign' and the names of keys are missing")
         }
-        guard keyword.says("key") else {
-            let known = who.namesUnit ? ["key", "status"] : ["unit", "key", "status"]
-            throw unknown(keyword, among: unit == nil ? known : ["key"])
+        guard let right = Right(rawValue: keyword.text) else {
+            let known = who.namesUnit ? ["key", "sign", "status"] : ["unit", "key", "sign", "status"]
+            throw unknown(keyword, among: unit == nil ? known : ["key", "sign"])
         }
-        if words.isEmpty { throw missing("the name of a key is missing") }
-        while let word = words.popFirst() {
+        let names = right == .sign ? words.prefix { !$0.says("for") } : words
+        if names.isEmpty { throw missing("the name of a key is missing") }
+        let uses = right == .sign ? uses(words.dropFirst(names.count)) : nil
+        if right == .sign, uses == nil { isFaulty = true }
+        for word in names {
             guard let key = mentionedKey(word), let identity, !isFaulty else { continue }
-            policy.tables.add(identity, unit: unit, key: key, line: line.number, who: who, word: word)
+            policy.tables.add(identity, unit: unit, key: key, uses: uses, line: line.number, who: who, word: word)
         }
+    }
+
+    /// What `for` and the words after it say. Without them any message may be signed. Nil if a word is wrong, which is
+    /// reported.
+    private mutating func uses(_ words: ArraySlice<Word>) -> SigningUses? {
+        if words.isEmpty { return .anything }
+        if words.count == 1 {
+            _ = missing("the use is missing after 'for': tls-server or tls-client")
+            return nil
+        }
+        var uses: SigningUses = []
+        for word in words.dropFirst() {
+            guard let use = SigningUses.named.first(where: { word.says($0.word) })?.use else {
+                _ = unknown(word, among: SigningUses.named.map(\.word))
+                return nil
+            }
+            uses.formUnion(use)
+        }
+        return uses
     }
 
     private mutating func permitStatus(to identity: Identity?, _ who: Word) {
@@ -121,7 +143,7 @@ extension Grammar {
         }
         let isEachUser = who.says("each-user")
         let identity = isEachUser ? nil : identity(who, ifMissing: "this line limits nobody")
-        if words.isEmpty { throw missing("'connections N', 'requests N' or 'watches N' is missing") }
+        if words.isEmpty { throw missing("'connections N', 'requests N', 'watches N' or 'signatures N' is missing") }
         while let bound = words.popFirst() {
             let range: ClosedRange<Int>
             let path: WritableKeyPath<Bounds, Int?>
@@ -129,7 +151,8 @@ extension Grammar {
             case "connections": (range, path) = (Limits.policyConnections, \.connections)
             case "requests": (range, path) = (Limits.policyRequests, \.requests)
             case "watches": (range, path) = (Limits.policyWatches, \.watches)
-            default: throw unknown(bound, among: ["connections", "requests", "watches"])
+            case "signatures": (range, path) = (Limits.policySignatures, \.signatures)
+            default: throw unknown(bound, among: ["connections", "requests", "watches", "signatures"])
             }
             let word = try next(&words, "the number after '\(bound.text)' is missing")
             // The digits are checked here because `Int(_:)` also accepts a sign.

@@ -19,7 +19,7 @@ struct KeyEntry: Sendable {
     var isDeclared: Bool { !source.isNone }
 }
 
-/// One key of a `permit` line. The number of a rule is its place among all.
+/// One key of a `permit` line. The number of a rule is its place among all that are about the same right.
 struct RuleEntry: Sendable {
     let identity: UInt32
     let key: UInt32
@@ -28,6 +28,39 @@ struct RuleEntry: Sendable {
     let line: UInt32
     /// The words of the line: who, and the key.
     let who: Part, word: Part
+    /// For what the key may sign. Empty if the line permits the key itself.
+    let uses: SigningUses
+}
+
+/// The rules about one right.
+struct RuleTable: Sendable {
+    private(set) var rules: [RuleEntry] = []
+    /// The numbers of the rules, by key and by identity: for one identity sorted by key, and then in their order.
+    private(set) var byKey = Groups(), byIdentity = Groups()
+
+    mutating func add(_ rule: RuleEntry) { rules.append(rule) }
+
+    /// Sorts the rules after the last line was read.
+    mutating func complete(keys: Int, identities: Int) {
+        let none = Groups()
+        (byKey, byIdentity) = (none, none)
+        byKey = Groups(rules.indices.lazy.map { UInt32($0) }, of: keys) { rules[Int($0)].key }
+        byIdentity = Groups(byKey.members, of: identities) { rules[Int($0)].identity }
+    }
+
+    subscript(rule: UInt32) -> RuleEntry { rules[Int(rule)] }
+
+    /// The rules for one identity and one key, in their order.
+    /// - Parameter key: `none` takes as long as any other.
+    func rules(of identity: UInt32, about key: UInt32) -> ArraySlice<UInt32> {
+        let all = byIdentity[identity]
+        var (low, high) = (all.startIndex, all.endIndex)
+        while low < high {
+            let middle = (low + high) / 2
+            if rules[Int(all[middle])].key < key { low = middle + 1 } else { high = middle }
+        }
+        return all[low...].prefix { rules[Int($0)].key == key }
+    }
 }
 
 struct Tables: Sendable {
@@ -38,14 +71,14 @@ struct Tables: Sendable {
     private(set) var keys: [KeyEntry] = []
     /// The keys that are declared, in the order of their lines.
     private(set) var declared: [UInt32] = []
-    private(set) var rules: [RuleEntry] = []
+    /// Who may get keys, and who may have them sign. They are kept apart, so that nobody gets a key by a line that only
+    /// permits to sign.
+    private(set) var getting = RuleTable(), signing = RuleTable()
     private(set) var identities: [Identity] = []
     private(set) var units: [UnitPattern] = []
     private var numbers: [Identity: UInt32] = [:]
     private var unitNumbers: [String: UInt32] = [:]
     private var names = NameTable()
-    /// The numbers of the rules, by key and by identity: for one identity sorted by key, and then in their order.
-    private(set) var byKey = Groups(), byIdentity = Groups()
 
     // MARK: Keys
 
@@ -89,7 +122,12 @@ struct Tables: Sendable {
 
     // MARK: Rules
 
-    mutating func add(_ identity: Identity, unit: UInt32?, key: UInt32, line: Int, who: Word, word: Word) {
+    func table(_ right: Right) -> RuleTable { right == .key ? getting : signing }
+
+    /// - Parameter uses: for what the key may sign. Nil if the line permits the key itself.
+    mutating func add(
+        _ identity: Identity, unit: UInt32?, key: UInt32, uses: SigningUses?, line: Int, who: Word, word: Word
+    ) {
         let number: UInt32
         if let known = numbers[identity] {
             number = known
@@ -98,13 +136,13 @@ struct Tables: Sendable {
             identities.append(identity)
             numbers[identity] = number
         }
-        rules.append(
-            RuleEntry(
-                identity: number, key: key, unit: unit ?? Self.none, line: UInt32(line), who: Part(who),
-                word: Part(word)))
+        let rule = RuleEntry(
+            identity: number, key: key, unit: unit ?? Self.none, line: UInt32(line), who: Part(who), word: Part(word),
+            uses: uses ?? [])
+        if uses == nil { getting.add(rule) } else { signing.add(rule) }
     }
 
-    /// The number of an identity that a line permits a key to. Nil if none does.
+    /// The number of an identity that a line permits a key to, or its signatures. Nil if none does.
     func number(of identity: Identity) -> UInt32? { numbers[identity] }
 
     /// The number of a pattern of units that was read already. Nil if it was not.
@@ -117,32 +155,18 @@ struct Tables: Sendable {
         return number
     }
 
-    func rule(_ number: UInt32) -> Rule {
-        let entry = rules[Int(number)]
+    func rule(_ number: UInt32, _ right: Right) -> Rule {
+        let entry = table(right)[number]
         return Rule(
             identity: identities[Int(entry.identity)], writtenIdentity: texts.string(entry.who),
             unit: entry.unit == Self.none ? nil : units[Int(entry.unit)], key: name(entry.key),
-            location: texts.location(of: entry.word, line: entry.line))
+            uses: right == .key ? nil : entry.uses, location: texts.location(of: entry.word, line: entry.line))
     }
 
     /// Sorts the rules after the last line was read.
     mutating func complete() {
-        let none = Groups()
-        (byKey, byIdentity) = (none, none)
-        byKey = Groups(rules.indices.lazy.map { UInt32($0) }, of: keys.count) { rules[Int($0)].key }
-        byIdentity = Groups(byKey.members, of: identities.count) { rules[Int($0)].identity }
-    }
-
-    /// The rules for one identity and one key, in their order.
-    /// - Parameter key: `none` takes as long as any other.
-    func rules(of identity: UInt32, about key: UInt32) -> ArraySlice<UInt32> {
-        let all = byIdentity[identity]
-        var (low, high) = (all.startIndex, all.endIndex)
-        while low < high {
-            let middle = (low + high) / 2
-            if rules[Int(all[middle])].key < key { low = middle + 1 } else { high = middle }
-        }
-        return all[low...].prefix { rules[Int($0)].key == key }
+        getting.complete(keys: keys.count, identities: identities.count)
+        signing.complete(keys: keys.count, identities: identities.count)
     }
 }
 

@@ -88,6 +88,13 @@ package enum Verdict: Equatable, Sendable {
     }
 }
 
+/// The policy's answer for the signatures of a key and a caller.
+package enum SigningVerdict: Equatable, Sendable {
+    /// What each of the lines permits that permit something, and the first of them.
+    case permitted(Key, for: SigningUses, by: Rule)
+    case denied(Verdict.Denial)
+}
+
 /// Why a line does not permit a caller: the first part of the line that does not match.
 package enum Mismatch: Equatable, Sendable {
     /// The kernel cannot express the caller's uid here.
@@ -150,19 +157,37 @@ extension Policy {
         }
         guard number != Tables.none, tables.isDeclared(number) else { return .denied(.unknownKey) }
         guard let first else { return .denied(caller.canBeNamed ? .noRule : .overflowUID) }
-        return .permitted(tables.key(number), by: tables.rule(first))
+        return .permitted(tables.key(number), by: tables.rule(first, .key))
     }
 
     /// The first rule about a key that permits the caller by one of its identities.
     private func firstRule(of identity: UInt32, about key: UInt32, for caller: Caller) -> UInt32? {
-        tables.rules(of: identity, about: key).first { permits($0, caller) }
+        tables.getting.rules(of: identity, about: key).first { permits(tables.getting[$0], caller) }
     }
 
     /// Whether a rule permits a caller who has its identity.
-    private func permits(_ rule: UInt32, _ caller: Caller) -> Bool {
-        let unit = tables.rules[Int(rule)].unit
+    private func permits(_ rule: RuleEntry, _ caller: Caller) -> Bool {
+        let unit = rule.unit
         if unit == Tables.none { return true }
         return caller.unit.map(tables.units[Int(unit)].matches) ?? false
+    }
+
+    /// Whether `caller` may have the key sign, for what, and the first line that permits it. The order of lines has no
+    /// meaning, so two lines permit what each of them does.
+    package func signingVerdict(on name: KeyName, for caller: Caller) -> SigningVerdict {
+        let number = tables.number(ofKey: name.description.utf8) ?? Tables.none
+        var first: UInt32?
+        var uses: SigningUses = []
+        for identity in identities(of: caller) {
+            guard let named = tables.number(of: identity) else { continue }
+            for rule in tables.signing.rules(of: named, about: number) where permits(tables.signing[rule], caller) {
+                first = min(first ?? .max, rule)
+                uses.formUnion(tables.signing[rule].uses)
+            }
+        }
+        guard number != Tables.none, tables.isDeclared(number) else { return .denied(.unknownKey) }
+        guard let first else { return .denied(caller.canBeNamed ? .noRule : .overflowUID) }
+        return .permitted(tables.key(number), for: uses, by: tables.rule(first, .sign))
     }
 
     /// The keys that `caller` may get, sorted.
@@ -170,8 +195,8 @@ extension Policy {
         var permitted: Set<UInt32> = []
         for identity in identities(of: caller) {
             guard let number = tables.number(of: identity) else { continue }
-            for rule in tables.byIdentity[number] where permits(rule, caller) {
-                permitted.insert(tables.rules[Int(rule)].key)
+            for rule in tables.getting.byIdentity[number] where permits(tables.getting[rule], caller) {
+                permitted.insert(tables.getting[rule].key)
             }
         }
         return permitted.map(tables.name).sorted()

@@ -5,7 +5,7 @@
 // without a limit: if a comparison would take too long, it counts as a change.
 
 package import Policy
-internal import Wire
+package import Wire
 
 /// A permission that only one of the two policies gives.
 package struct PermissionChange: Equatable, Sendable {
@@ -13,6 +13,8 @@ package struct PermissionChange: Equatable, Sendable {
     package let isGain: Bool
     /// The line that gives the permission.
     package let rule: Rule
+    /// For which signatures only one of the policies gives it. Nil if it is about the key itself.
+    package let uses: SigningUses?
     /// A unit in which a caller would notice the change. Nil if every caller of that identity would, or if no unit was
     /// found.
     package let exampleUnit: String?
@@ -20,17 +22,52 @@ package struct PermissionChange: Equatable, Sendable {
     package let isCertain: Bool
 }
 
-/// The changes from `old` to `new` by key and identity, losses first. If there are none, every caller gets the same
-/// verdict on every key. If every caller gets the same verdict, the only changes are uncertain ones.
+/// The changes from `old` to `new` by key and identity, losses first, and those in who may sign after all others. If
+/// there are none, every caller gets the same verdict on every key. If every caller gets the same verdict, the only
+/// changes are uncertain ones.
 package func differences(from old: Policy, to new: Policy) -> [PermissionChange] {
     var changes: [PermissionChange] = []
     var limits = SearchLimits()
-    for name in Set(old.rules.keys).union(new.rules.keys).sorted() {
-        let (before, after) = (old.effectiveRules(for: name), new.effectiveRules(for: name))
-        changes += given(by: before, butNotBy: after, isGain: false, within: &limits)
-        changes += given(by: after, butNotBy: before, isGain: true, within: &limits)
+    for right in Right.allCases {
+        for name in Set(old.rules(right).keys).union(new.rules(right).keys).sorted() {
+            let (before, after) = (old.effectiveRules(right, for: name), new.effectiveRules(right, for: name))
+            changes += given(right, by: before, butNotBy: after, isGain: false, within: &limits)
+            changes += given(right, by: after, butNotBy: before, isGain: true, within: &limits)
+        }
     }
     return changes
+}
+
+/// Signatures are compared for each use by itself. A rule that gives several of them is listed once.
+private func given(
+    _ right: Right, by rules: [Rule], butNotBy others: [Rule], isGain: Bool, within limits: inout SearchLimits
+) -> [PermissionChange] {
+    guard right == .sign else {
+        return given(by: rules, butNotBy: others, isGain: isGain, for: nil, within: &limits)
+    }
+    var changes: [PermissionChange] = []
+    for use in [.anything] + SigningUses.named.map(\.use) {
+        func permits(_ rule: Rule) -> Bool { rule.uses.map { $0.contains(.anything) || $0.contains(use) } ?? false }
+        let ofUse = given(
+            by: rules.filter(permits), butNotBy: others.filter(permits), isGain: isGain, for: use, within: &limits)
+        for change in ofUse {
+            // What is not listed as any message is listed by its uses.
+            if let place = changes.firstIndex(where: { $0.rule == change.rule && $0.exampleUnit == change.exampleUnit })
+            {
+                changes[place] = changes[place].also(for: use)
+            } else {
+                changes.append(change)
+            }
+        }
+    }
+    return changes
+}
+
+extension PermissionChange {
+    fileprivate func also(for use: SigningUses) -> PermissionChange {
+        PermissionChange(
+            isGain: isGain, rule: rule, uses: (uses ?? []).union(use), exampleUnit: exampleUnit, isCertain: isCertain)
+    }
 }
 
 /// A permission to ask for the status that only one of the two policies gives.
@@ -63,9 +100,9 @@ private func status(
 }
 
 extension Policy {
-    /// The rules for a key that permit it to somebody.
-    fileprivate func effectiveRules(for name: KeyName) -> [Rule] {
-        (rules[name] ?? []).filter { !isNobody($0.identity) }
+    /// The rules for a key that permit something to somebody.
+    fileprivate func effectiveRules(_ right: Right, for name: KeyName) -> [Rule] {
+        (rules(right)[name] ?? []).filter { !isNobody($0.identity) }
     }
 
     /// Whether anybody may ask for the status by this line. Root may ask in any case.
@@ -76,7 +113,7 @@ extension Policy {
 
 /// The rules of one key that permit something that none of the other policy's rules permits.
 private func given(
-    by rules: [Rule], butNotBy others: [Rule], isGain: Bool, within limits: inout SearchLimits
+    by rules: [Rule], butNotBy others: [Rule], isGain: Bool, for uses: SigningUses?, within limits: inout SearchLimits
 ) -> [PermissionChange] {
     let othersOf = Dictionary(grouping: others, by: \.identity)
     // A line about a unit also permits every user and group that runs in it.
@@ -93,13 +130,14 @@ private func given(
         // another line without a unit covers it.
         if others.contains(where: { $0.unit == nil }) { continue }
         guard let pattern = rule.namedUnit else {
-            given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: true))
+            given.append(PermissionChange(isGain: isGain, rule: rule, uses: uses, exampleUnit: nil, isCertain: true))
             continue
         }
         switch unit(of: [pattern], butOfNone: others.compactMap(\.unit) + wholeUnits, within: &limits) {
         case .named(let unit):
-            given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: unit, isCertain: true))
-        case .untold: given.append(PermissionChange(isGain: isGain, rule: rule, exampleUnit: nil, isCertain: false))
+            given.append(PermissionChange(isGain: isGain, rule: rule, uses: uses, exampleUnit: unit, isCertain: true))
+        case .untold:
+            given.append(PermissionChange(isGain: isGain, rule: rule, uses: uses, exampleUnit: nil, isCertain: false))
         case .none: break
         }
     }

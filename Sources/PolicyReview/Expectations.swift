@@ -2,6 +2,7 @@
 //
 //     expect USER [unit UNIT] key NAME granted|denied
 //     expect unit:UNIT key NAME granted|denied
+//     expect … sign NAME [for USE] granted|denied
 //     expect USER [unit UNIT] status granted|denied
 //     expect unit:UNIT status granted|denied
 //
@@ -17,6 +18,8 @@ package struct PolicyExpectation: Equatable, Sendable {
     package let unit: String?
     /// Nil if it is about the status.
     package let key: KeyName?
+    /// For what it may sign. Nil if it is about the key itself, or the status.
+    package let uses: SigningUses?
     package let isGranted: Bool
 
     let location: Location
@@ -66,20 +69,32 @@ private func expectation(
     let user = try next("the user or unit:NAME")
     var unit = user.namesUnit ? user.dropping(Identity.unitPrefix.utf8.count).text : nil
     if let unit, unit.isEmpty { throw fault("the unit's name is missing after 'unit:'", user) }
-    var keyword = try next("'key' and its name, or 'status',")
+    var keyword = try next("'key' or 'sign' and the key's name, or 'status',")
     if keyword.says("unit"), !user.namesUnit {
         unit = try next("the unit's name").text
-        keyword = try next("'key' and its name")
+        keyword = try next("'key' or 'sign' and the key's name")
     }
-    guard keyword.says("key") || keyword.says("status") else {
-        let known = unit == nil ? "unit, key or status" : "key or status"
+    let right = Right(rawValue: keyword.text)
+    guard right != nil || keyword.says("status") else {
+        let known = unit == nil ? "unit, key, sign or status" : "key, sign or status"
         throw fault("unknown word '\(keyword.text)'; \(known) is expected", keyword)
     }
     var key: KeyName?
-    if keyword.says("key") {
+    var uses: SigningUses?
+    if let right {
         let name = try next("the key's name")
         if let wrong = KeyName.fault(in: name.bytes) { throw fault("bad key name '\(name.text)': \(wrong)", name) }
         key = KeyName(name.bytes)
+        if right == .sign { uses = .anything }
+    }
+    if uses != nil, let word = rest.first, word.says("for") {
+        last = rest.popFirst()
+        let use = try next("the use after 'for'")
+        guard let known = SigningUses.named.first(where: { use.says($0.word) })?.use else {
+            let words = SigningUses.named.map(\.word).joined(separator: " or ")
+            throw fault("unknown word '\(use.text)'; \(words) is expected", use)
+        }
+        uses = known
     }
     let outcome = try next("'granted' or 'denied'")
     guard outcome.says("granted") || outcome.says("denied") else {
@@ -87,7 +102,7 @@ private func expectation(
     }
     if let extra = rest.first { throw fault("unknown word '\(extra.text)'; the line should end here", extra) }
     return PolicyExpectation(
-        user: user.namesUnit ? nil : user.text, unit: unit, key: key, isGranted: outcome.says("granted"),
+        user: user.namesUnit ? nil : user.text, unit: unit, key: key, uses: uses, isGranted: outcome.says("granted"),
         location: location, line: Array(line), column: outcome.column, length: outcome.bytes.count)
 }
 
@@ -101,13 +116,13 @@ extension Policy {
             guard (place != nil) != expectation.isGranted else { return nil }
             return expectation.fault(place.map { "granted \($0)" } ?? "denied: no line permits the status")
         }
-        switch verdict(on: key, for: caller) {
+        switch outcome(of: expectation, on: key, for: caller) {
         case .permitted(_, let rule):
             guard !expectation.isGranted else { return nil }
             message = "granted by \(rule.location)"
         case .denied(.noRule):
             guard expectation.isGranted else { return nil }
-            message = "denied: no line permits it"
+            message = "denied: no line permits \(expectation.uses == nil ? "it" : "that signature")"
         case .denied(.unknownKey):
             guard expectation.isGranted else { return nil }
             message = "denied: there is no key '\(key)'"
@@ -116,6 +131,18 @@ extension Policy {
             message = "denied: that is the kernel's overflow uid, which no line permits"
         }
         return expectation.fault(message)
+    }
+}
+
+extension Policy {
+    /// The verdict, whether it is about the key or about its signatures for one use.
+    private func outcome(of expectation: PolicyExpectation, on key: KeyName, for caller: Caller) -> Verdict {
+        guard let use = expectation.uses else { return verdict(on: key, for: caller) }
+        switch signingVerdict(on: key, for: caller) {
+        case .permitted(let key, let uses, let rule):
+            return uses.contains(.anything) || uses.isSuperset(of: use) ? .permitted(key, by: rule) : .denied(.noRule)
+        case .denied(let denial): return .denied(denial)
+        }
     }
 }
 

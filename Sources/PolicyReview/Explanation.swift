@@ -5,7 +5,7 @@
 package import Policy
 package import Wire
 
-/// What the policy says about one caller and one key.
+/// What the policy says about one caller and one right to one key.
 package struct Explanation: Equatable, Sendable {
     /// A line about the key that does not permit it to this caller, and the reason.
     package struct Miss: Equatable, Sendable {
@@ -25,12 +25,15 @@ package struct Explanation: Equatable, Sendable {
     package let likelyMeant: String?
 
     package var isPermitted: Bool { !permitting.isEmpty }
+
+    /// What the lines together permit to sign. Empty if it is about the key itself.
+    package var uses: SigningUses { permitting.reduce(into: []) { $0.formUnion($1.uses ?? []) } }
 }
 
 extension Policy {
     /// Explains the verdict on `name` for `caller`.
-    package func explanation(of name: KeyName, for caller: Caller) -> Explanation {
-        let rules = rules[name] ?? []
+    package func explanation(of name: KeyName, _ right: Right = .key, for caller: Caller) -> Explanation {
+        let rules = rules(right)[name] ?? []
         var misses = rules.compactMap { rule in
             rule.mismatch(with: caller).map { Explanation.Miss(rule: rule, mismatch: $0) }
         }
@@ -40,7 +43,7 @@ extension Policy {
         let known = keys[name]
         return Explanation(
             key: known, permitting: rules.filter { $0.permits(caller) }, misses: misses,
-            excluding: (nevers[name] ?? []).filter { $0.excludes(caller) },
+            excluding: (nevers[name] ?? []).filter { $0.right == right && $0.excludes(caller) },
             likelyMeant: known == nil
                 ? closest(to: name.description, among: keys.keys.map(\.description).sorted()) : nil)
     }

@@ -31,13 +31,12 @@ struct PolicyCheck: ParsableCommand {
         guard let loaded = loading.loaded else {
             throw fail("\(counted(loading.faults, "error")), \(warnings)", status: 78)
         }
-        let rules = loaded.policy.rules.values.reduce(0) { $0 + $1.count }
         if strict, loading.warnings > 0 {
             throw fail("\(warnings), and with --strict a warning is an error", status: 78)
         }
         try output(
             line: "\(counted(loaded.files.count, "file")), \(counted(loaded.policy.keys.count, "key")), "
-                + "\(counted(rules, "permission")), \(warnings); policy \(loaded.digest)")
+                + "\(counted(loaded.policy.permissions, "permission")), \(warnings); policy \(loaded.digest)")
         if (options.paths + paths).isEmpty { PolicyInForce.compare(with: loaded) }
     }
 }

@@ -36,6 +36,11 @@ struct PolicyDiff: ParsableCommand {
     }
 }
 
+extension SigningUses {
+    /// In a column of rights: `sign`, or `sign for tls-server`.
+    var right: String { Right.sign.rawValue + clause }
+}
+
 /// The table of the changes from one policy to another.
 struct DifferenceTable {
     let table: Table
@@ -45,12 +50,13 @@ struct DifferenceTable {
         let changes = differences(from: before, to: after)
         let ofStatus = statusDifferences(from: before, to: after)
         let areCertain = changes.allSatisfy(\.isCertain) && ofStatus.allSatisfy(\.isCertain)
+        let hasRights = !ofStatus.isEmpty || changes.contains { $0.uses != nil }
         var table = Table(
-            columns: ["change", "key", "who", "unit", "line"] + (ofStatus.isEmpty ? [] : ["right"])
+            columns: ["change", "key", "who", "unit", "line"] + (hasRights ? ["right"] : [])
                 + (areCertain ? [] : ["note"]))
         func add(_ isGain: Bool, _ cells: [String?], right: String, isCertain: Bool) {
             table.add(
-                [isGain ? "gains" : "loses"] + cells + (ofStatus.isEmpty ? [] : [right])
+                [isGain ? "gains" : "loses"] + cells + (hasRights ? [right] : [])
                     + (areCertain ? [] : [isCertain ? nil : "perhaps"]))
         }
         for change in changes {
@@ -58,7 +64,7 @@ struct DifferenceTable {
             add(
                 change.isGain,
                 [rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description],
-                right: "key", isCertain: change.isCertain)
+                right: Self.right(change), isCertain: change.isCertain)
         }
         for change in ofStatus {
             let permit = change.permit
@@ -67,6 +73,14 @@ struct DifferenceTable {
                 isCertain: change.isCertain)
         }
         (self.table, self.areCertain) = (table, areCertain)
+    }
+
+    /// Who may sign anything and from now on only handshakes loses less than the whole right.
+    private static func right(_ change: PermissionChange) -> String {
+        guard let uses = change.uses else { return Right.key.rawValue }
+        let others = SigningUses.named.filter { !uses.contains($0.use) }.map(\.word)
+        guard uses.contains(.anything), !others.isEmpty else { return uses.right }
+        return "sign, but for \(others.joined(separator: " "))"
     }
 
     func sayDoubts() {

@@ -29,6 +29,9 @@ struct PolicyExplain: ParsableCommand {
     @Option(help: "The key.", completion: .keys)
     var key: String?
 
+    @Flag(help: "With --key: whether it may have the key sign. This version serves no signing channels yet.")
+    var sign = false
+
     @Flag(help: "Instead of a key: whether the caller may ask for the broker's status.")
     var status = false
 
@@ -43,6 +46,10 @@ struct PolicyExplain: ParsableCommand {
                 "Say what it is about: --user USER, --unit UNIT, --key NAME, or more than one of them.")
         }
         if status, key != nil { throw ValidationError("Say what is asked for: --key NAME or --status.") }
+        if sign, key == nil || user == nil && unit == nil {
+            throw ValidationError(
+                "Say who asks for signatures of which key: --key NAME with --user USER or --unit UNIT.")
+        }
         if status, format == .json { throw ValidationError("--status has no --format.") }
     }
 
@@ -53,7 +60,9 @@ struct PolicyExplain: ParsableCommand {
         let caller = try user.map { user throws(ExitCode) in try lookedUp(user, unit: unit) }
         if status { return try explainStatus(policy, caller ?? Caller(unitAlone: unit ?? "")) }
         if let name, let asking = caller ?? unit.map(Caller.init(unitAlone:)) {
-            return try explain(policy.explanation(of: name, for: asking), name, loaded.source.owners)
+            let explanation = policy.explanation(of: name, sign ? .sign : .key, for: asking)
+            let other = policy.explanation(of: name, sign ? .key : .sign, for: asking)
+            return try explain(explanation, name, loaded.source.owners, hasOtherRight: other.isPermitted)
         }
         let subject = Subject(user: caller, unit: unit, key: name)
         try list(policy.rules(about: subject), of: name, policy)
@@ -77,7 +86,10 @@ struct PolicyExplain: ParsableCommand {
         } else {
             try output(line: "\(who) may have:")
         }
-        var table = Table(columns: name == nil ? ["key", "in", "line", "by"] : ["who", "in", "line"])
+        // Without a line about signatures the table is as it was before there were any.
+        let hasRights = name != nil && rules.contains { $0.right != .key }
+        var table = Table(
+            columns: name == nil ? ["key", "in", "line", "by"] : ["who", "in", "line"] + (hasRights ? ["right"] : []))
         for rule in rules {
             // What is said already is not repeated in each row.
             let unit = user != nil && self.unit != nil ? nil : rule.namedUnit.map(\.description)
@@ -85,7 +97,8 @@ struct PolicyExplain: ParsableCommand {
             if name == nil {
                 table.add([rule.key.description, unit ?? "any unit", line, rule.statement])
             } else {
-                table.add([rule.writtenIdentity, unit ?? "any unit", line])
+                table.add(
+                    [rule.writtenIdentity, unit ?? "any unit", line] + (hasRights ? [rule.uses?.right ?? "key"] : []))
             }
         }
         for line in table.lines { try output(line: "  " + line) }
@@ -98,6 +111,7 @@ struct PolicyExplain: ParsableCommand {
             object.add("permitted", rule.writtenIdentity)
             if let unit = rule.unit { object.add("unit", unit.description) }
             object.add("line", rule.location.description)
+            if let uses = rule.uses { object.add("right", uses.right) }
             try output(line: object.text)
         }
     }
@@ -115,23 +129,32 @@ struct PolicyExplain: ParsableCommand {
 
     // MARK: One caller and one key
 
-    private func explain(_ explanation: Explanation, _ name: KeyName, _ owners: TrustedOwners) throws(ExitCode) {
+    private func explain(
+        _ explanation: Explanation, _ name: KeyName, _ owners: TrustedOwners, hasOtherRight: Bool
+    ) throws(ExitCode) {
         if format == .json {
             try write(explanation.permitting)
             if !explanation.isPermitted { throw ExitCode(77) }
             return
         }
         if explanation.isPermitted {
-            try output(line: "permitted: \(who) may have \(name)")
+            let what = sign ? "have \(name) sign\(explanation.uses.clause)" : "have \(name)"
+            try output(line: "permitted: \(who) may \(what)")
             for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
-            for line in handedOut(explanation.key, owners) { try output(line: line) }
+            for line in sign ? [] : handedOut(explanation.key, owners) { try output(line: line) }
             return
         }
         guard explanation.key != nil else {
             let hint = explanation.likelyMeant.map { "; did you mean '\($0)'?" } ?? ""
             try denied("there is no key '\(name)'\(hint)")
         }
-        try output(line: "denied: no line permits \(name) to \(who)")
+        try output(line: "denied: no line permits \(sign ? "signatures of " : "")\(name) to \(who)")
+        if hasOtherRight {
+            try output(
+                line: sign
+                    ? "  it may have the key itself, which does not include this"
+                    : "  it may have the key sign: see --sign")
+        }
         for miss in explanation.misses.prefix(Self.mostMisses) {
             try output(line: "  \(miss.rule.location): \(miss.rule.statement)")
             try output(line: "      \(words(for: miss))")

@@ -15,6 +15,7 @@ struct PolicyShow: ParsableCommand {
             With --user, --unit and --key, only what is about these: what a user may have by itself or by its groups, \
             in any unit or in one; what a unit may have, whatever its user. Prints nothing but its heading where that \
             is nothing. Who may ask for the broker's status is listed at the end of the whole, with the right 'status'. \
+            The right 'sign' is to have the key sign without getting it. \
             Exit status: 0, 64 where there is no such user, 78 where the policy is faulty.
             """)
 
@@ -39,10 +40,11 @@ struct PolicyShow: ParsableCommand {
             key: try key.map { key throws(ExitCode) in try namedKey(key) })
         let isWhole = user == nil && unit == nil && key == nil
         let ofStatus = isWhole ? policy.statusPermits : []
-        var table = Table(
-            columns: ["key", "file", "permitted", "unit", "line"] + (ofStatus.isEmpty ? [] : ["right"]))
-        func add(_ cells: [String?], right: String) { table.add(cells + (ofStatus.isEmpty ? [] : [right])) }
-        let rules = Dictionary(grouping: policy.rules(about: subject), by: \.key)
+        let about = policy.rules(about: subject)
+        let hasRights = !ofStatus.isEmpty || about.contains { $0.right != .key }
+        var table = Table(columns: ["key", "file", "permitted", "unit", "line"] + (hasRights ? ["right"] : []))
+        func add(_ cells: [String?], right: String) { table.add(cells + (hasRights ? [right] : [])) }
+        let rules = Dictionary(grouping: about, by: \.key)
         for key in policy.keys.values.sorted(by: { $0.name < $1.name }) {
             if rules[key.name] == nil, user == nil, unit == nil, subject.key.map({ $0 == key.name }) ?? true {
                 add([key.name.description, key.source.description, nil, nil, key.location.description], right: "key")
@@ -52,7 +54,7 @@ struct PolicyShow: ParsableCommand {
                     [
                         key.name.description, key.source.description, rule.writtenIdentity, rule.unit?.description,
                         rule.location.description,
-                    ], right: "key")
+                    ], right: rule.uses?.right ?? "key")
             }
         }
         for permit in ofStatus {

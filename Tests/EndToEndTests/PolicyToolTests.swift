@@ -16,6 +16,41 @@ struct PolicyToolTests {
             Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: folder.path)
     }
 
+    @Test func signatures() throws {
+        let folder = TemporaryFolder("sign")
+        try folder.write("key", "KEY", mode: 0o600)
+        let line = "key web \(folder["key"])\n"
+        try folder.write("old", line + "permit 61001 sign web\npermit 61002 key web\n")
+        try folder.write("new", line + "permit 61001 sign web for tls-server\npermit 61002 key web\n")
+        func policy(_ arguments: String...) throws -> (status: Int32, output: String) {
+            let run = try Program.run(Program.built("keybroker"), ["policy"] + arguments, directory: folder.path)
+            return (run.status, run.output)
+        }
+        let granted = try policy("explain", "--user", "61001", "--key", "web", "--sign", "--policy", "new")
+        #expect(granted.status == 0)
+        #expect(
+            granted.output.hasPrefix(
+                "permitted: 61001 may have web sign for tls-server\n  new:2: permit 61001 sign web for tls-server\n"))
+        let key = try policy("explain", "--user", "61001", "--key", "web", "--policy", "new")
+        #expect(key.status == 77)
+        #expect(key.output.hasPrefix("denied: no line permits web to 61001\n  it may have the key sign: see --sign\n"))
+        let sign = try policy("explain", "--user", "61002", "--key", "web", "--sign", "--policy", "new")
+        #expect(sign.status == 77)
+        #expect(
+            sign.output.hasPrefix(
+                "denied: no line permits signatures of web to 61002\n"
+                    + "  it may have the key itself, which does not include this\n  new:2: "))
+        #expect(try policy("explain", "--user", "61002", "--sign", "--policy", "new").status == 64)
+        let who = try policy("explain", "--key", "web", "--policy", "new").output
+        #expect(who.contains("61001  any unit  new:2  sign for tls-server\n"), "\(who)")
+        let shown = try policy("show", "--policy", "new").output
+        #expect(shown.contains("new:2  sign for tls-server\n") && shown.contains("new:3  key\n"), "\(shown)")
+        let difference = try policy("diff", "old", "new").output.split(separator: "\n")
+        #expect(difference.count == 2 && difference[1].hasPrefix("loses"), "\(difference)")
+        #expect(difference[1].hasSuffix("sign, but for tls-server"), "\(difference)")
+        #expect(try policy("check", "new").output.hasPrefix("1 file, 1 key, 2 permissions, 0 warnings;"))
+    }
+
     @Test func explain() throws {
         let granted = try policy(["explain", "--user", "61001", "--key", "web"])
         #expect(granted.status == 0)

@@ -108,19 +108,19 @@ struct ExpectationTests {
         }
         #expect(readAll("expect unit: key web granted\n").faults.first?.message.hasPrefix("the unit's name") == true)
         let two = readAll("expect unit:a.service unit a.service key web granted\n")
-        #expect(two.faults.first?.message == "unknown word 'unit'; key or status is expected")
+        #expect(two.faults.first?.message == "unknown word 'unit'; key, sign or status is expected")
     }
 
     @Test(arguments: [
         ("expect", "t:1:7: error: the user or unit:NAME is missing"),
         ("expct a", "t:1:1: error: unknown statement 'expct'"),
-        ("expect a", "t:1:9: error: 'key' and its name, or 'status', is missing"),
+        ("expect a", "t:1:9: error: 'key' or 'sign' and the key's name, or 'status', is missing"),
         ("expect a key", "t:1:13: error: the key's name is missing"),
         ("expect a key B granted", "t:1:14: error: bad key name 'B'"),
         ("expect a key b", "t:1:15: error: 'granted' or 'denied' is missing"),
         ("expect a key b maybe", "t:1:16: error: 'maybe' is not what can come of it"),
         ("expect a key b granted x", "t:1:24: error: unknown word 'x'"),
-        ("expect a nit x key b granted", "t:1:10: error: unknown word 'nit'; unit, key or status is expected"),
+        ("expect a nit x key b granted", "t:1:10: error: unknown word 'nit'; unit, key, sign or status is expected"),
         ("expect \u{e4} key b granted", "t:1:8: error: a byte that is not ASCII"),
     ])
     func faults(_ line: String, _ said: String) {
