@@ -114,8 +114,7 @@ static const uint32_t permitted[] = {
     // Credentials: from the file to the socket, without being read here.
     SYS_sendfile,
     // Existing sockets, and messages to the service manager, each of which makes its own socket (see below).
-    // listen changes the length of the queue of the socket that listens already: bind is missing.
-    SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown, SYS_listen,
+    SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
     // The daemon's own log lines on standard error.
     SYS_pwritev2,
     // The end of the process; abort(3) of the C library uses writev and tgkill.

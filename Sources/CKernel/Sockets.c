@@ -107,7 +107,7 @@ int ck_unread_by_peer(int socket) {
     return ioctl(socket, SIOCOUTQ, &unread) < 0 ? -errno : unread;
 }
 
-enum { most_sent = 2, most_received = 253 };
+enum { most_sent = 2, few_received = 4, most_received = 253 };
 
 int ck_send(int socket, const void *bytes, size_t count, const int *descriptors, size_t descriptor_count) {
     if (descriptor_count > most_sent) return -EINVAL;
@@ -166,7 +166,9 @@ int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t de
     if (descriptor_room > 0) {
         memset(&control, 0, sizeof control);
         message.msg_control = control.room;
-        message.msg_controllen = sizeof control.room;
+        // Who takes few has room for few: the kernel keeps the rest, and says so.
+        size_t most = descriptor_room > few_received ? most_received : few_received;
+        message.msg_controllen = CMSG_SPACE(most * sizeof(int)) + CMSG_SPACE(sizeof(struct ucred));
     }
     long result;
     // With MSG_TRUNC the result is the length that was sent, which shows that a packet was cut.

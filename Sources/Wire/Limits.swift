@@ -37,15 +37,9 @@ package enum Limits {
     package static let firstLook = Duration.milliseconds(10), lastLook = Duration.seconds(1)
     /// When the daemon ends: how long it waits for requests of callers that are connected already.
     package static let drain = Duration.seconds(1)
-    /// Connections that wait to be accepted: usually, and while a uid connects too often. The kernel has one queue for all
-    /// uids and serves who came first, so during a flood everybody waits as long as the queue is. Callers that find it
-    /// full wait in `connect(2)`.
-    package static let backlog = 4096
-    package static let backlogInFlood = 2
-    /// With so many surplus connections in one turn a flood begins.
-    package static let surplusOfFlood = 8
-    /// How long after the last surplus connection a flood is over.
-    package static let flood = Duration.seconds(1)
+    /// Connections that wait to be accepted. The kernel has one queue for all uids and serves who came first, so during a
+    /// flood everybody waits as long as the queue is. Callers that find it full wait in `connect(2)`.
+    package static let backlog = 128
     /// How many refused connections of a uid get a reply: so many at once, and so many a second. Others are closed without
     /// one.
     package static let refusalsPerSecond = 100

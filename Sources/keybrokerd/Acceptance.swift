@@ -1,8 +1,8 @@
 // Takes new connections, as many in a turn as leave time for those who are connected already.
 //
-// The kernel has one queue of connections for all uids, and it is served in the order of arrival. So the queue is long
-// while it is served quickly, and short while one uid floods it: the broker closes surplus connections at once, and
-// everybody else waits as long as the queue is. Must never decide who may stay (`Broker.admit` does), nor take
+// The kernel has one queue of connections for all uids, and it is served in the order of arrival. So the queue is short,
+// and surplus connections are closed at once. Its length stays as it is: `listen(2)` anew would make this account, and not
+// root, the one that clients see as the listener. Must never decide who may stay (`Broker.admit` does), nor take
 // connections without an end.
 
 internal import Broker
@@ -14,28 +14,24 @@ extension EventLoop {
     func accept(_ turn: inout Turn) {
         // A client may have read its reply a moment ago, and so freed a place.
         connections.look(turnBegan, all: true)
-        var surplus = 0
         do throws(Failure) {
             // The rest waits in the queue.
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
                 guard turn.count < Limits.requestsPerTurn, let socket = try listener.socket.accept() else { break }
-                if !admit(socket, &turn) { surplus += 1 }
+                admit(socket, &turn)
             }
         } catch {
             guard error.isShortage else { return acceptTrouble.log("a connection could not be taken: \(error)") }
             acceptTrouble.log("no connection can be taken for want of descriptors or memory: \(error); going on")
             pauseAccepting(until: Instant.now.after(Limits.busy))
         }
-        if surplus > 0 { noteFlood(surplus) }
     }
 
-    /// Returns false if the connection was closed without a reply.
-    private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) -> Bool {
+    private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) {
         let admission: Admission
         do throws(Failure) { admission = try broker.admit(try socket.peerCredentials(), from: socket) } catch {
             // It is not known who the caller is, so it gets no answer.
-            peerTrouble.log("a caller's identity could not be read: \(error)")
-            return true
+            return peerTrouble.log("a caller's identity could not be read: \(error)")
         }
         switch admission {
         case .admitted(let client):
@@ -47,29 +43,7 @@ extension EventLoop {
         case .turnedAway(let client, let answer):
             lastNumber += 1
             turn.append((Connection(number: lastNumber, socket: socket, client: client), answer))
-        case .surplus: return false
-        }
-        return true
-    }
-
-    // MARK: A flood
-
-    /// Makes the queue short while connections are surplus.
-    private func noteFlood(_ surplus: Int) {
-        guard floodEnds != nil || surplus >= Limits.surplusOfFlood else { return }
-        if floodEnds == nil { setQueue(Limits.backlogInFlood) }
-        floodEnds = turnBegan.after(Limits.flood)
-    }
-
-    func endFlood() {
-        floodEnds = nil
-        setQueue(Limits.backlog)
-    }
-
-    /// `listen(2)` on a socket that listens changes the length of its queue.
-    private func setQueue(_ length: Int) {
-        do throws(Failure) { try listener.socket.listen(backlog: length) } catch {
-            acceptTrouble.log("the length of the socket's queue could not be changed: \(error)")
+        case .surplus: return
         }
     }
 

@@ -15,7 +15,6 @@ extension EventLoop {
         func note(_ due: Instant?) { if let due { next = min(next, due) } }
         note(broker.nextSettling)
         note(acceptAgain)
-        note(floodEnds)
         note(nextSignOfLife)
         note(credentials?.nextDue)
         note(nextReload)
@@ -34,7 +33,6 @@ extension EventLoop {
         connections.readAgain(now)
         credentials?.doChores(now, commit: commitEvents)
         if let again = acceptAgain, again <= now { resumeAccepting() }
-        if let end = floodEnds, end <= now { endFlood() }
         goOnReloading(now)
         tryPolicyAgain(now)
         if let due = nextSignOfLife, due <= now {

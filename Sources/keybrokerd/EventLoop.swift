@@ -31,8 +31,6 @@ final class EventLoop {
     var credentials: CredentialServer?, nextSignOfLife: Instant?
     /// When to accept connections again, or nil while they are accepted.
     var acceptAgain: Instant?
-    /// When the flood of connections is over, or nil if there is none.
-    var floodEnds: Instant?
     /// When to look again whether the audit log was rotated.
     var lookAtLog = Instant.boot
     var acceptTrouble: RateLimited, peerTrouble: RateLimited, sendTrouble: RateLimited, logTrouble: RateLimited

@@ -29,8 +29,6 @@ struct Listener: ~Copyable {
     ) throws(Exit) -> Listener {
         if let inherited {
             _ = inherited.refuseDescriptors()
-            // A daemon that was killed in a flood has left it short.
-            try Exit.onFailure(try inherited.listen(backlog: Limits.backlog))
             return Listener(socket: inherited, claim: nil, path: nil)
         }
         let (path, group) = (try path(), try group())

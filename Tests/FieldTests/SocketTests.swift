@@ -19,7 +19,7 @@ import Testing
         let line = try #require(shown.output.split(separator: "\n").first { $0.contains(daemon.socket) })
         // The type, the state, the connections that wait, how many may wait, and the path.
         let words = line.split(separator: " ").map(String.init)
-        #expect(words.prefix(5) == ["u_seq", "LISTEN", "0", "4096", daemon.socket], "\(shown)")
+        #expect(words.prefix(5) == ["u_seq", "LISTEN", "0", "128", daemon.socket], "\(shown)")
         #expect(line.contains("\"keybrokerd\",pid=\(daemon.pid),"), "\(shown)")
     }
 

@@ -275,7 +275,7 @@ struct HouseTests {
         let limits = try source("Wire/Limits.swift").replacing("_", with: "")
         for (name, text) in [
             ("connections", "all callers together Ta 1024"), ("connectionsPerUser", "per user Ta 64"),
-            ("requestsPerSecond", "per user Ta 100"), ("backlog", "accepted Ta 4096"),
+            ("requestsPerSecond", "per user Ta 100"), ("backlog", "accepted Ta 128"),
             ("refusalsPerSecond", "a reply a second, per user Ta 100"),
             ("packetBytes", "packet Ta 4096 bytes"),
             ("policyLineBytes", "policy Ta 1024 bytes"), ("connectionsPerStranger", "no line names Ta 1"),
