@@ -117,9 +117,8 @@ extension Broker {
         for wait: Duration = Limits.busy, _ now: Instant
     ) -> Admission {
         guard allowance.mayAnswerRefusal(account, standing, now: now) else { return .surplus }
-        return .turnedAway(
-            Client(peer, standing, account),
-            busy(reason, for: wait, Record(.limit), Client(peer, standing, account), isLast: true))
+        let client = Client(peer, standing, account)
+        return .turnedAway(client, busy(reason, for: wait, Record(.limit), client, isLast: true))
     }
 
     /// Stages what the log says of connections that were closed without a reply: for each uid how many they were.

@@ -15,8 +15,7 @@ final class ConnectionTable {
     private var serving: [UInt64: Connection] = [:]
     /// Connections that the poller does not watch, because it would report their hang-up again and again.
     private var draining: [UInt64: Connection] = [:]
-    /// Those of them from which nothing is read until a moment has come.
-    private var waiting: [Connection] = []
+    /// When to read again from the next of them from which nothing is read until a moment has come.
     private var nextRead = Instant.never
     private var nextIdle = Instant.never
     private var nextLook = Instant.never
@@ -61,17 +60,18 @@ final class ConnectionTable {
     func wait(_ connection: Connection) throws(Failure) {
         connection.state = .waiting
         try poller.change(connection.socket.descriptor, to: .hangUp, as: connection.number)
-        waiting.append(connection)
         nextRead = min(nextRead, connection.nextRequest)
     }
 
     /// Reads again from the clients whose moment has come.
     func readAgain(_ now: Instant) {
         guard nextRead <= now else { return }
-        let due = waiting.filter { $0.nextRequest <= now }
-        waiting.removeAll { $0.nextRequest <= now || $0.state != .waiting }
-        nextRead = waiting.map(\.nextRequest).min() ?? .never
-        for connection in due where connection.state.step(on: .timeToRead) == .read {
+        nextRead = .never
+        for connection in Array(serving.values) where connection.state.step(on: .timeToRead) == .read {
+            guard connection.nextRequest <= now else {
+                nextRead = min(nextRead, connection.nextRequest)
+                continue
+            }
             connection.state = .open
             do throws(Failure) {
                 try poller.change(connection.socket.descriptor, to: .reading, as: connection.number)
