@@ -14,6 +14,7 @@
 #include <linux/landlock.h>
 #include <linux/seccomp.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <signal.h>
 #include <stddef.h>
 #include <string.h>
@@ -254,3 +255,9 @@ int ck_execute_again(const char *argument) {
 }
 
 int ck_name_process(const char *name) { return outcome(prctl(PR_SET_NAME, name, 0, 0, 0)); }
+
+_Noreturn void ck_wait_for_ever(int is_opener) {
+    // Without seccomp the thread has no filter, as all others.
+    (void)ck_seccomp_restrict(is_opener);
+    for (;;) poll(NULL, 0, -1);
+}

@@ -34,6 +34,15 @@ final class OpenerService {
     /// Runs in the child.
     static func run(_ files: PolicyFiles, _ owners: TrustedOwners) -> Never {
         ChildProcess.setName("keybrokerd-open")
+        // Before any thread is made, so that it counts for all.
+        Sandbox.restrictToReading()
+        do throws(Failure) { try ChildProcess.goOnInNewThread { serve(files, owners) } } catch {
+            // There can be no other thread either, so this one shares its locks with none.
+            serve(files, owners)
+        }
+    }
+
+    private static func serve(_ files: PolicyFiles, _ owners: TrustedOwners) -> Never {
         do throws(Failure) {
             let service = try OpenerService(files, owners)
             try service.serve()
@@ -51,7 +60,6 @@ final class OpenerService {
         poller = try Poller(capacity: 4)
         try poller.watch(socket.descriptor, for: .reading, as: Self.questions)
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Self.changes) }
-        Sandbox.restrictToReading()
         reader = try? Worker(
             confinedBy: { () throws(Failure) in try? Sandbox.restrictCallsOfThreadToOpening() }, Self.paths)
         try reader?.register(with: poller, as: Self.reading)

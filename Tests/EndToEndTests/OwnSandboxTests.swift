@@ -167,16 +167,38 @@ struct ConfinementTests {
         #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
-    /// Without the process that opens keys outside of the sandbox, the daemon serves what is inside, and says what is not.
-    @Test func theOpenersEndIsSaidAndCostsOnlyWhatIsOutside() throws {
-        let daemon = try daemon()
+    private func opener(of daemon: Daemon) throws -> Int32 {
         let children = try String(
             contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
-        let opener = try #require(
+        return try #require(
             children.split(separator: " ").compactMap { Int32($0) }.first {
                 (try? String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8)) == "keybrokerd-open\n"
             })
-        kill(opener, SIGKILL)
+    }
+
+    /// Its first thread waits in poll(2) for ever, as Swift's locks take it for a thread of the parent. It has no more rights
+    /// than the others.
+    @Test func theOpenersFirstThreadOnlyWaits() throws {
+        let daemon = try daemon()
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").status == "K")
+        let opener = try opener(of: daemon)
+        let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(opener)/task")
+        #expect(threads.count > 1)
+        // poll(2) or ppoll(2), by their numbers on x86-64 and arm64.
+        try waitUntil("the first thread waits") {
+            let call = try String(contentsOfFile: "/proc/\(opener)/task/\(opener)/syscall", encoding: .utf8)
+            return ["7 ", "271 ", "73 "].contains { call.hasPrefix($0) }
+        }
+        for thread in threads {
+            let status = try String(contentsOfFile: "/proc/\(opener)/task/\(thread)/status", encoding: .utf8)
+            #expect(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "\(status)")
+        }
+    }
+
+    /// Without the process that opens keys outside of the sandbox, the daemon serves what is inside, and says what is not.
+    @Test func theOpenersEndIsSaidAndCostsOnlyWhatIsOutside() throws {
+        let daemon = try daemon()
+        kill(try opener(of: daemon), SIGKILL)
         try daemon.program.wait(for: "the end of the opener", in: .error) {
             $0.contains("the process that opens keys outside of the sandbox has ended") ? true : nil
         }

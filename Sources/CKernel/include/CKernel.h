@@ -177,6 +177,8 @@ int ck_landlock_restrict(int ruleset);
 // EPERM. For the process that opens keys, inotify_add_watch(2) and memfd_create(2) are permitted as well. It counts for
 // the calling thread, and cannot be undone.
 int ck_seccomp_restrict(int is_opener);
+// Installs that filter for the calling thread, and has it wait for ever (poll(2)). It ends with its process.
+_Noreturn void ck_wait_for_ever(int is_opener);
 // Gives up all capabilities that are not in the bit set, and all that an executed program could inherit.
 int ck_keep_capabilities(uint64_t capabilities);
 // fork(2): returns the child's pid in the parent and 0 in the child, which is killed when its parent ends. `socket`

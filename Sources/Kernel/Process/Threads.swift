@@ -2,12 +2,26 @@
 //
 // Must never start one before the process has forked its children: a child has only the thread that forked it.
 
+internal import CKernel
 internal import Glibc
 
 /// Holds what a thread runs until it begins.
 private final class Errand: Sendable {
     let body: @Sendable () -> Void
     init(_ body: @escaping @Sendable () -> Void) { self.body = body }
+}
+
+extension ChildProcess {
+    /// In the child that opens keys: goes on in a new thread, while the first one waits for ever. Call this before another
+    /// thread is made.
+    ///
+    /// Swift's locks know a thread by its number, and keep that in memory. The first thread of a child has the number of
+    /// its parent there. If it and another thread want the same lock, both try without end.
+    /// - Parameter body: ends the process when it is done.
+    package static func goOnInNewThread(_ body: @escaping @Sendable () -> Never) throws(Failure) -> Never {
+        try startThread { body() }
+        ck_wait_for_ever(1)
+    }
 }
 
 /// Starts a thread that nobody waits for. Calls `pthread_create(3)`.
