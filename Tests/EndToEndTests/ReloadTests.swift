@@ -69,14 +69,6 @@ struct ReloadTests {
         return child
     }
 
-    private func waitUntil(_ what: String, _ isTrue: () throws -> Bool) throws {
-        let deadline = Date(timeIntervalSinceNow: 20)
-        while try !isTrue() {
-            guard Date() < deadline else { throw Waited(description: "not in time: \(what)") }
-            usleep(5000)
-        }
-    }
-
     @Test func requestsAreAnsweredWhileTheNameServiceHangs() throws {
         let daemon = try daemon()
         try add("b", for: "daemon")
