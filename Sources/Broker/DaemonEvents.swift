@@ -97,11 +97,7 @@ extension Broker {
     /// When `settle` next has something to do, or nil if it has nothing.
     package var nextSettling: Instant? {
         if !rotations.isSwept || !ledger.isSwept { return .boot }
-        return nextSettlingByTheClock
-    }
-
-    private var nextSettlingByTheClock: Instant? {
-        .earlier(ledger.nextSettling, .earlier(allowance.nextForgetting, rotations.nextDue))
+        return .earlier(ledger.nextSettling, .earlier(allowance.nextForgetting, rotations.nextDue))
     }
 
     /// Stages records of folded events, and forgets uids that are quiet.

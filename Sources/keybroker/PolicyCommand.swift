@@ -49,21 +49,21 @@ struct PolicyOptions: ParsableArguments {
     /// Loads a policy. If it is at paths of the command line, it may still be in work, so untrusted files are only
     /// warned about. The daemon's own policy must meet the daemon's rules.
     static func loading(_ paths: [String], warns: Bool = true) -> LoadResult {
+        let hidden = warns ? hidden(paths) : .none
         guard paths.isEmpty else {
             // What another account than root names may be the policy of its own daemon.
             let owners = Privileges.isRoot ? TrustedOwners.ofService : .now
-            return PolicyFiles(paths, owners: owners).warning(of: warns ? hidden(paths) : HiddenFolders(unit: ""))
-                .load(distrusted: .isWarning, warns: warns)
+            return PolicyFiles(paths, owners: owners).warning(of: hidden).load(distrusted: .isWarning, warns: warns)
         }
         let files = StandardFiles.policy
         StandardFiles.say("the policy", files.paths.first ?? "")
-        return files.warning(of: warns ? hidden(paths) : HiddenFolders(unit: "")).load(warns: warns)
+        return files.warning(of: hidden).load(warns: warns)
     }
 
     /// What the unit of the system's daemon hides from it. Nothing if the policy may be that of a user's own daemon.
     static func hidden(_ paths: [String]) -> HiddenFolders {
         let isOfSystem = paths.isEmpty ? !StandardFiles.areOwn : Privileges.isRoot
-        return isOfSystem ? .ofService : HiddenFolders(unit: "")
+        return isOfSystem ? .ofService : .none
     }
 }
 

@@ -67,7 +67,7 @@ struct PolicyEdit: ParsableCommand {
             guard let lock = try LockFile.claimed(lockPath(files)) else {
                 throw fail("somebody else edits this policy now", status: 75)
             }
-            let hidden = Privileges.isRoot ? HiddenFolders.ofService : HiddenFolders(unit: "")
+            let hidden = Privileges.isRoot ? HiddenFolders.ofService : .none
             let editing = PolicyEditing(
                 files: files.warning(of: hidden), file: try EditedFile(path, limit: Limits.policyBytes))
             return try editing.run(holding: lock)

@@ -130,7 +130,8 @@ final class EventLoop {
         // The poller reports in much the same order each time. If not all can be answered, others come first each time.
         let most = Limits.requestsPerTurn
         let first = events.count > most ? Int(turnNumber * UInt64(most) % UInt64(events.count)) : 0
-        for event in [events[first...], events[..<first]].joined() {
+        for index in events.indices {
+            let event = events[(first + index) % events.count]
             guard event.token >= Token.firstConnection, let connection = connections[event.token] else { continue }
             if turn.count < most, connection.client.takeShare(of: turnNumber) {
                 attend(to: connection, event, &turn)

@@ -40,6 +40,9 @@ package struct HiddenFolders: Equatable, Sendable {
     /// Directories below them that the unit shows again.
     private let shown: [String]
 
+    /// Nothing is hidden.
+    package static let none = HiddenFolders(unit: "")
+
     package init(unit: String, folders: [String: HidingSetting] = [:], shown: [String] = []) {
         self.unit = unit
         self.folders = folders

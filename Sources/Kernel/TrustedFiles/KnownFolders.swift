@@ -50,7 +50,7 @@ package final class KnownFolders {
         try owners.checkIsLocal(file)
         let status: FileStatus?
         do { status = try statusWithoutFollowing(file) } catch { throw TrustError(error, on: file) }
-        guard let status else { throw TrustError(.missing, "\(file) does not exist") }
+        guard let status else { throw TrustError(missing: file) }
         // A regular file needs no further walk. Anything else, such as a symbolic link, does.
         guard status.kind == .regular else {
             others.append(path)

@@ -37,6 +37,9 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
         (kind, description, self.distrust) = (.untrusted, distrust.sentence(), distrust)
     }
 
+    /// There is no file at `path`.
+    init(missing path: String) { self.init(.missing, "\(path) does not exist\(Self.hint(path))") }
+
     /// The file was opened and is trusted, but a system call on it failed.
     package init(unreadable path: String, _ failure: Failure) {
         self.init(.unreadable, failure.on(path).description)
@@ -70,7 +73,7 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
 
     init(_ failure: Failure, on path: String) {
         switch failure.code {
-        case ENOENT: self.init(.missing, "\(path) does not exist\(Self.hint(path))")
+        case ENOENT: self.init(missing: path)
         case ENOTDIR: self.init(.missing, "\(path) does not exist: what is above it is not a directory")
         case ELOOP: self.init(.untrusted, "\(path) was replaced by a symbolic link just now")
         case EACCES: self.init(.unreadable, "\(failure.on(path))\(Self.hint(path))")
