@@ -8,8 +8,8 @@ package import Wire
 
 /// One event that has no number yet.
 package struct Record: Sendable {
-    package enum Event: String, Sendable { case start, stop, reload, request, limit }
-    package enum Verb: String, Sendable { case get, credential, list, status, version, watch, rotation }
+    package enum Event: String, Sendable { case start, stop, reload, request, limit, channel }
+    package enum Verb: String, Sendable { case get, credential, list, status, version, watch, rotation, sign }
     package enum Decision: String, Hashable, Sendable {
         case granted, denied, unavailable, busy, malformed
         /// The outcomes of a reload.
@@ -42,8 +42,12 @@ package struct Record: Sendable {
     package var generation: UInt64?
     /// How many events of the same kind this record stands for.
     package var suppressed: Int?
-    /// If the record says that a grant never reached its caller: the number of that grant.
+    /// If the record says that a grant never reached its caller, or that a channel has ended: the number of the grant.
     package var of: UInt64?
+    /// If the record grants a signing channel: for what the key signs.
+    package var uses: SigningUses?
+    /// If the record says that a channel has ended: what it was used for. Nil if that cannot be known.
+    package var counts: ChannelCounts?
     /// Whether it says that a watch has ended. It is no field of its own.
     package var endsWatch = false
 
@@ -107,12 +111,18 @@ extension Record {
             if let pid { line.add("pid", pid) }
         }
         if let rule { line.add("rule", rule, limit: Self.longestText) }
+        if let words = uses?.words, !words.isEmpty { line.add(plain: "uses", words.joined(separator: " ")) }
         if let policy { line.add(plain: "policy", policy) }
         if let file { line.add("file") { file.add(to: &$0) } }
         if let certificate { line.add("certificate") { certificate.add(to: &$0) } }
         if let generation { line.add("generation", generation) }
         if let suppressed { line.add("suppressed", suppressed) }
         if let of { line.add("of", of) }
+        if let counts {
+            line.add("signatures", counts.signatures)
+            line.add("refused", counts.refused)
+            line.add("clones", counts.clones)
+        }
         if let previous { line.add(plain: "previous") { $0.append(contentsOf: previous) } }
         lines = line.intoBytes()
     }

@@ -12,7 +12,8 @@ package struct LoggedRecord {
     package enum Field: String, CaseIterable {
         case seq, time, event, verb, decision, reason, detail, key, uid, user, gid, groups
         case otherGroups = "other-groups"
-        case pid, comm, unit, rule, policy, file, certificate, generation, suppressed, of, previous, chain
+        case pid, comm, unit, rule, uses, policy, file, certificate, generation, suppressed, of
+        case signatures, refused, clones, previous, chain
     }
 
     /// The line without its line feed: printable ASCII.
@@ -132,11 +133,12 @@ extension LoggedRecord.Field {
 
     fileprivate var kind: Kind {
         switch self {
-        case .seq, .otherGroups, .pid, .generation, .suppressed, .of: .number
+        case .seq, .otherGroups, .pid, .generation, .suppressed, .of, .signatures, .refused, .clones: .number
         case .uid, .gid: .id
         case .groups: .ids
         case .file, .certificate: .object
-        case .time, .event, .verb, .decision, .reason, .detail, .key, .user, .comm, .unit, .rule, .policy, .previous,
+        case .time, .event, .verb, .decision, .reason, .detail, .key, .user, .comm, .unit, .rule, .uses, .policy,
+            .previous,
             .chain:
             .text
         }
@@ -162,14 +164,18 @@ extension LoggedRecord.Field {
         case .comm: 14
         case .unit: 15
         case .rule: 16
-        case .policy: 17
-        case .file: 18
-        case .certificate: 19
-        case .generation: 20
-        case .suppressed: 21
-        case .of: 22
-        case .previous: 23
-        case .chain: 24
+        case .uses: 17
+        case .policy: 18
+        case .file: 19
+        case .certificate: 20
+        case .generation: 21
+        case .suppressed: 22
+        case .of: 23
+        case .signatures: 24
+        case .refused: 25
+        case .clones: 26
+        case .previous: 27
+        case .chain: 28
         }
     }
 }

@@ -107,7 +107,7 @@ package final class Broker {
 
         switch decoded {
         case .failure(let malformed): return refuse(malformed, record, client)
-        case .success(.get), .success(.watch), .success(.list):
+        case .success(.get), .success(.watch), .success(.channel), .success(.list):
             if !hasPolicy { return unavailable(.policyFaulty, record, client) }
         case .success(.version), .success(.status), .success(.rotation): break
         }
@@ -115,6 +115,7 @@ package final class Broker {
         case .failure(let malformed): return refuse(malformed, record, client)
         case .success(.get(let name)): return key(name, record, client, now, isWatch: false)
         case .success(.watch(let name)): return key(name, record, client, now, isWatch: true)
+        case .success(.channel(let name)): return channel(name, record, client)
         case .success(.list): return query(.names([]), names: names(for: client, now), record, client)
         case .success(.version): return query(.version(version), record, client)
         case .success(.status(let name)):
@@ -156,6 +157,16 @@ package final class Broker {
                 if client.isOneOfMany { groupGrants.count(client.account, now: now) }
                 return grant(files, of: name, record, client, isWatch: isWatch)
             } catch { return notHandedOver(error, record, client) }
+        }
+    }
+
+    private func channel(_ name: KeyName, _ record: consuming Record, _ client: Client) -> Answer {
+        guard let caller = client.caller else { return deny(.noRule, record, client) }
+        switch policy.policy.signingVerdict(on: name, for: caller) {
+        case .denied(let denial): return deny(denial.reason, record, client)
+        case .permitted(_, _, let rule):
+            record.rule = rule.location.description
+            return unavailable(.signerUnavailable, record, client)
         }
     }
 

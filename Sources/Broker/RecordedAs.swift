@@ -13,6 +13,7 @@ extension Request {
         switch self {
         case .get: .get
         case .watch: .watch
+        case .channel: .sign
         case .list: .list
         case .version: .version
         case .status: .status
@@ -23,7 +24,7 @@ extension Request {
     /// The key that it asks for.
     var key: String? {
         switch self {
-        case .get(let name), .watch(let name): name.description
+        case .get(let name), .watch(let name), .channel(let name): name.description
         case .list, .version, .status, .rotation: nil
         }
     }

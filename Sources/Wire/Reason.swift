@@ -22,6 +22,8 @@ package enum Reason: String, CaseIterable, Sendable {
     case auditUnavailable = "audit-unavailable"
     case notDelivered = "not-delivered"
     case callerEnded = "caller-ended"
+    case keyUnusable = "key-unusable"
+    case signerUnavailable = "signer-unavailable"
     // A limit was reached.
     case limitConnections = "limit-connections"
     case limitConnectionRate = "limit-connection-rate"
@@ -30,6 +32,7 @@ package enum Reason: String, CaseIterable, Sendable {
     case limitUnread = "limit-unread-replies"
     case limitGroups = "limit-groups"
     case limitWatches = "limit-watches"
+    case limitChannels = "limit-channels"
     case descriptorsExhausted = "descriptors-exhausted"
     // The packet is not a request.
     case packetEmpty = "packet-empty"
@@ -41,6 +44,11 @@ package enum Reason: String, CaseIterable, Sendable {
     case unexpectedRest = "unexpected-rest"
     case replyUnread = "reply-unread"
     case requestWhileWatching = "request-while-watching"
+    // Why a signing channel has ended, besides a policy that permits it no more.
+    case channelClosed = "channel-closed"
+    case permissionChanged = "permission-changed"
+    case signerEnded = "signer-ended"
+    case brokerStopped = "broker-stopped"
     // What the daemon itself did, or cannot do.
     case folded
     case policyFaulty = "policy-faulty"

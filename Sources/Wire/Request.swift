@@ -8,6 +8,8 @@ package enum Request: Equatable, Sendable {
     case get(KeyName)
     /// Asks for a key, and from then on for each later content of it.
     case watch(KeyName)
+    /// Asks for a channel on which the key signs.
+    case channel(KeyName)
     case list
     case version
     /// Asks for the status of the broker. With a name: for the status of the keys after that one.
@@ -29,7 +31,7 @@ package enum Request: Equatable, Sendable {
             case .tooLong: "the packet is longer than \(Limits.packetBytes) bytes"
             case .broughtDescriptors: "descriptors are not accepted"
             case .unknownVersion: "the protocol version is unknown; this is version 1"
-            case .unknownVerb: "the verb is unknown; there are G, L, R, S, V and W"
+            case .unknownVerb: "the verb is unknown; there are C, G, L, R, S, V and W"
             case .badKeyName: "the key name is malformed"
             case .unexpectedRest: "the verb takes nothing after it"
             case .replyUnread: "the reply before was not read yet"
@@ -66,6 +68,9 @@ package enum Request: Equatable, Sendable {
         case UInt8(ascii: "G"):
             guard let name = KeyName(rest) else { throw .badKeyName }
             self = .get(name)
+        case UInt8(ascii: "C"):
+            guard let name = KeyName(rest) else { throw .badKeyName }
+            self = .channel(name)
         case UInt8(ascii: "W"):
             guard let name = KeyName(rest) else { throw .badKeyName }
             self = .watch(name)
@@ -96,6 +101,7 @@ package enum Request: Equatable, Sendable {
         switch self {
         case .get(let name): Array("1G\(name)".utf8)
         case .watch(let name): Array("1W\(name)".utf8)
+        case .channel(let name): Array("1C\(name)".utf8)
         case .list: Array("1L".utf8)
         case .version: Array("1V".utf8)
         case .status(let name): Array("1S\(name?.description ?? "")".utf8)

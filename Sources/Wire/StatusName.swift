@@ -26,6 +26,10 @@ package enum StatusName: String, CaseIterable, Sendable {
     case oldestWaitingMilliseconds = "oldest-waiting-milliseconds"
     case credentialSocket = "credential-socket"
     case credentials
+    /// The process that signs: `running`, `starting`, `ended` or `none`.
+    case signer
+    /// Open signing channels, in the status. In a reply to the verb R, `channel` is one of them.
+    case channels, channel
     case audit
     case auditSeq = "audit-seq"
     case auditHead = "audit-head"

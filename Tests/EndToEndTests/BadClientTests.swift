@@ -40,7 +40,7 @@ struct BadClientTests {
     }
 
     @Test(arguments: [
-        ("send 1Xk", "the verb is unknown; there are G, L, R, S, V and W", "unknown-verb"),
+        ("send 1Xk", "the verb is unknown; there are C, G, L, R, S, V and W", "unknown-verb"),
         ("send 2Gk", "the protocol version is unknown; this is version 1", "unknown-version"),
         ("send 1G../../etc/shadow", "the key name is malformed", "bad-key-name"),
         ("send 1Gk\\x00", "the key name is malformed", "bad-key-name"),

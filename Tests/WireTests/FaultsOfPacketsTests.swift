@@ -20,7 +20,7 @@ struct FaultsOfPacketsTests {
 
     @Test func theTextsNameTheBoundsAndTheVerbs() {
         #expect(Request.Malformed.tooLong.description.contains(" \(Limits.packetBytes) bytes"))
-        for verb in "GLRSVW" { #expect(Request.Malformed.unknownVerb.description.contains("\(verb)")) }
+        for verb in "CGLRSVW" { #expect(Request.Malformed.unknownVerb.description.contains("\(verb)")) }
     }
 
     @Test func aNumberOfAStatusPageIsReadOnlyIfItIsOne() throws {

@@ -50,7 +50,8 @@ struct PacketTests {
 
     @Test func whatARequestSaysIsWhatIsUnderstood() throws {
         for request in [
-            Request.get(try name("a.b_c-9")), .list, .version, .status(after: nil), .status(after: try name("k")),
+            Request.get(try name("a.b_c-9")), .list, .version, .channel(try name("web")),
+            .status(after: nil), .status(after: try name("k")),
             .watch(try name("k")), .rotation(.all), .rotation(RotationQuery(try name("k"))),
             .rotation(RotationQuery(try name("k"), after: .max)),
         ] {
