@@ -152,9 +152,7 @@ import Testing
             let text = try String(contentsOf: URL(fileURLWithPath: text), encoding: .utf8)
             for name in Set(text.matches(of: #/keybroker_[a-z_]+/#).map { String($0.0) }) {
                 let isThere = metrics.contains(try Regex("\n\(name)[ {]"))
-                // These two are there only if something is wrong, or if there is a signer.
-                let isSometimes = ["keybroker_keys_outside_sandbox", "keybroker_signer_up"].contains(name)
-                #expect(isThere || isSometimes, "\(name) is no metric")
+                #expect(isThere || name == "keybroker_keys_outside_sandbox", "\(name) is no metric")
             }
         }
     }

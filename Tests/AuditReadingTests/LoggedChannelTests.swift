@@ -10,7 +10,7 @@ import TestSupport
 import Testing
 import Wire
 
-struct ChannelTests {
+struct LoggedChannelTests {
     private let folder = TemporaryFolder("channels")
     private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
     private static let peer = Peer(
