@@ -174,7 +174,7 @@ struct BrokerStatus {
         let said =
             switch state {
             case "ended": "ENDED, so no key signs; type: \(StandardFiles.restart(reading: allPolicyPaths))"
-            case "none": "none: keybroker-signer is not installed, so no key signs"
+            case "none": "none: there is no keybroker-signer, so no key signs"
             default: state + (value(.channels) == nil ? "" : ", \(counted(.channels, "channel"))")
             }
         return "signer       \(said)"

@@ -27,6 +27,9 @@ struct LentKeyToolTests {
         // The channel stays with the old key.
         try lent.folder.shell(
             "openssl genpkey -quiet -algorithm ED25519 -out new && chmod 600 new && mv new keys/web")
+        try waitUntil("the daemon has seen the new one") {
+            try lent.status("1Rweb").contains("rotation web generation 1 settled")
+        }
         let watcher = try PeerProcess(lent.daemon.socket, uid: 61002)
         #expect(try watcher.ask("1Wweb").status == "K")
         let behind = try tool(["rotation", "wait", "web", "--timeout", "100ms"] + asking)

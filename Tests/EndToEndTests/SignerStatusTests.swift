@@ -21,7 +21,7 @@ import Testing
             ("running\nchannels 1", "signer       running, 1 channel\n", "1"),
             ("starting\nchannels 0", "signer       starting, 0 channels\n", "0"),
             ("ended\nchannels 0", "signer       ENDED, so no key signs; type: systemctl restart keybrokerd\n", "0"),
-            ("none", "signer       none: keybroker-signer is not installed, so no key signs\n", nil),
+            ("none", "signer       none: there is no keybroker-signer, so no key signs\n", nil),
         ] as [(String, String, String?)])
     func theStatusSaysWhetherKeysCanSign(_ state: String, _ line: String, _ isUp: String?) throws {
         let page = "1Sversion 1\nsigner \(state)"
