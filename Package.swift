@@ -164,7 +164,9 @@ let package = Package(
             exclude: ["Peers"], swiftSettings: strict),
         .testTarget(
             name: "ClientTests",
-            dependencies: ["KeyBrokerClient", "KeyBrokerClientFoundation", "TestSupport", "keybrokerd"],
+            dependencies: [
+                "KeyBrokerClient", "KeyBrokerClientFoundation", "Wire", "Kernel", "TestSupport", "keybrokerd",
+            ],
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
             name: "TLSTests",

@@ -127,6 +127,8 @@ package enum Limits {
 
     /// The longest message that is signed, in bytes.
     package static let channelMessageBytes = 16_384
+    /// How long a client waits for a signature.
+    package static let signature = Duration.seconds(1)
     /// How many more ends one channel can have: for workers and threads of the service.
     package static let channelClones = 64
     /// The ends of all channels together. Fewer, if the signer may not have as many descriptors.
