@@ -219,7 +219,7 @@ let package = Package(
 
 // Programs of libFuzzer, which brings their main function: they build with `--sanitize fuzzer` alone (`make fuzz`).
 if Context.environment["KEYBROKER_FUZZ"] == "1" {
-    let names = ["packets", "policy", "audit-reader", "credential-address", "environment", "log-recovery"]
+    let names = ["packets", "channels", "policy", "audit-reader", "credential-address", "environment", "log-recovery"]
     package.targets += names.map { name in
         .executableTarget(
             name: "fuzz-\(name)", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Programs/\(name)",
