@@ -169,6 +169,7 @@ let package = Package(
             name: "ClientTests",
             dependencies: [
                 "KeyBrokerClient", "KeyBrokerClientFoundation", "Wire", "Kernel", "TestSupport", "keybrokerd",
+                "keybroker-signer",
             ],
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
@@ -214,7 +215,8 @@ let package = Package(
             swiftSettings: strict),
         // Programs on OpenSSL 3 with the provider keybroker.so, which the tests build.
         .testTarget(
-            name: "OpenSSLTests", dependencies: ["TestSupport", "keybroker-signer", "keybroker"],
+            name: "OpenSSLTests",
+            dependencies: ["TestSupport", "keybroker-signer", "keybroker", "keybrokerd", "keybroker-tls-demo"],
             exclude: ["Brokers", "Clients"], swiftSettings: strict),
         .testTarget(name: "RecipeTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]

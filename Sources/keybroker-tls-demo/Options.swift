@@ -66,7 +66,7 @@ struct Options: ParsableArguments {
     var maxConnections = 512
 
     func validate() throws {
-        if provider != nil, !sign { throw Fault(description: "--provider goes with --sign") }
+        if provider != nil, !sign { throw ValidationError("--provider goes with --sign; write both, or neither") }
     }
 }
 
