@@ -178,7 +178,7 @@ public struct Signer: ~Copyable, Sendable {
                 throw .messageDenied(key: name, decision: decision, reason: reason)
             case .reply(.malformed(_, let reason)): throw .cannotSign(key: name, reason: reason)
             case .reply(.busy(_, let milliseconds, _)):
-                let wait = Duration.milliseconds(milliseconds)
+                let wait = Duration.milliseconds(max(milliseconds, 1))
                 let again = Instant.now.after(wait)
                 guard again < end else { throw .tooManySignatures(key: name, retryAfter: wait) }
                 _ = try calling(try Kernel.pause(until: again))
