@@ -149,6 +149,17 @@ struct ReceivedReply: ~Copyable {
         }
     }
 
+    mutating func takeChannel() throws(KeyBrokerError) -> SeqpacketSocket {
+        switch key.take() {
+        case .some(let descriptor):
+            guard SeqpacketSocket.isEnd(descriptor) else {
+                throw .protocolViolation("what was handed over is not a channel")
+            }
+            return SeqpacketSocket(connected: descriptor)
+        case .none: throw .protocolViolation("no descriptor came with the reply")
+        }
+    }
+
     mutating func takeCertificate() throws(KeyBrokerError) -> Descriptor? {
         switch certificate.take() {
         case .some(let descriptor):

@@ -62,9 +62,7 @@ public struct KeyDescriptor: ~Copyable, Sendable {
     }
 
     private borrowing func read(_ file: borrowing Descriptor) throws(KeyBrokerError) -> SecretBytes {
-        try calling(SecretBytes(try WipedMemory.contents(of: file, limit: Limits.keyBytes))) {
-            .unusableFile(key: name, reason: $0.description)
-        }
+        try SecretBytes(contentsOf: file, of: name)
     }
 
     /// Passes the key's descriptor number to `body`, for example for a C library. It is valid only while `body` runs.
@@ -101,6 +99,14 @@ public struct SecretBytes: ~Copyable, Sendable {
     private let memory: WipedMemory
 
     init(_ memory: consuming WipedMemory) { self.memory = memory }
+
+    /// The current content of a file that was handed over.
+    /// - Parameter name: of the key, for the error.
+    init(contentsOf file: borrowing Descriptor, of name: String) throws(KeyBrokerError) {
+        memory = try calling(try WipedMemory.contents(of: file, limit: Limits.keyBytes)) {
+            .unusableFile(key: name, reason: $0.description)
+        }
+    }
 
     /// The number of bytes.
     public var count: Int { memory.count }

@@ -1,0 +1,57 @@
+// Asks the broker for a signing channel: the key signs on it and stays with the broker.
+//
+// Must never take anything else for a channel: what is sent on it would reach somebody else.
+
+package import Kernel
+internal import Wire
+
+/// One end of a signing channel, with the certificate of its key if the policy names one. It has one owner, and closes both
+/// at the end of its life.
+///
+/// The first packet that arrives is the signer's hello. The channel is close-on-exec, and calls on it do not block.
+package struct SigningChannel: ~Copyable, Sendable {
+    /// The name that was asked for.
+    package let name: String
+    /// The number of the decision: the `seq` of its record in the audit log.
+    package let decision: UInt64
+    package let socket: SeqpacketSocket
+    private let certificate: Descriptor?
+
+    fileprivate init(
+        name: String, decision: UInt64, socket: consuming SeqpacketSocket, certificate: consuming Descriptor?
+    ) {
+        self.name = name
+        self.decision = decision
+        self.socket = socket
+        self.certificate = certificate
+    }
+
+    /// The current content of the certificate file, at most 1 MiB, or nil if there is no certificate.
+    /// - Throws: ``KeyBrokerError/unusableFile(key:reason:)`` as ``KeyDescriptor/readCertificate()`` does.
+    package borrowing func readCertificate() throws(KeyBrokerError) -> SecretBytes? {
+        switch certificate {
+        case .some(let file): try SecretBytes(contentsOf: file, of: name)
+        case .none: nil
+        }
+    }
+}
+
+extension KeyBroker {
+    /// Asks for a signing channel.
+    ///
+    /// Calls `connect(2)`, `sendmsg(2)` and `recvmsg(2)` on a `SOCK_SEQPACKET` Unix socket. The grant is in the audit log.
+    /// - Parameters:
+    ///   - name: the key's name in the policy.
+    ///   - wait: how long to wait for a broker that is still starting or is busy. Zero means no wait.
+    package func channel(
+        _ name: String, waitingUpTo wait: Duration = .zero
+    ) throws(KeyBrokerError) -> SigningChannel { try channel(name, Deadline(wait, calledOffBy: nil)) }
+
+    func channel(_ name: String, _ patience: Deadline) throws(KeyBrokerError) -> SigningChannel {
+        var exchange = try exchange(.channel(try KeyName(checking: name)), patience)
+        guard case .granted(let decision) = exchange.answer.reply else { throw exchange.answer.error(asking: name) }
+        return SigningChannel(
+            name: name, decision: decision, socket: try exchange.answer.takeChannel(),
+            certificate: try exchange.answer.takeCertificate())
+    }
+}
