@@ -66,11 +66,14 @@ let package = Package(
             swiftSettings: strict),
         .target(name: "Audit", dependencies: ["Digest", "Wire", "Kernel"], swiftSettings: strict),
         .target(
-            name: "Broker", dependencies: ["Keys", "PolicyLoading", "Policy", "Audit", "Wire", "Kernel"],
+            name: "Broker",
+            dependencies: ["Keys", "PolicyLoading", "Policy", "Audit", "SignerControl", "Wire", "Kernel"],
             swiftSettings: strict),
         .executableTarget(
             name: "keybrokerd",
-            dependencies: ["Broker", "Keys", "PolicyLoading", "Policy", "Audit", "NameLookup", "Wire", "Kernel"],
+            dependencies: [
+                "Broker", "Keys", "PolicyLoading", "Policy", "Audit", "SignerControl", "NameLookup", "Wire", "Kernel",
+            ],
             swiftSettings: strict),
 
         // The program that signs, and what the daemon knows of it.

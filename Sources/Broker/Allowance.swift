@@ -82,6 +82,10 @@ final class UserAccount {
     /// Replies with file descriptors that are not known to have been read.
     var unread = 0
     var watches = 0
+    /// Signing channels, open or asked for.
+    var channels = 0
+    /// The signer's name for it. 0 if it has none yet.
+    fileprivate var signerNumber: UInt32 = 0
     /// When the daemon last checked whether unread replies were read.
     var lookedAt = Instant.boot
     private var requests = Pace()
@@ -105,6 +109,9 @@ final class UserAccount {
         share.used += 1
         return true
     }
+
+    /// Whether it has anything open.
+    fileprivate var hasOpen: Bool { connections > 0 || channels > 0 }
 
     /// Whether what it has used still makes a difference.
     fileprivate func isBusy(_ now: Instant) -> Bool {
@@ -143,6 +150,7 @@ struct Allowance {
     private var manyGroups = Pace()
     /// The accounts whose `surplus` is not zero.
     private var withSurplus: [UserAccount] = []
+    private var lastSignerNumber: UInt32 = 0
     /// When `forgetQuiet` next has something to do, or nil if it has nothing.
     private(set) var nextForgetting: Instant?
 
@@ -195,6 +203,15 @@ struct Allowance {
         }
     }
 
+    /// The signer's name for an account: all channels of one have one turn together.
+    mutating func number(of account: UserAccount) -> UInt32 {
+        if account.signerNumber == 0 {
+            lastSignerNumber &+= 1
+            account.signerNumber = max(1, lastSignerNumber)
+        }
+        return account.signerNumber
+    }
+
     mutating func beginConnection(_ account: UserAccount, _ standing: Standing) {
         accounts[account.owner] = account
         account.connections += 1
@@ -204,7 +221,14 @@ struct Allowance {
     mutating func endConnection(_ account: UserAccount, _ standing: Standing, now: Instant) {
         account.connections -= 1
         held[standing.rawValue] -= 1
-        guard account.connections == 0 else { return }
+        noteEnd(of: account, now: now)
+    }
+
+    /// A channel of it has ended.
+    mutating func noteEndOfChannel(of account: UserAccount, now: Instant) { noteEnd(of: account, now: now) }
+
+    private mutating func noteEnd(of account: UserAccount, now: Instant) {
+        guard !account.hasOpen else { return }
         // The rate limit must outlive the connection for a moment. A uid that made no request can be forgotten now.
         if !account.isBusy(now) { accounts[account.owner] = nil } else { expectForgetting(now) }
     }
@@ -215,9 +239,9 @@ struct Allowance {
 
     /// Forgets uids that have no connection and whose rate limit no longer matters.
     mutating func forgetQuiet(now: Instant) {
-        accounts = accounts.filter { $0.value.connections > 0 || $0.value.isBusy(now) }
+        accounts = accounts.filter { $0.value.hasOpen || $0.value.isBusy(now) }
         nextForgetting = nil
-        if accounts.values.contains(where: { $0.connections == 0 }) { expectForgetting(now) }
+        if accounts.values.contains(where: { !$0.hasOpen }) { expectForgetting(now) }
     }
 
     // MARK: Groups

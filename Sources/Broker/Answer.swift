@@ -24,7 +24,8 @@ package struct UnreadReply: ~Copyable {
 /// What a client is told and given. It is a class because it owns file descriptors and waits in a list.
 package final class Answer {
     package private(set) var reply: Reply
-    /// The file descriptors that go with the reply: the key, and its certificate if the policy names one.
+    /// The file descriptors that go with the reply: the key, or the end of a channel; and the certificate if the policy
+    /// names one.
     package private(set) var key: Descriptor?
     package private(set) var certificate: Descriptor?
     /// The same, if the process that opens keys has them.
@@ -35,6 +36,8 @@ package final class Answer {
     package let isLast: Bool
     /// The watch that the answer belongs to.
     package private(set) var watch: Watch?
+    /// The signing channel that the answer grants.
+    private(set) var channel: Channel?
     /// The record of a grant, kept for a correction if the grant does not arrive.
     let granted: Recorded?
     private var unread: UnreadReply?
@@ -66,6 +69,19 @@ package final class Answer {
         key = files.takeKey()
     }
 
+    /// An answer that grants a signing channel.
+    init(granted recorded: Recorded, _ channel: Channel) {
+        isQueryInUse = false
+        self.channel = channel
+        reply = .granted(decision: recorded.number)
+        names = []
+        isLast = false
+        granted = recorded
+        unread = channel.takeUnread()
+        certificate = channel.takeCertificate()
+        key = channel.takeEnd()
+    }
+
     package var carriesDescriptors: Bool {
         switch key {
         case .some: true
@@ -94,6 +110,7 @@ package final class Answer {
     func withdraw() {
         if case .status = reply { return }
         unread = nil
+        channel?.giveUp()
         key = nil
         certificate = nil
         held = nil

@@ -8,6 +8,7 @@ package import Kernel
 package import Keys
 internal import Policy
 package import PolicyLoading
+package import SignerControl
 package import Wire
 
 /// A packet from a client that needs an answer.
@@ -15,6 +16,18 @@ package enum Packet {
     case bytes(ArraySlice<UInt8>)
     /// The packet cannot be a request, whatever its bytes are.
     case malformed(Request.Malformed)
+}
+
+/// What comes of a request.
+package enum Decided {
+    case answer(Answer)
+    /// The answer is known when the signer has said whether the channel is open.
+    case later(Channel)
+
+    /// The answer if it is known.
+    package var known: Answer? {
+        if case .answer(let answer) = self { answer } else { nil }
+    }
 }
 
 /// Decides, opens and records. Its caller sends the answers.
@@ -32,9 +45,10 @@ package final class Broker {
     let overflow: OverflowIDs
     let capacity: Capacity
     var allowance = Allowance()
-    private var groupGrants = GroupGrants()
+    var groupGrants = GroupGrants()
     private var lists = KeyLists()
     let rotations = Rotations()
+    let channels: Channels
     /// Called before a list of watches, so that it knows which replies have been read.
     package var noteReadReplies: () -> Void = {}
     var unitLooks = UnitLooks()
@@ -47,11 +61,12 @@ package final class Broker {
     let ownUID = Privileges.effectiveUID
 
     package init(
-        policy: LoadedPolicy, log: any RecordLog, keys: any KeyOpener, capacity: Capacity,
-        overflow: OverflowIDs = .ofThisKernel()
+        policy: LoadedPolicy, log: any RecordLog, keys: any KeyOpener, signer: SignerProcess? = nil,
+        capacity: Capacity, overflow: OverflowIDs = .ofThisKernel()
     ) {
         inForce = PolicyInForce(policy)
         self.keys = keys
+        channels = Channels(signer)
         self.capacity = capacity
         self.overflow = overflow
         ledger = Ledger(log)
@@ -66,13 +81,14 @@ package final class Broker {
         lists.forget()
         keys.adopt(policy)
         rotations.adopt(now: .now)
+        judgeChannels()
         ledger.beginSweep()
         sweep()
     }
 
     // MARK: The answer to a request
 
-    /// Decides a request. The answer counts only after `commit` has returned.
+    /// Decides a request. An answer counts only after `commit` has returned.
     /// - Parameters:
     ///   - source: the connection, to ask for what is not yet known about the client.
     ///   - load: how busy the server is, for a status.
@@ -80,7 +96,7 @@ package final class Broker {
     package func answer(
         _ packet: Packet, from client: Client, of source: borrowing some PeerSource & ~Copyable,
         under load: @autoclosure () -> Load
-    ) throws(Failure) -> Answer {
+    ) throws(Failure) -> Decided {
         var record = Record(.request)
         let decoded = decode(packet)
         if case .success(let request) = decoded { (record.verb, record.key) = (request.verb, request.key) }
@@ -88,6 +104,16 @@ package final class Broker {
         let now = Instant.now
         // A look at very many groups is paid for after the request, so that it does not make the request too early.
         defer { payForGroups(client, now) }
+        if let refused = try admitRequest(of: client, from: source, record, now) { return .answer(refused) }
+        if case .success(.channel(let name)) = decoded, hasPolicy { return channel(name, record, client, now) }
+        return .answer(answer(decoded, record, client, now, load()))
+    }
+
+    /// Identifies the client, and counts the request. Returns the answer if it comes too early, or the client cannot be
+    /// identified now.
+    private func admitRequest(
+        of client: Client, from source: borrowing some PeerSource & ~Copyable, _ record: Record, _ now: Instant
+    ) throws(Failure) -> Answer? {
         if !client.isIdentified(under: policyNumber) {
             // The rate limit by the credentials comes first, because reading the rest costs time as well.
             let possible = policy.policy.possibleRequests(
@@ -104,7 +130,14 @@ package final class Broker {
             let turn = client.account.waitInTurn(wait, perSecond: client.rate, now: now)
             return busy(.limitRequests, for: turn, record, client)
         }
+        return nil
+    }
 
+    private func answer(
+        _ decoded: Result<Request, Request.Malformed>, _ request: consuming Record, _ client: Client, _ now: Instant,
+        _ load: @autoclosure () -> Load
+    ) -> Answer {
+        var record = request
         switch decoded {
         case .failure(let malformed): return refuse(malformed, record, client)
         case .success(.get), .success(.watch), .success(.channel), .success(.list):
@@ -115,7 +148,7 @@ package final class Broker {
         case .failure(let malformed): return refuse(malformed, record, client)
         case .success(.get(let name)): return key(name, record, client, now, isWatch: false)
         case .success(.watch(let name)): return key(name, record, client, now, isWatch: true)
-        case .success(.channel(let name)): return channel(name, record, client)
+        case .success(.channel): return unavailable(.signerUnavailable, record, client)
         case .success(.list): return query(.names([]), names: names(for: client, now), record, client)
         case .success(.version): return query(.version(version), record, client)
         case .success(.status(let name)):
@@ -160,16 +193,6 @@ package final class Broker {
         }
     }
 
-    private func channel(_ name: KeyName, _ record: consuming Record, _ client: Client) -> Answer {
-        guard let caller = client.caller else { return deny(.noRule, record, client) }
-        switch policy.policy.signingVerdict(on: name, for: caller) {
-        case .denied(let denial): return deny(denial.reason, record, client)
-        case .permitted(_, _, let rule):
-            record.rule = rule.location.description
-            return unavailable(.signerUnavailable, record, client)
-        }
-    }
-
     /// The answer that hands out the files of a key.
     /// - Parameter begun: the watch that is told of a rotation, or nil if this is the answer to a request.
     func grant(
@@ -194,7 +217,7 @@ package final class Broker {
 
     /// The answer if the policy permits the key, but it cannot be handed over: because there are too few file
     /// descriptors, or because the file cannot be trusted or opened.
-    private func notHandedOver(_ distrust: TrustError, _ request: Record, _ client: Client) -> Answer {
+    func notHandedOver(_ distrust: TrustError, _ request: Record, _ client: Client) -> Answer {
         var record = request
         record.detail = distrust.description
         let reason = Reason(distrust)
@@ -220,7 +243,7 @@ package final class Broker {
 
     // MARK: Refusals and queries
 
-    private func deny(_ reason: Reason, _ request: Record, _ client: Client) -> Answer {
+    func deny(_ reason: Reason, _ request: Record, _ client: Client) -> Answer {
         Answer(.denied(decision: stage(.denied, reason, request, client)))
     }
 
@@ -229,7 +252,7 @@ package final class Broker {
         return Answer(.malformed(decision: number, reason: malformed.description), isLast: true)
     }
 
-    private func unavailable(_ reason: Reason, _ request: Record, _ client: Client) -> Answer {
+    func unavailable(_ reason: Reason, _ request: Record, _ client: Client) -> Answer {
         let number = stage(.unavailable, reason, request, client)
         return Answer(.unavailable(decision: number, reason: reason.rawValue))
     }

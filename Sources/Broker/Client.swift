@@ -62,6 +62,9 @@ package final class Client {
         bounds = policy.bounds(for: accounts)
     }
 
+    /// The limits that another policy sets for it, as far as it is known.
+    func bounds(under policy: Policy) -> Bounds? { accounts.map(policy.bounds) }
+
     func hasGroups(under policyNumber: Int) -> Bool { self.policyNumber == policyNumber && peer.groups != nil }
 
     /// Completes the identity after `adopt`. Reads `/proc` the first time.

@@ -97,7 +97,8 @@ extension Broker {
     /// When `settle` next has something to do, or nil if it has nothing.
     package var nextSettling: Instant? {
         if !rotations.isSwept || !ledger.isSwept { return .boot }
-        return .earlier(ledger.nextSettling, .earlier(allowance.nextForgetting, rotations.nextDue))
+        return .earlier(
+            ledger.nextSettling, .earlier(allowance.nextForgetting, .earlier(rotations.nextDue, channels.nextDue)))
     }
 
     /// Stages records of folded events, and forgets uids that are quiet.

@@ -1,4 +1,4 @@
-// The answer to the verb R: who watches which key, and which content each connection has. keybrokerd(8) explains the lines.
+// The answer to the verb R: who watches which key, or signs with it, and which content each of them has. keybrokerd(8) explains the lines.
 //
 // Must never go to anybody but an administrator. Must never say that a connection has a content that it has not read.
 
@@ -11,8 +11,9 @@ extension Broker {
     /// Bytes reserved for the line that says where the next page begins.
     private static let roomForMore = KeyName.longest + 32
 
-    /// A line for each watched key, and after it a line for each connection that watches it. If the query names a key,
-    /// the page begins with that key, which need not be watched.
+    /// A line for each key that is watched or lent, and after it a line for each connection that watches it and for each
+    /// signing channel. If the query names a key,
+    /// the page begins with that key, whoever has it.
     func holders(from query: RotationQuery) -> StatusPage {
         noteReadReplies()
         var page = StatusPage()
@@ -33,12 +34,18 @@ extension Broker {
                 guard page.add(.holder, line, keeping: Self.roomForMore) else { return page.more(from: last) }
                 last = RotationQuery(name, after: number)
             }
+            let channels = key?.channels.filter { $0.key > after }.sorted { $0.key < $1.key } ?? []
+            for (number, channel) in channels {
+                let line = "\(name) \(number) generation \(channel.generation) \(channel.client.peer.words)"
+                guard page.add(.channel, line, keeping: Self.roomForMore) else { return page.more(from: last) }
+                last = RotationQuery(name, after: number)
+            }
         }
         return page
     }
 
     private func names(from query: RotationQuery) -> [KeyName] {
-        let watched = rotations.keys.filter { !$0.value.watches.isEmpty }.keys
+        let watched = rotations.keys.filter { $0.value.isHeld }.keys
         guard let first = query.key else { return watched.sorted() }
         let later = watched.filter { first < $0 }.sorted()
         return policy.policy.declares(first) ? [first] + later : later

@@ -34,7 +34,7 @@ final class Rotations {
             keys[name] = key
             return key
         }
-        if key.watches.isEmpty {
+        if !key.isHeld {
             _ = key.note(content)
         } else if key.content != content {
             noteChange(now: now)
@@ -56,11 +56,19 @@ final class Rotations {
         watch.noteTold(generation, on: number)
         guard isFirst else { return }
         // The look also has the changes of the key reported from now on.
-        if watch.key.watches.isEmpty { look(soonAt: watch.key, now) }
+        if !watch.key.isHeld { look(soonAt: watch.key, now) }
         watch.key.watches[number] = watch
         // A rotation may have been seen between the answer and its sending.
         if watch.key.generation != generation { enqueue([watch]) }
     }
+
+    /// A channel signs with the key. From now on the key is looked at.
+    func begin(_ channel: Channel, now: Instant) {
+        if !channel.key.isHeld { look(soonAt: channel.key, now) }
+        channel.key.channels[channel.number] = channel
+    }
+
+    func end(_ channel: Channel) { channel.key.channels[channel.number] = nil }
 
     func end(_ watch: Watch) {
         if let number = watch.number { watch.key.watches[number] = nil }
@@ -76,7 +84,7 @@ final class Rotations {
 
     /// A new policy is in force: each watch needs a new verdict.
     func adopt(now: Instant) {
-        for key in keys.values where !key.watches.isEmpty {
+        for key in keys.values where key.isHeld {
             enqueue(key.watches.values)
             look(soonAt: key, now)
         }
@@ -88,7 +96,7 @@ final class Rotations {
 
     /// Forgets some of them. A key that nobody watches keeps its generation, but not after it has left the policy.
     func sweep(butNot isKept: (KeyName) -> Bool) {
-        for name in toSweep.take() where !isKept(name) && keys[name]?.watches.isEmpty == true { keys[name] = nil }
+        for name in toSweep.take() where !isKept(name) && keys[name]?.isHeld == false { keys[name] = nil }
     }
 
     private func enqueue(_ watches: some Collection<Watch>) {
@@ -135,11 +143,11 @@ final class Rotations {
         if let settled, settled <= now, let (_, last) = changed {
             isRestless = now < last.after(Limits.settling)
             changed = nil
-            toLook = keys.values.filter { !$0.watches.isEmpty }
+            toLook = keys.values.filter { $0.isHeld }
         }
         if nextLook <= now, toLook.isEmpty {
-            toLook = keys.values.filter { !$0.watches.isEmpty && $0.nextLook <= now }
-            nextLook = keys.values.filter { !$0.watches.isEmpty && $0.nextLook > now }.map(\.nextLook).min() ?? .never
+            toLook = keys.values.filter { $0.isHeld && $0.nextLook <= now }
+            nextLook = keys.values.filter { $0.isHeld && $0.nextLook > now }.map(\.nextLook).min() ?? .never
         }
         for _ in 0..<min(toLook.count, Limits.keysPerTurn) {
             let key = toLook.removeLast()
@@ -150,6 +158,7 @@ final class Rotations {
                 key.fault = nil
                 key.isRestless = isRestless
                 if key.note(sighting.content) { enqueue(key.watches.values) }
+                key.noteChannels()
             } catch {
                 // The last content stays the newest until there is another one that can be handed out.
                 key.fault = error.description

@@ -32,6 +32,7 @@ extension Broker {
             return nil
         }
         _ = answer.takeUnread()
+        answer.channel?.giveUp()
         // The correction is an additional record, so it counts as an additional request.
         client.account.charge(1, perSecond: client.rate, now: .now)
         record.decision = failure.isShortage ? .busy : .unavailable
@@ -41,6 +42,7 @@ extension Broker {
         record.file = nil
         record.certificate = nil
         record.generation = nil
+        record.uses = nil
         let number = ledger.stage(record, of: record.key.flatMap(KeyName.init))
         return failure.isShortage
             ? Answer(.busy(decision: number, milliseconds: Limits.busy.wholeMilliseconds)) : nil

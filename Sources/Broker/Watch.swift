@@ -58,6 +58,8 @@ final class WatchedKey {
     private(set) var generation: UInt64 = 0
     /// The watches that have begun, by the numbers of their connections.
     var watches: [UInt64: Watch] = [:]
+    /// The signing channels that are open, by their numbers.
+    var channels: [UInt64: Channel] = [:]
     /// When to look at the key if no change is reported before.
     var nextLook = Instant.boot
     /// Whether it did not stop changing when it was looked at last.
@@ -68,6 +70,14 @@ final class WatchedKey {
     init(_ name: KeyName, _ content: Content) {
         self.name = name
         self.content = content
+    }
+
+    /// Whether somebody has it, who is to have the next content too.
+    var isHeld: Bool { !watches.isEmpty || !channels.isEmpty }
+
+    /// A channel may sign with a content that was not yet known as the next generation.
+    func noteChannels() {
+        for channel in channels.values where channel.content == content { channel.generation = generation }
     }
 
     /// Returns whether the content is another one than before. If so, it begins the next generation.

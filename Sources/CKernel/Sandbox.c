@@ -116,6 +116,8 @@ static const uint32_t permitted[] = {
     SYS_sendfile,
     // Existing sockets, and messages to the service manager, each of which makes its own socket (see below).
     SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
+    // The pairs of signing channels.
+    SYS_socketpair,
     // The daemon's own log lines on standard error.
     SYS_pwritev2,
     // The end of the process; abort(3) of the C library uses writev and tgkill.

@@ -150,7 +150,7 @@ int ck_execute_program(const char *path, const char *first, const char *second) 
 }
 
 int ck_socket_pair(int pair[2]) {
-    return outcome(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair));
+    return outcome(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair));
 }
 
 static int option(int socket, int name) {

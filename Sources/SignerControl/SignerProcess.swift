@@ -14,6 +14,9 @@ package final class SignerProcess {
     /// The generation of the signer that serves; nil before the first one is ready.
     private var generation: UInt64?
     private var hasEnded = false
+    /// Channels whose end could not be told yet. The signer has more to do then than it can take, and says something when
+    /// it has done some of it.
+    private var untold: [UInt64] = []
     private var buffer = [UInt8](repeating: 0, count: SignerReport.longest)
 
     /// Starts the program, which starts a signer and replaces it if it ends by a fault. Call this while the process has
@@ -59,14 +62,19 @@ package final class SignerProcess {
         } catch { return note(error) }
     }
 
-    /// Ends a channel. `ended` answers, unless it was said already. Returns false if there is no signer now, or it cannot
-    /// be told now.
-    package func end(_ channel: UInt64) -> Bool {
-        guard let generation, !hasEnded else { return false }
-        do throws(Failure) {
-            try socket.send(SignerOrder.end(channel: channel, generation: generation).bytes)
-            return true
-        } catch { return note(error) }
+    /// Ends a channel. `ended` answers, unless it was said already. If the signer cannot be told now, it is told later.
+    package func end(_ channel: UInt64) {
+        untold.append(channel)
+        tellEnds()
+    }
+
+    private func tellEnds() {
+        while let generation, let channel = untold.first, !hasEnded {
+            do throws(Failure) {
+                try socket.send(SignerOrder.end(channel: channel, generation: generation).bytes)
+                untold.removeFirst()
+            } catch { if !note(error) { return } }
+        }
     }
 
     private func note(_ failure: Failure) -> Bool {
@@ -88,7 +96,8 @@ package final class SignerProcess {
             case .nothing: hasEnded = true
             case .packet(let length, _, _):
                 guard let report = SignerReport(buffer[..<min(length, buffer.count)]) else { continue }
-                if case .started(let number) = report { generation = number }
+                if case .started(let number) = report { (generation, untold) = (number, []) }
+                tellEnds()
                 return report
             }
         }

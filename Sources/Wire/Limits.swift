@@ -127,8 +127,14 @@ package enum Limits {
 
     /// The longest message that is signed, in bytes.
     package static let channelMessageBytes = 16_384
+    /// The open channels of one user, and of all together. Those whom only a group makes known have half of all at most.
+    package static let channelsPerUser = 64, channels = 4096
+    /// How long the daemon waits for the signer to open a channel.
+    package static let channelOpening = Duration.seconds(5)
     /// How many more ends one channel can have: for workers and threads of the service.
     package static let channelClones = 64
+    /// The ends of all channels of one user.
+    package static let channelEndsPerUser = 2048
     /// The ends of all channels together. Fewer, if the signer may not have as many descriptors.
     package static let channelEnds = 16_384
     /// The numbers that `limit … signatures` accepts.

@@ -116,7 +116,7 @@ extension Signer {
         guard channel.ends.count <= Limits.channelClones else {
             return "a channel has at most \(Limits.channelClones) clones at a time"
         }
-        guard hasRoom else { return "there are too many channels; try again later" }
+        guard hasRoom(for: channel.account) else { return "there are too many channels; try again later" }
         guard let descriptor = arrival.first.take() else { return "the descriptor did not arrive" }
         add(SeqpacketSocket(connected: descriptor), to: channel)
         return nil

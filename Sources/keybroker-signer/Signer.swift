@@ -19,6 +19,8 @@ final class Signer {
     private let room: Int
     private var channels: [UInt64: Channel] = [:]
     private var ends: [UInt64: ChannelEnd] = [:]
+    /// How many of them each account has.
+    private var endsOfAccounts: [UInt32: Int] = [:]
     private var lastToken = Signer.daemon
     private var keys = KeyTable()
     private var turns = Turns()
@@ -106,7 +108,7 @@ final class Signer {
     private func open(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) {
         do throws(UnusableKey) {
             guard channels[new.number] == nil else { throw UnusableKey(description: "its number is in use") }
-            guard hasRoom else { throw UnusableKey(description: "there are too many channels") }
+            guard hasRoom(for: new.account) else { throw UnusableKey(description: "there are too many channels") }
             guard let key, let end, SeqpacketSocket.isEnd(end) else {
                 throw UnusableKey(description: "a descriptor is missing")
             }
@@ -148,6 +150,7 @@ final class Signer {
         lastToken += 1
         let end = ChannelEnd(socket, of: channel, token: lastToken)
         ends[end.token] = end
+        endsOfAccounts[channel.account, default: 0] += 1
         channel.ends.insert(end.token)
         do throws(Failure) {
             try end.withSocket { (socket) throws(Failure) in
@@ -162,6 +165,8 @@ final class Signer {
         guard let end = ends.removeValue(forKey: token) else { return }
         let channel = end.channel
         channel.ends.remove(token)
+        let others = endsOfAccounts[channel.account, default: 1] - 1
+        endsOfAccounts[channel.account] = others > 0 ? others : nil
         try? end.withSocket { (socket) throws(Failure) in try poller.forget(socket.descriptor) }
         if let socket = end.takeSocket() { closer.close(socket) }
         guard channel.ends.isEmpty else { return }
@@ -170,5 +175,8 @@ final class Signer {
         reports.append(.ended(channel: channel.number, channel.counts))
     }
 
-    var hasRoom: Bool { ends.count < room }
+    /// Whether there can be one more end of the account's channels.
+    func hasRoom(for account: UInt32) -> Bool {
+        ends.count < room && endsOfAccounts[account, default: 0] < Limits.channelEndsPerUser
+    }
 }

@@ -23,6 +23,8 @@ final class Connection {
     private var unread: UnreadReply?
     /// If the connection watches a key: the watch.
     private(set) var watch: Watch?
+    /// If the connection waits for a signing channel: the channel.
+    var channel: Channel?
     /// The client was told to ask again at this moment, and not before.
     private(set) var nextRequest = Instant.boot
     /// The names that are still to be sent, or nil if no list is being sent.

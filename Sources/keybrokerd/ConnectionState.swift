@@ -9,6 +9,8 @@ enum ConnectionState: CaseIterable {
     case open
     /// It asked again before the moment that it was told. Nothing is read from it until then.
     case waiting
+    /// It waits for the signer to open its channel. Nothing is read from it.
+    case opening
     /// It is being sent a list of names. Nothing is read from it.
     case listing
     /// It is told of each rotation of a key. It may make no more requests.
@@ -27,6 +29,8 @@ enum ConnectionEvent: CaseIterable {
     case earlyPacket
     /// That moment has come.
     case timeToRead
+    /// The signer has said whether the channel is open.
+    case channelAnswer
     /// The client will send no more, and everything that it sent was answered.
     case endOfRequests
     /// The client has closed its socket, or has shut it down in both directions.
@@ -67,15 +71,17 @@ extension ConnectionState {
         switch (self, event) {
         case (.open, .packet), (.watching, .packet): .answer
         case (.open, .earlyPacket): .wait
-        case (.waiting, .timeToRead): .read
+        case (.waiting, .timeToRead), (.opening, .channelAnswer): .read
         case (.listing, .room): .sendNames
         case (.open, .endOfRequests), (.watching, .endOfRequests): .leave
-        case (.open, .hangUp), (.waiting, .hangUp), (.listing, .hangUp), (.watching, .hangUp): .leave
+        case (.open, .hangUp), (.waiting, .hangUp), (.opening, .hangUp), (.listing, .hangUp), (.watching, .hangUp):
+            .leave
         case (.open, .sendFailure), (.listing, .sendFailure), (.watching, .sendFailure): .leave
         case (.open, .lastAnswer), (.listing, .lastAnswer), (.watching, .lastAnswer): .finish
-        case (.open, .idle), (.waiting, .idle), (.listing, .idle): .finish
+        case (.open, .idle), (.waiting, .idle), (.opening, .idle), (.listing, .idle): .finish
         case (.draining, .timeToLook): .look
-        case (.open, _), (.waiting, _), (.listing, _), (.watching, _), (.draining, _), (.closed, _): .nothing
+        case (.open, _), (.waiting, _), (.opening, _), (.listing, _), (.watching, _), (.draining, _), (.closed, _):
+            .nothing
         }
     }
 }

@@ -73,10 +73,32 @@ final class ConnectionTable {
                 continue
             }
             connection.state = .open
-            do throws(Failure) {
-                try poller.change(connection.socket.descriptor, to: .reading, as: connection.number)
-            } catch { leave(connection) }
+            watch(connection, for: .reading)
         }
+    }
+
+    // MARK: Clients that wait for a channel
+
+    /// Reads nothing from a client until the signer has said whether its channel is open.
+    func wait(_ connection: Connection, for channel: Channel) {
+        channel.connection = connection.number
+        connection.channel = channel
+        connection.state = .opening
+        watch(connection, for: .hangUp)
+    }
+
+    /// Reads again from such a client.
+    func goOn(_ connection: Connection) {
+        guard connection.state.step(on: .channelAnswer) == .read else { return }
+        connection.channel = nil
+        connection.state = .open
+        watch(connection, for: .reading)
+    }
+
+    private func watch(_ connection: Connection, for interest: Poller.Interest) {
+        do throws(Failure) {
+            try poller.change(connection.socket.descriptor, to: interest, as: connection.number)
+        } catch { leave(connection) }
     }
 
     // MARK: Unread replies
@@ -99,6 +121,7 @@ final class ConnectionTable {
     func leave(_ connection: Connection) {
         guard serving[connection.number] != nil else { return }
         if let watch = connection.takeWatch() { broker.end(watch) }
+        if let channel = connection.channel.take() { broker.abandon(channel) }
         connection.noteIfRead()
         guard connection.owesReading else { return close(connection) }
         connection.state = .draining

@@ -6,6 +6,7 @@
 internal import Broker
 internal import Kernel
 internal import Keys
+internal import SignerControl
 internal import Wire
 
 final class EventLoop {
@@ -13,6 +14,9 @@ final class EventLoop {
     private let signals: Signals
     private let watch: ChangeWatch?
     let opener: OpenerProcess
+    let signer: SignerProcess?
+    /// False after the end of the signer was noticed.
+    var hasSigner: Bool
     /// False after the end of the opener was noticed.
     var hasOpener = true
     let broker: Broker
@@ -38,7 +42,7 @@ final class EventLoop {
     /// The numbers by which the poller knows the daemon's own file descriptors.
     enum Token {
         static let listener: UInt64 = 0, signals: UInt64 = 1, changes: UInt64 = 2, opener: UInt64 = 3,
-            reload: UInt64 = 4, firstConnection: UInt64 = 16
+            reload: UInt64 = 4, signer: UInt64 = 5, firstConnection: UInt64 = 16
     }
 
     /// The answers of a turn, in the order in which they are sent.
@@ -46,13 +50,16 @@ final class EventLoop {
 
     init(
         _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, opener: OpenerProcess,
-        broker: Broker, poller: Poller, reloads: Reloads, manager: ServiceManager, logger: Logger,
+        signer: SignerProcess?, broker: Broker, poller: Poller, reloads: Reloads, manager: ServiceManager,
+        logger: Logger,
         capacity: Capacity
     ) {
         self.listener = listener
         self.signals = signals
         self.watch = watch
         self.opener = opener
+        self.signer = signer
+        hasSigner = signer != nil
         self.broker = broker
         self.poller = poller
         self.reloads = reloads
@@ -73,6 +80,7 @@ final class EventLoop {
         try poller.watch(signals.descriptor, for: .reading, as: Token.signals)
         if let watch { try poller.watch(watch.descriptor, for: .reading, as: Token.changes) }
         try opener.register(with: poller, as: Token.opener)
+        try signer?.register(with: poller, as: Token.signer)
         try reloads.register(with: poller, as: Token.reload)
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
@@ -84,22 +92,9 @@ final class EventLoop {
         listener.removeSocket()
     }
 
-    /// Answers what has arrived before the stop, and waits a moment for clients that were admitted but had no time to
-    /// ask, so that no request is lost. If the service manager owns the socket, new callers wait in it for the next
-    /// daemon.
-    private func drain() throws(Failure) {
-        if listener.outlivesTheDaemon { pauseAccepting(until: .never) }
-        credentials?.stopAccepting()
-        let end = Instant.now.after(Limits.drain)
-        try turn(wait: .zero)
-        while connections.hasSilent || credentials?.isSending == true, Instant.now < end {
-            try turn(wait: Instant.now.until(end))
-        }
-    }
-
     // MARK: A turn
 
-    private func turn(wait: Duration?) throws(Failure) {
+    func turn(wait: Duration?) throws(Failure) {
         let events = try poller.wait(atMost: wait)
         turnBegan = .now
         followLog()
@@ -111,6 +106,7 @@ final class EventLoop {
         // Those who are connected come first: they have waited longer.
         if events.contains(where: { $0.token == Token.listener }) { accept(&turn) }
         tellWatchers(&turn)
+        hearSigner(&turn)
         broker.settle(now: turnBegan)
         deliver(turn)
         credentials?.turn(events, commit: commitEvents)
@@ -177,8 +173,10 @@ final class EventLoop {
     private func answer(_ packet: Packet, on connection: Connection, _ turn: inout Turn) {
         connections.lookAtUnread(of: connection.client, turnBegan)
         do throws(Failure) {
-            let answer = try broker.answer(packet, from: connection.client, of: connection.socket, under: load)
-            turn.append((connection, answer))
+            switch try broker.answer(packet, from: connection.client, of: connection.socket, under: load) {
+            case .answer(let answer): turn.append((connection, answer))
+            case .later(let channel): connections.wait(connection, for: channel)
+            }
         } catch {
             peerTrouble.log("a caller's identity could not be read: \(error)")
             connections.leave(connection)

@@ -15,6 +15,7 @@ struct Options {
     var audit: String?
     var auditSyncs = true
     var user: String?
+    var signer: String?
     var maxConnections = Limits.connections
 
     /// What the command line asks the program to do.
@@ -56,6 +57,7 @@ struct Options {
                 case let other: throw Fault(description: "--audit-sync is 'always' or 'never', not '\(other)'")
                 }
             case "--user": options.user = try value()
+            case "--signer": options.signer = try value()
             case "--max-connections":
                 let text = try value()
                 guard let number = decimal(text), Limits.policyConnections.contains(number) else {
@@ -99,6 +101,8 @@ struct Options {
           --audit-sync WHEN       'always' (the default): a record is on disk before its key leaves; 'never':
                                   it is written, and the system puts it on disk in its own time
           --user USER             the account to become when started as root (keybroker), a name or a number
+          --signer PATH           the program that signs with keys that are lent (keybroker-signer, beside this
+                                  program or in ../lib/keybroker), or 'none'
           --max-connections N     connections at a time, all callers together (\(Limits.connections))
           --version               print the version
           --help                  print this

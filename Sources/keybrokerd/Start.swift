@@ -9,6 +9,7 @@ internal import Kernel
 internal import Keys
 internal import Policy
 internal import PolicyLoading
+internal import SignerControl
 internal import Wire
 internal import NameLookup
 
@@ -62,6 +63,7 @@ struct Start {
         let sockets = [listener.path, Self.path(of: credentialListener)].compactMap(\.self)
         let state = "serves \(listener.description): "
         try makeLogDirectory(audit, for: account, owners: owners)
+        let signer = SignerProcess.started(options, besideDaemonOf: account, logger)
         if let account { try Exit.onFailure(try Privileges.become(uid: account.uid, gid: account.gid)) }
         try Exit.onFailure(try Privileges.harden())
         var sandbox = Sandbox()
@@ -96,12 +98,12 @@ struct Start {
             Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger)
         }
         let keys = KeyStore(owners: keyOwners, watch: watch, sandbox: sandbox, opener: opener)
-        let broker = Broker(policy: policy, log: log, keys: keys, capacity: capacity)
+        let broker = Broker(policy: policy, log: log, keys: keys, signer: signer, capacity: capacity)
         if !servesSystem { broker.restart = "systemctl --user restart keybrokerd" }
         if loading.loaded == nil { broker.postponePolicy(loading, cost: began.until(.now)) }
         try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(
-            listener, signals: signals, watch: watch, opener: opener, broker: broker, poller: poller,
+            listener, signals: signals, watch: watch, opener: opener, signer: signer, broker: broker, poller: poller,
             reloads: reloads, manager: manager, logger: logger, capacity: capacity)
         loop.credentials = try credentials(credentialListener, broker, poller, logger)
         logger.journal = journal

@@ -109,8 +109,10 @@ struct ReplayTests {
                     defer { broker.dismiss(client) }
                     for key in Self.keys {
                         let load = Load(connections: 0, mostConnections: 0, oldestWaiting: .zero)
-                        let answer = try broker.answer(
-                            .bytes(Array("1G\(key)".utf8)[...]), from: client, of: peer, under: load)
+                        let answer = try #require(
+                            try broker.answer(
+                                .bytes(Array("1G\(key)".utf8)[...]), from: client, of: peer, under: load
+                            ).known)
                         var isGranted = false
                         if case .granted = answer.reply { isGranted = true }
                         granted += isGranted ? 1 : 0

@@ -13,6 +13,7 @@ struct ConnectionStateTests {
             ],
             // Nothing is read in this state either, and what was sent on it was answered before.
             .waiting: [.timeToRead: .read, .hangUp: .leave, .idle: .finish],
+            .opening: [.channelAnswer: .read, .hangUp: .leave, .idle: .finish],
             // Nothing is read in this state, so what the client sends has no effect.
             .listing: [
                 .room: .sendNames, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave, .idle: .finish,

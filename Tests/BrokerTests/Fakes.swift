@@ -7,6 +7,7 @@ import Keys
 import Policy
 import PolicyLoading
 import TestSupport
+import Testing
 import Wire
 
 @testable import Broker
@@ -147,7 +148,8 @@ final class Bench {
 
     func ask(_ packet: String, _ client: Client, _ peer: FakePeer) throws -> Answer {
         let load = Load(connections: 1, mostConnections: 64, oldestWaiting: .zero)
-        return try broker.answer(.bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
+        let decided = try broker.answer(.bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
+        return try #require(decided.known)
     }
 
     /// Asks on a new connection, and commits.

@@ -135,9 +135,8 @@ package final class History {
             guard case .admitted(let client) = try broker.admit(peer.credentials, from: peer) else { continue }
             let packet = ["1Gweb", "1Gweb", "1Gweb", "1Gapi", "1L", "nonsense"].randomElement(using: &random) ?? ""
             let load = Load(connections: 1, mostConnections: 64, oldestWaiting: .zero)
-            let answer = try broker.answer(
-                .bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
-            asked.append((answer, client))
+            let decided = try broker.answer(.bytes(Array(packet.utf8)[...]), from: client, of: peer, under: load)
+            if let answer = decided.known { asked.append((answer, client)) }
         }
         commit(asked.map(\.answer))
         if chance(3) {

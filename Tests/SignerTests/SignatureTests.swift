@@ -76,7 +76,7 @@ struct SignatureTests {
                 #expect(!bound.schemes.contains(scheme))
             }
         }
-        #expect(bench.signer.end(number))
+        bench.signer.end(number)
     }
 
     @Test func keysThatCannotBeUsed() throws {

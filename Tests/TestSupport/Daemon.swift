@@ -105,14 +105,14 @@ package final class Daemon {
     }
 }
 
-/// A client in a process of its own, under any identity. See Peers/peer.py.
+/// A client in a process of its own, under any identity. See EndToEndTests/Peers.
 package final class PeerProcess {
     package let program: Program
 
     package init(
-        _ socket: String, uid: UInt32? = nil, gid: UInt32? = nil, groups: [UInt32] = []
+        _ socket: String, uid: UInt32? = nil, gid: UInt32? = nil, groups: [UInt32] = [], script: String = "peer.py"
     ) throws {
-        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/peer.py").path
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/\(script)").path
         var arguments = [script, socket]
         if let uid {
             arguments += [String(uid), String(gid ?? uid), groups.map(String.init).joined(separator: ",")]

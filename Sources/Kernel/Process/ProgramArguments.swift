@@ -28,4 +28,23 @@ package enum ProgramArguments {
         }
         return arguments
     }
+
+    /// The path of the program itself. Nil if the kernel does not say it. Calls `readlink(2)`.
+    package static var program: String? {
+        var path = [UInt8](repeating: 0, count: Int(PATH_MAX))
+        // Safety: readlink writes at most as many bytes as the array holds.
+        let length = unsafe path.withUnsafeMutableBytes { bytes in
+            guard let start = bytes.baseAddress else { return 0 }
+            return unsafe readlink("/proc/self/exe", start, bytes.count)
+        }
+        guard length > 0, length < path.count else { return nil }
+        return String(decoding: path[..<length], as: UTF8.self)
+    }
+
+    /// Whether this process may execute the file at `path`. Calls `access(2)`.
+    package static func canExecute(_ path: String) -> Bool {
+        guard !path.hasNUL else { return false }
+        // Safety: access reads the string, which ends with NUL.
+        return unsafe access(path, X_OK) == 0
+    }
 }

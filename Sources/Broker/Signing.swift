@@ -1,0 +1,169 @@
+// The answer to a request for a signing channel, and the end of channels.
+//
+// The daemon decides, opens the key and passes it to the signer; the caller gets the other end of the channel when the grant
+// is in the log. Must never open a channel for more than the policy in force permits, nor leave one open that it does
+// not permit any more.
+
+internal import Audit
+package import Kernel
+internal import Keys
+internal import Policy
+internal import PolicyLoading
+internal import Wire
+
+extension Broker {
+    /// Decides, and asks the signer for the channel. `answer(for:)` is the answer if it could be asked.
+    func channel(_ name: KeyName, _ request: consuming Record, _ client: Client, _ now: Instant) -> Decided {
+        var record = request
+        guard let caller = client.caller else { return .answer(deny(.noRule, record, client)) }
+        switch policy.policy.signingVerdict(on: name, for: caller) {
+        case .denied(let denial): return .answer(deny(denial.reason, record, client))
+        case .permitted(let key, let uses, let rule):
+            record.rule = rule.location.description
+            if let refused = refusal(of: client, record, now) { return .answer(refused) }
+            return ask(for: key, ChannelTerms(uses: uses, rate: client.bounds?.signatures), record, client, now)
+        }
+    }
+
+    /// Opens the key for the signer.
+    private func ask(
+        for key: Key, _ terms: ChannelTerms, _ request: Record, _ client: Client, _ now: Instant
+    ) -> Decided {
+        var record = request
+        do throws(TrustError) {
+            var files = try keys.handOutHere(key)
+            record.file = HandedOver(path: files.key.path, status: files.key.status)
+            record.certificate = files.certificateHandedOver
+            let content = Content(of: files)
+            guard let file = files.takeKey() else { throw TrustError(.late, "the file is not open yet") }
+            var pair = try Self.pair()
+            guard let ours = pair.first.take(), let theirs = pair.second.take() else {
+                return .answer(signerIsAway(record, client))
+            }
+            let channel = Channel(
+                channels.nextNumber(), client, rotations.key(key.name, with: content, now: now), content, terms,
+                record,
+                end: ours.intoDescriptor(), certificate: files.takeCertificate())
+            guard channels.ask(for: channel, account: allowance.number(of: client.account), key: file, end: theirs)
+            else {
+                return .answer(signerIsAway(record, client))
+            }
+            if client.isOneOfMany { groupGrants.count(client.account, now: now) }
+            return .later(channel)
+        } catch { return .answer(notHandedOver(error, record, client)) }
+    }
+
+    private static func pair() throws(TrustError) -> SeqpacketSocket.Pair {
+        do { return try SeqpacketSocket.pair() } catch { throw TrustError(.shortage, error.description) }
+    }
+
+    /// The answer if a limit is reached, or there is no signer.
+    private func refusal(of client: Client, _ record: Record, _ now: Instant) -> Answer? {
+        guard client.account.unread < capacity.unreadPerUser else {
+            return busy(.limitUnread, for: Limits.busy, record, client)
+        }
+        if client.isOneOfMany, let wait = groupGrants.wait(of: client.account, now: now) {
+            return busy(.limitRequests, for: wait, record, client)
+        }
+        let isFull =
+            channels.total >= Limits.channels || client.account.channels >= Limits.channelsPerUser
+            || client.isOneOfMany && channels.ofGroups >= Limits.channels / 2
+        if isFull { return busy(.limitChannels, for: Limits.busy, record, client) }
+        return channels.isReady ? nil : signerIsAway(record, client)
+    }
+
+    private func signerIsAway(_ request: Record, _ client: Client) -> Answer {
+        var record = request
+        (record.file, record.certificate) = (nil, nil)
+        guard channels.hasNoSigner else {
+            record.detail = "the signer is starting, or has too much to do"
+            return busy(.signerUnavailable, for: Limits.busy, record, client)
+        }
+        record.detail =
+            channels.signerState == "none"
+            ? "keybroker-signer is not installed" : "the signer has ended; type: \(restart)"
+        return unavailable(.signerUnavailable, record, client)
+    }
+
+    // MARK: What the signer says
+
+    /// Reads what the signer has said, records the end of channels, and returns those whose callers can be answered.
+    package func hearSigner(now: Instant) -> [Channel] {
+        for (channel, counts) in channels.hear(now: now) { stageEnd(of: channel, counts) }
+        return channels.takeSettled()
+    }
+
+    /// The answer for whom a channel was asked. It counts only after `commit` has returned.
+    package func answer(for channel: Channel) -> Answer {
+        let client = channel.client
+        var record = channel.request
+        switch channel.result {
+        case .opened where channel.endReason == nil && !channel.hasEnded:
+            record.decision = .granted
+            record.reason = .permitted
+            record.uses = channel.terms.uses
+            record.generation = channel.generation
+            let recorded = ledger.staged(complete(record, client), of: channel.key.name)
+            channel.grant = recorded
+            rotations.begin(channel, now: .now)
+            return Answer(granted: recorded, channel)
+        case .unusable(let reason):
+            channel.giveUp()
+            record.detail = reason
+            (record.file, record.certificate) = (nil, nil)
+            return unavailable(.keyUnusable, record, client)
+        case .opened, .lost, nil:
+            channel.giveUp()
+            if case .lost(let why) = channel.result { record.detail = why }
+            (record.file, record.certificate) = (nil, nil)
+            return busy(.signerUnavailable, for: Limits.busy, record, client)
+        }
+    }
+
+    /// Nobody waits for the channel any more.
+    package func abandon(_ channel: Channel) { channels.abandon(channel) }
+
+    // MARK: The end of channels
+
+    /// A new policy is in force. It is asked about each caller as that was known when it got the channel: if only another
+    /// group or unit would permit it now, it has to ask anew.
+    func judgeChannels() {
+        for channel in channels.waiting.values { channels.lose(channel, "the policy was read anew meanwhile") }
+        for channel in channels.open.values {
+            guard let caller = channel.client.caller else { continue }
+            switch policy.policy.signingVerdict(on: channel.key.name, for: caller) {
+            case .denied(let denial): channels.end(channel, denial.reason)
+            case .permitted(_, let uses, _):
+                let terms = ChannelTerms(uses: uses, rate: channel.client.bounds(under: policy.policy)?.signatures)
+                if terms != channel.terms { channels.end(channel, .permissionChanged) }
+            }
+        }
+    }
+
+    /// The daemon ends, and with it all channels.
+    package func endChannels() {
+        for channel in channels.open.values { channels.end(channel, .brokerStopped) }
+    }
+
+    /// Whether a channel is open whose end is not recorded yet.
+    package var hasChannels: Bool { channels.count > 0 }
+    /// Whether somebody waits for a channel.
+    package var isAskingSigner: Bool { !channels.waiting.isEmpty || channels.hasSettled }
+
+    /// Records the end of a channel. Nothing was granted if the caller was never given its end.
+    private func stageEnd(of channel: Channel, _ counts: ChannelCounts?) {
+        rotations.end(channel)
+        channel.hasEnded = true
+        allowance.noteEndOfChannel(of: channel.client.account, now: .now)
+        guard let grant = channel.grant else { return }
+        var record = grant.record
+        record.event = .channel
+        record.decision = nil
+        record.reason = channel.endReason ?? .channelClosed
+        record.of = grant.number
+        record.counts = counts
+        (record.file, record.certificate, record.rule, record.uses, record.generation) = (nil, nil, nil, nil, nil)
+        record.policy = digest
+        _ = ledger.stage(record, of: channel.key.name)
+    }
+}
