@@ -54,7 +54,8 @@ struct ProviderTests {
     /// It is loaded into programs of others: it exports one function, and brings no library that they do not have.
     @Test(.enabled(if: installed("readelf") != nil, "readelf is not installed")) func whatIsLoaded() throws {
         let elf = try Program.run(
-            installed("readelf") ?? "", ["--wide", "--dynamic", "--dyn-syms", "--program-headers", try Provider.path.get()]
+            installed("readelf") ?? "",
+            ["--wide", "--dynamic", "--dyn-syms", "--program-headers", try Provider.path.get()]
         ).output
         let exported = elf.matches(of: #/(?:GLOBAL|WEAK) +DEFAULT +\d+ (\S+)/#).map { String($0.1) }
         #expect(exported == ["OSSL_provider_init"])

@@ -221,7 +221,8 @@ import Testing
         let version = try Program.run(folder["root/opt/broker/sbin/keybrokerd"], ["--version"])
         #expect(version.output.hasPrefix("keybrokerd "))
         // A prefix where OpenSSL does not look by itself.
-        let module = try folder.text("root/opt/broker/share/keybroker/openssl.cnf").firstMatch(of: #/\nmodule = (\S+)\n/#)
+        let module = try folder.text("root/opt/broker/share/keybroker/openssl.cnf").firstMatch(
+            of: #/\nmodule = (\S+)\n/#)
         let path = try #require(module).1
         #expect(path.hasPrefix("/opt/broker/lib/"))
         #expect(FileManager.default.fileExists(atPath: folder["root"] + path))
