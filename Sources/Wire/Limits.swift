@@ -128,7 +128,8 @@ package enum Limits {
     /// The longest message that is signed, in bytes.
     package static let channelMessageBytes = 16_384
     /// The open channels of one user, and of all together. Those whom only a group makes known have half of all at most.
-    package static let channelsPerUser = 64, channels = 4096
+    package static let channelsPerUser = 64
+    package static let channels = 4096
     /// How long the daemon waits for the signer to open a channel.
     package static let channelOpening = Duration.seconds(5)
     /// How many more ends one channel can have: for workers and threads of the service.

@@ -74,8 +74,8 @@ extension ConnectionState {
         case (.waiting, .timeToRead), (.opening, .channelAnswer): .read
         case (.listing, .room): .sendNames
         case (.open, .endOfRequests), (.watching, .endOfRequests): .leave
-        case (.open, .hangUp), (.waiting, .hangUp), (.opening, .hangUp), (.listing, .hangUp), (.watching, .hangUp):
-            .leave
+        case (.open, .hangUp), (.waiting, .hangUp), (.opening, .hangUp): .leave
+        case (.listing, .hangUp), (.watching, .hangUp): .leave
         case (.open, .sendFailure), (.listing, .sendFailure), (.watching, .sendFailure): .leave
         case (.open, .lastAnswer), (.listing, .lastAnswer), (.watching, .lastAnswer): .finish
         case (.open, .idle), (.waiting, .idle), (.opening, .idle), (.listing, .idle): .finish
