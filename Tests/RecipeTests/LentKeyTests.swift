@@ -63,6 +63,12 @@ import Testing
         }
         #expect(try machine.property("MainPID", of: unit) == main)
         try machine.must("for ((i = 0; i < 8; i++)); do \(handshake); done")
+        let processes = try shop.processes(unit).map(\.pid)
+        #expect(!processes.isEmpty)
+        #expect(try holders(of: files.key, among: processes).isEmpty)
+        // The process that signs has it, so it is found where it is.
+        let signers = try machine.must("pgrep -f keybroker-signer").split(separator: "\n").compactMap { Int($0) }
+        #expect(try holders(of: files.key, among: signers).count == 1)
 
         // The channels end with the daemon, and the next handshakes have new ones.
         try machine.must("systemctl restart keybrokerd.service")
@@ -77,6 +83,31 @@ import Testing
         try machine.must("mv /run/policy \(policy); keybroker reload; systemctl reload \(unit)")
         try machine.wait(until: handshake)
         try machine.must("rm \(policy); keybroker reload")
+    }
+
+    /// The processes whose memory has the number that is the private half of an EC key, in either order of bytes.
+    private func holders(of key: String, among processes: [Int]) throws -> [Int] {
+        let script = """
+            import re, subprocess, sys
+            text = subprocess.run(["openssl", "pkey", "-noout", "-text", "-in", sys.argv[1]], capture_output=True, text=True).stdout
+            number = bytes.fromhex(re.sub("[^0-9a-f]", "", re.search("priv:([^p]*)pub:", text).group(1)))[-32:]
+            for pid in sys.argv[2:]:
+                found = False
+                with open(f"/proc/{pid}/maps") as maps, open(f"/proc/{pid}/mem", "rb", 0) as memory:
+                    for line in maps:
+                        start, end = (int(place, 16) for place in line.split()[0].split("-"))
+                        try:
+                            memory.seek(start)
+                            content = memory.read(end - start)
+                        except (OSError, OverflowError, ValueError):
+                            continue
+                        found = found or number in content or number[::-1] in content
+                if found:
+                    print(pid)
+            """
+        let numbers = processes.map(String.init).joined(separator: " ")
+        return try shop.machine.must("python3 - \(key) \(numbers) <<'SCRIPT'\n\(script)\nSCRIPT")
+            .split(separator: "\n").compactMap { Int($0) }
     }
 
     private func policyFile(of recipe: Recipe) -> String? {
