@@ -146,6 +146,9 @@ int ck_wait(int child) {
 int ck_execute_program(const char *path, const char *first, const char *second) {
     char *const arguments[] = {(char *)path, *first ? (char *)first : NULL, *second ? (char *)second : NULL, NULL};
     char *const environment[] = {NULL};
+    // What a service manager gave the parent for all that it executes. A filter of system calls may forbid the program to
+    // give it up itself.
+    prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
     return outcome(execve(path, arguments, environment));
 }
 

@@ -35,7 +35,7 @@ extension ServiceTests {
         let locked = status.split(separator: "\n").first { $0.hasPrefix("VmLck:") } ?? ""
         #expect(!locked.hasSuffix("\t       0 kB"), "\(locked)")
         // Nobody but root can read its memory: what stands for it in /proc is root's.
-        #expect(try machine.must("stat -c %u /proc/\(worker)") == "0")
+        #expect(try machine.must("stat -c %u /proc/\(worker)/mem") == "0")
         #expect(status.contains("Uid:\t\(try machine.must("id -u keybroker"))\t"), "\(status)")
     }
 }

@@ -81,14 +81,14 @@ import Testing
         #expect(process.contains("CapAmb:\t0000000000000000\n"))
         // The unit's seccomp filter forbids giving up a capability. The child process has none all the same.
         let pid = try machine.property("MainPID")
-        let child = try machine.must("cat /proc/$(cat /proc/\(pid)/task/\(pid)/children | cut -d' ' -f1)/status")
+        let child = try machine.must("cat /proc/$(pgrep -P \(pid) -x keybrokerd-name)/status")
         for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "CapEff:\t0000000000000000"] {
             #expect(child.contains("\(line)\n"), "\(child)")
         }
         // If it ends, another child makes it anew, and has no capability either.
         let policy = "/etc/keybroker/keybroker.policy"
         try machine.must("cp -p \(policy) /tmp/before; echo 'limit games connections 2' >>\(policy)")
-        try machine.must("kill -KILL $(cut -d' ' -f1 /proc/\(pid)/task/\(pid)/children) && keybroker reload")
+        try machine.must("kill -KILL $(pgrep -P \(pid) -x keybrokerd-name) && keybroker reload")
         let made = try machine.must("cat /proc/$(pgrep -n -x keybrokerd-name)/status")
         for line in ["CapPrm:\t0000000000000000", "CapEff:\t0000000000000000", "NoNewPrivs:\t1"] {
             #expect(made.contains("\(line)\n"), "\(made)")
