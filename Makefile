@@ -112,6 +112,7 @@ build:
 	@mkdir -p .build-release/static
 	@[ -z '$(STATIC_LIBRARY)' ] || ln -sf '$(STATIC_LIBRARY)' .build-release/static/libstdc++.a
 	$(SWIFT) build $(RELEASE)
+	@$(MAKE) -s -C Sources/Clients/OpenSSL OUT='$(abspath $(BINARIES))'
 
 demo: build
 	@.ci/install-packages $(DEMO_PACKAGES)

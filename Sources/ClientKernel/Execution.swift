@@ -26,6 +26,12 @@ package enum Execution {
         guard unsafe setenv(variable, value, 1) == 0 else { throw Failure("setenv", code: errno, on: variable) }
     }
 
+    /// Whether the environment has a variable of this name, be it empty.
+    package static func hasVariable(_ name: String) -> Bool {
+        // Safety: the call reads a NUL-terminated string, and only whether there is a result is looked at.
+        unsafe getenv(name) != nil
+    }
+
     /// Executes a program in this process, found by `PATH`, with the environment, the signal mask and the ignored
     /// signals as they are. Returns only if that fails. Calls `dup2(2)` and `execvp(3)`.
     /// - Parameters:

@@ -34,6 +34,32 @@ package struct SigningChannel: ~Copyable, Sendable {
         case .none: nil
         }
     }
+
+    /// Takes the signer's hello, which is the first packet: the numbers of its TLS SignatureSchemes, and the public key as
+    /// SubjectPublicKeyInfo in DER. Calls `poll(2)` and `recvmsg(2)`.
+    /// - Throws: ``KeyBrokerError/unavailable(key:decision:reason:)`` if the channel has ended, or nothing came until `end`.
+    package borrowing func hello(
+        until end: Instant
+    ) throws(KeyBrokerError) -> (schemes: [UInt16], publicKey: [UInt8]) {
+        var packet = [UInt8](repeating: 0, count: ChannelReply.longest)
+        while try calling(try waitUntilReadable(socket.descriptor, until: end)) == .ready {
+            switch try calling(try socket.receive(into: &packet)) {
+            case .wouldBlock: continue
+            case .nothing: throw withoutSigner
+            case .packet(let length, let isCut, _):
+                guard !isCut, case .hello(let schemes, let publicKey)? = try? ChannelReply(Array(packet[..<length]))
+                else {
+                    throw .protocolViolation("the first packet on the channel is no hello")
+                }
+                return (schemes, publicKey)
+            }
+        }
+        throw withoutSigner
+    }
+
+    private var withoutSigner: KeyBrokerError {
+        .unavailable(key: name, decision: decision, reason: Reason.signerUnavailable.rawValue)
+    }
 }
 
 extension KeyBroker {

@@ -22,12 +22,14 @@ struct Fetching {
 
     /// Gets the key, and its certificate if a file of it is wanted. If they do not match, or one of them is empty or
     /// damaged, somebody may just be replacing them: they are asked for again for a short time.
-    func material(of name: KeyName, for files: [KeyFile]) throws(LaunchFailure) -> KeyMaterial {
+    /// - Parameter isLent: the key signs and is not handed out, so a pointer stands in its place.
+    func material(
+        of name: KeyName, for files: [KeyFile], isLent: Bool
+    ) throws(LaunchFailure) -> KeyMaterial {
         var end: Instant?
         var interval = Limits.firstPairLook
         while true {
-            let handed = try granted(name)
-            do throws(LaunchFailure) { return try KeyMaterial.read(handed, for: files, noting: note) } catch {
+            do throws(LaunchFailure) { return try read(name, files, isLent) } catch {
                 let last = end ?? Instant.now.after(Limits.pairSettles)
                 end = last
                 guard error.isPassing, Instant.now.after(interval) <= last else { throw error }
@@ -37,12 +39,26 @@ struct Fetching {
         }
     }
 
-    /// Asks for the key, for as long as the caller is willing to wait.
-    private func granted(_ name: KeyName) throws(LaunchFailure) -> KeyDescriptor {
+    private func read(_ name: KeyName, _ files: [KeyFile], _ isLent: Bool) throws(LaunchFailure) -> KeyMaterial {
+        if isLent {
+            let channel = try granted { wait throws(KeyBrokerError) in
+                try broker.channel(name.description, waitingUpTo: wait)
+            }
+            // The channel ends here. It has shown that the command will get one of its own.
+            return try KeyMaterial.pointer(to: name, channel, for: files, noting: note)
+        }
+        let handed = try granted { wait throws(KeyBrokerError) in try broker.key(name.description, waitingUpTo: wait) }
+        return try KeyMaterial.read(handed, for: files, noting: note)
+    }
+
+    /// Asks for something, for as long as the caller is willing to wait.
+    private func granted<R: ~Copyable>(
+        _ ask: (Duration) throws(KeyBrokerError) -> R
+    ) throws(LaunchFailure) -> R {
         var interval = Limits.firstMissingLook
         while true {
             let rest = Instant.now.until(deadline)
-            do { return try broker.key(name.description, waitingUpTo: rest) } catch {
+            do { return try ask(rest) } catch {
                 guard case .unavailable = error, Instant.now.after(interval) <= deadline else {
                     throw LaunchFailure(error)
                 }

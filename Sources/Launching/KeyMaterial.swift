@@ -1,4 +1,4 @@
-// The bytes of a key and of its certificate, once they were checked to be a pair.
+// The bytes of a key, or of the pointer in its place, and of its certificate, once they were checked to be a pair.
 //
 // Must never let a key through with the certificate of another. Must never keep the bytes in memory that is not wiped.
 
@@ -10,7 +10,13 @@ internal import Wire
 
 /// The bytes of a key, and of its certificate if that is needed.
 struct KeyMaterial: ~Copyable {
-    private let key: SecretBytes
+    private enum Key: ~Copyable {
+        case handedOut(SecretBytes)
+        /// The pointer file of a key that signs with the broker, and the public half of the key.
+        case lent(pointer: [UInt8], publicKey: [UInt8])
+    }
+
+    private let key: Key
     private let certificate: SecretBytes?
 
     /// Reads what the files need, and checks it. A failure is passing if somebody may just be replacing the key.
@@ -19,19 +25,36 @@ struct KeyMaterial: ~Copyable {
         _ handed: borrowing KeyDescriptor, for files: [KeyFile], noting note: (String) -> Void
     ) throws(LaunchFailure) -> KeyMaterial {
         let material = KeyMaterial(
-            key: try reading(try handed.readKey()),
-            certificate: files.contains(where: \.hasCertificate) ? try certificate(handed) : nil)
+            key: .handedOut(try reading(try handed.readKey())),
+            certificate: files.contains(where: \.hasCertificate)
+                ? try certificate(handed.name, try handed.readCertificate()) : nil)
         try material.check(handed.name, needsKey: files.contains(where: \.hasKey), note)
         return material
     }
 
-    private static func certificate(_ handed: borrowing KeyDescriptor) throws(LaunchFailure) -> SecretBytes {
-        let certificate = try reading(try handed.readCertificate())
-        guard let certificate else {
+    /// The same for a key that signs on a channel: a pointer stands in its place.
+    static func pointer(
+        to name: KeyName, _ channel: borrowing SigningChannel, for files: [KeyFile], noting note: (String) -> Void
+    ) throws(LaunchFailure) -> KeyMaterial {
+        let publicKey: [UInt8]
+        do throws(KeyBrokerError) {
+            publicKey = try channel.hello(until: Instant.now.after(Limits.reply)).publicKey
+        } catch { throw LaunchFailure(error) }
+        let material = KeyMaterial(
+            key: .lent(pointer: Array(PointerFile(to: name).text.utf8), publicKey: publicKey),
+            certificate: files.contains(where: \.hasCertificate)
+                ? try certificate(channel.name, try channel.readCertificate()) : nil)
+        try material.check(channel.name, needsKey: files.contains(where: \.hasKey), note)
+        return material
+    }
+
+    private static func certificate(
+        _ name: String, _ certificate: @autoclosure () throws(KeyBrokerError) -> SecretBytes?
+    ) throws(LaunchFailure) -> SecretBytes {
+        guard let certificate = try reading(try certificate()) else {
             throw LaunchFailure(
                 status: LaunchFailure.missing,
-                "key '\(handed.name)': the policy names no certificate for it (key \(handed.name) PATH certificate PATH)"
-            )
+                "key '\(name)': the policy names no certificate for it (key \(name) PATH certificate PATH)")
         }
         return certificate
     }
@@ -49,7 +72,7 @@ struct KeyMaterial: ~Copyable {
     private borrowing func check(
         _ name: String, needsKey: Bool, _ note: (String) -> Void
     ) throws(LaunchFailure) {
-        if needsKey, key.count == 0 { throw .empty("key '\(name)': the key file is empty") }
+        if needsKey, hasEmptyKey { throw .empty("key '\(name)': the key file is empty") }
         switch certificate {
         case .none: return
         case .some(let certificate):
@@ -58,14 +81,23 @@ struct KeyMaterial: ~Copyable {
         }
     }
 
+    private var hasEmptyKey: Bool {
+        switch key {
+        case .handedOut(let key): key.count == 0
+        case .lent: false
+        }
+    }
+
     private static func checkPair(
-        _ key: borrowing SecretBytes, _ certificate: borrowing SecretBytes, _ name: String, _ note: (String) -> Void
+        _ key: borrowing Key, _ certificate: borrowing SecretBytes, _ name: String, _ note: (String) -> Void
     ) throws(LaunchFailure) {
         let pair: Pair
         do throws(LibraryFailure) {
-            pair = try key.withBytes { key throws(LibraryFailure) in
-                try certificate.withBytes { certificate throws(LibraryFailure) in
-                    try Pair(key: key, certificate: certificate)
+            pair = try certificate.withBytes { certificate throws(LibraryFailure) in
+                switch key {
+                case .handedOut(let key):
+                    try key.withBytes { key throws(LibraryFailure) in try Pair(key: key, certificate: certificate) }
+                case .lent(_, let publicKey): try Pair(publicKey: publicKey.span, certificate: certificate)
                 }
             }
         } catch {
@@ -99,6 +131,10 @@ struct KeyMaterial: ~Copyable {
             case .none: break
             }
         }
-        if file.hasKey { try key.withBytes { bytes throws(Failure) in try memory.append(bytes) } }
+        guard file.hasKey else { return }
+        switch key {
+        case .handedOut(let key): try key.withBytes { bytes throws(Failure) in try memory.append(bytes) }
+        case .lent(let pointer, _): try memory.append(pointer.span)
+        }
     }
 }

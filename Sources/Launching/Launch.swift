@@ -34,15 +34,17 @@ package struct Launch {
             // Until the command runs, the keys are in this process.
             try calling(try Execution.forbidTracing())
             let numbers = try numbers()
-            guard let notice = options.onRotate else { return .failure(try execute(numbers, try files(numbers))) }
+            guard let notice = options.onRotate else {
+                return .failure(try execute(numbers, try files(numbers, of: options.keyNames)))
+            }
             guard wipeWhatOpenSSLFrees() else {
                 throw LaunchFailure(status: LaunchFailure.system, "OpenSSL was used before it was set up")
             }
             let keys = try watchedKeys()
-            var files: [PassedFile] = []
+            var files = try files(numbers, of: options.keyNames.filter(options.lent.contains))
             for key in keys { files += try key.passed(numbers) }
             let service = try calling(try Service(pid: Privileges.processID))
-            let names = options.keyNames.map(\.description).joined(separator: ", ")
+            let names = handedOut.map(\.description).joined(separator: ", ")
             guard let aside = try calling(try Aside.begin(titled: "keybroker: watches \(names) for \(service.pid)"))
             else { return .failure(try execute(numbers, files)) }
             try watch(keys, service, aside, notice)
@@ -66,12 +68,14 @@ package struct Launch {
     }
 
     /// Files that never change.
-    private func files(_ numbers: Numbers) throws(LaunchFailure) -> [PassedFile] {
+    private func files(_ numbers: Numbers, of names: [KeyName]) throws(LaunchFailure) -> [PassedFile] {
         let fetching = Fetching(broker, waitingUpTo: options.wait, noting: note)
         var files: [PassedFile] = []
-        for name in options.keyNames {
+        for name in names {
             let wanted = options.files(of: name)
-            let material = try asking(name) { () throws(LaunchFailure) in try fetching.material(of: name, for: wanted) }
+            let material = try asking(name) { () throws(LaunchFailure) in
+                try fetching.material(of: name, for: wanted, isLent: options.lent.contains(name))
+            }
             for file in wanted {
                 guard let number = numbers.numbers[file] else { continue }
                 files.append(PassedFile(try calling(try Self.sealed(file, material)), as: number))
@@ -79,6 +83,9 @@ package struct Launch {
         }
         return files
     }
+
+    /// The keys that the command can read.
+    private var handedOut: [KeyName] { options.keyNames.filter { !options.lent.contains($0) } }
 
     private static func sealed(_ file: KeyFile, _ material: borrowing KeyMaterial) throws(Failure) -> Descriptor {
         var memory = try MemoryFile(named: "keybroker \(file)")
@@ -88,7 +95,7 @@ package struct Launch {
 
     private func watchedKeys() throws(LaunchFailure) -> [WatchedKey] {
         let deadline = Instant.now.after(options.wait)
-        return try options.keyNames.map { name throws(LaunchFailure) in
+        return try handedOut.map { name throws(LaunchFailure) in
             let key = try WatchedKey(name, broker, noting: note)
             try asking(name) { () throws(LaunchFailure) in
                 try key.begin(options.files(of: name), waitingUntil: deadline)
@@ -119,6 +126,7 @@ package struct Launch {
 
     /// Returns only if that fails.
     private func execute(_ numbers: Numbers, _ files: [PassedFile]) throws(LaunchFailure) -> LaunchFailure {
+        if !options.lent.isEmpty { try prepareProvider() }
         for (name, file) in options.variables { try calling(try Execution.set(name, to: numbers.path(file))) }
         let words = options.command.prefix(1) + options.arguments.map { $0.filled(numbers.path) }
         let failure = Execution.replaceProcess(with: Array(words), passingOn: files)
@@ -130,6 +138,19 @@ package struct Launch {
         return LaunchFailure(
             status: failure.code == Failure.notFound ? LaunchFailure.notFound : LaunchFailure.notExecutable,
             "cannot run the command: \(failure)")
+    }
+
+    /// Lets the command's OpenSSL find the provider, and the provider the broker. What the caller has set stays.
+    private func prepareProvider() throws(LaunchFailure) {
+        if let path = options.socketPath { try calling(try Execution.set("KEYBROKER_SOCKET", to: path)) }
+        guard !Execution.hasVariable("OPENSSL_CONF") else { return }
+        guard let configuration = InstalledFile.find("share/keybroker/openssl.cnf") else {
+            throw LaunchFailure(
+                status: LaunchFailure.missing,
+                "the provider for OpenSSL is not installed with this program: there is no share/keybroker/openssl.cnf beside "
+                    + "its bin; install it, or set OPENSSL_CONF to a configuration that activates it")
+        }
+        try calling(try Execution.set("OPENSSL_CONF", to: configuration))
     }
 
     /// Keeps the files up to date until the command has ended.

@@ -18,6 +18,8 @@ package struct LaunchOptions: Equatable, Sendable {
     }
 
     package private(set) var requests: [Request] = []
+    /// The keys that sign and are not handed out: pointer files stand in their places.
+    private(set) var lent: Set<KeyName> = []
     /// The variables of the environment that are set to paths, in order.
     private(set) var variables: [(name: String, file: KeyFile)] = []
     package private(set) var wait = Duration.zero
@@ -42,7 +44,8 @@ package struct LaunchOptions: Equatable, Sendable {
 
     /// The options, as they are written on the command line, and what follows each.
     package static let options = [
-        ("--key", "NAME[=N]"), ("--certificate", "NAME[=N]"), ("--bundle", "NAME[=N]"), ("--env", "VAR=NAME"),
+        ("--key", "NAME[=N]"), ("--certificate", "NAME[=N]"), ("--bundle", "NAME[=N]"), ("--sign", "NAME[=N]"),
+        ("--env", "VAR=NAME"),
         ("--on-rotate", "SIGNAL"), ("--on-rotate-run", "COMMAND"), ("--wait", "TIME"), ("--socket", "PATH"),
     ]
 
@@ -80,6 +83,12 @@ package struct LaunchOptions: Equatable, Sendable {
         command = Array(rest)
         // What a name means depends on the keys that the other options name.
         for variable in namedVariables { try take(variable: variable) }
+        if onRotate != nil, !lent.isEmpty, keyNames.allSatisfy(lent.contains) {
+            throw .fault(
+                "--on-rotate and --on-rotate-run are for keys that are handed out, and there is none: a key of --sign is "
+                    + "asked for anew when the command reads the pointer file again, so have whatever replaces the key tell it"
+            )
+        }
         guard !command.isEmpty else {
             throw .fault("there is no command to run; write it after --, as in: keybroker exec --key web=7 -- COMMAND")
         }
@@ -90,6 +99,9 @@ package struct LaunchOptions: Equatable, Sendable {
         case "--key": try request(.key, name, value)
         case "--certificate": try request(.certificate, name, value)
         case "--bundle": try request(.bundle, name, value)
+        case "--sign":
+            let file = try request(.key, name, value)
+            lent.insert(file.key)
         case "--wait":
             guard let time = duration(value), time <= .seconds(86_400) else {
                 throw .fault("--wait '\(value)' is no time up to a day, such as 30s, 500ms or 2m")
@@ -115,7 +127,10 @@ package struct LaunchOptions: Equatable, Sendable {
         onRotate = notice
     }
 
-    private mutating func request(_ part: KeyFile.Part, _ option: String, _ value: String) throws(Refusal) {
+    @discardableResult
+    private mutating func request(
+        _ part: KeyFile.Part, _ option: String, _ value: String
+    ) throws(Refusal) -> KeyFile {
         let name = Array(value.utf8.prefix { $0 != UInt8(ascii: "=") })[...]
         guard let key = KeyName(name) else {
             throw .fault("\(option) '\(value)': \(KeyName.fault(in: name) ?? "no key name")")
@@ -130,10 +145,15 @@ package struct LaunchOptions: Equatable, Sendable {
             number = Int32(decimal)
         }
         let file = KeyFile(key, part)
-        guard !requests.contains(where: { $0.file == file }) else {
+        if let other = requests.first(where: { $0.file == file }) {
+            guard other.written.hasPrefix("\(option) ") else {
+                throw .fault(
+                    "\(file) is named by --key and by --sign: a key is either handed out, or signs for the command")
+            }
             throw .fault("\(option) '\(value)': \(file) is named twice")
         }
         requests.append(Request(file: file, number: number, written: "\(option) \(value)"))
+        return file
     }
 
     private mutating func take(variable text: String) throws(Refusal) {
@@ -170,7 +190,8 @@ package struct LaunchOptions: Equatable, Sendable {
     func files(of name: KeyName) -> [KeyFile] { files.filter { $0.key == name } }
 
     package static func == (left: LaunchOptions, right: LaunchOptions) -> Bool {
-        left.requests == right.requests && left.wait == right.wait && left.onRotate == right.onRotate
+        left.requests == right.requests && left.lent == right.lent && left.wait == right.wait
+            && left.onRotate == right.onRotate
             && left.socketPath == right.socketPath
             && left.command == right.command
             && left.variables.elementsEqual(right.variables) { $0.name == $1.name && $0.file == $1.file }

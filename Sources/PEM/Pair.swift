@@ -48,6 +48,25 @@ package enum Pair: Equatable, Sendable {
         }
     }
 
+    /// Compares a public key, as SubjectPublicKeyInfo in DER, with the first certificate of a file.
+    package init(publicKey: Span<UInt8>, certificate: Span<UInt8>) throws(LibraryFailure) {
+        guard certificate.contains("-----BEGIN ") else {
+            self = .cannotTell("the certificate is not in PEM form")
+            return
+        }
+        // Safety: the call reads as many bytes as the span has, and makes a fresh key, which is freed below.
+        let key = unsafe publicKey.withUnsafeBufferPointer { bytes in
+            var next = bytes.baseAddress
+            return unsafe d2i_PUBKEY(nil, &next, bytes.count)
+        }
+        // Safety: as above.
+        guard let key = unsafe key else { throw .now("the public key of the channel cannot be read") }
+        // Safety: nothing refers to it after this.
+        defer { unsafe EVP_PKEY_free(key) }
+        // Safety: it is valid until then.
+        self = try unsafe Self.compare(key, certificate)
+    }
+
     private static func compare(_ key: OpaquePointer, _ pem: Span<UInt8>) throws(LibraryFailure) -> Pair {
         try PEMReader.over("the certificate", pem) { (reader) throws(LibraryFailure) in
             switch try Certificate.next(in: reader) {

@@ -14,6 +14,9 @@ package struct PointerFile: Sendable {
         return [0x30, UInt8(uri.count + 2), 0x0C, UInt8(uri.count)] + uri
     }
 
+    /// The whole file.
+    package var text: String { lines.map { "\($0)\n" }.joined() }
+
     /// The lines of the file, without the line feeds. Base64 has at most 64 characters in a line (RFC 7468).
     package var lines: [String] {
         var lines = ["-----BEGIN KEYBROKER URI-----"]

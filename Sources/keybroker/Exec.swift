@@ -13,7 +13,7 @@ struct Exec: ParsableCommand {
         abstract: "Runs a command with keys that it can read.",
         usage: """
             keybroker exec [--key NAME[=N]] ... [--certificate NAME[=N]] ... [--bundle NAME[=N]] ... \
-            [--env VAR=NAME] ... [--on-rotate SIGNAL | --on-rotate-run COMMAND] [--wait TIME] [--socket PATH] -- COMMAND [ARG] ...
+            [--sign NAME[=N]] ... [--env VAR=NAME] ... [--on-rotate SIGNAL | --on-rotate-run COMMAND] [--wait TIME] [--socket PATH] -- COMMAND [ARG] ...
             """,
         discussion: """
             The command has each file open at descriptor N, and can open it at /proc/self/fd/N. In its arguments \
@@ -38,6 +38,13 @@ struct Exec: ParsableCommand {
         help: ArgumentHelp("The certificate, its chain, and then the key, in one file.", valueName: "NAME[=N]"),
         completion: .permittedKeys)
     var bundles: [String] = []
+
+    @Option(
+        name: .customLong("sign"),
+        help: ArgumentHelp(
+            "A pointer in the place of the key, which signs and stays with the broker.", valueName: "NAME[=N]"),
+        completion: .keys)
+    var signing: [String] = []
 
     @Option(
         name: .customLong("env"),

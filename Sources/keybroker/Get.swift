@@ -55,10 +55,6 @@ struct Get: ParsableCommand {
         }
     }
 
-    private func writing<R>(_ path: String, _ body: @autoclosure () throws(Failure) -> R) throws(ExitCode) -> R {
-        do { return try body() } catch { throw fail("cannot write '\(path)': \(error)", status: 71) }
-    }
-
     /// Looks at where a private key would go.
     private func checkOutput() throws(ExitCode) {
         guard force || !StandardStream.output.isTerminal else {

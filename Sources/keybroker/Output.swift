@@ -60,6 +60,11 @@ func output(_ write: @autoclosure () throws(Failure) -> Void) throws(ExitCode) {
     }
 }
 
+/// Makes a file at a path, or ends the program with what is in the way.
+func writing<R>(_ path: String, _ body: @autoclosure () throws(Failure) -> R) throws(ExitCode) -> R {
+    do { return try body() } catch { throw fail("cannot write '\(path)': \(error)", status: 71) }
+}
+
 func output(line: String) throws(ExitCode) {
     try output(try StandardStream.output.writeAll(Array((harmless(line) + "\n").utf8)))
 }

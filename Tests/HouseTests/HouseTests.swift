@@ -198,7 +198,7 @@ struct HouseTests {
     @Test(arguments: [
         "systemd/keybrokerd.8", "systemd/keybroker.1", "policy/keybroker.policy.5", "policy/keybroker-audit.5",
         "systemd/keybroker-security.7", "systemd/keybroker-sockets.7", "systemd/keybroker-recipes.7",
-        "systemd/keybroker-protocol.7", "systemd/keybroker.3",
+        "systemd/keybroker-protocol.7", "systemd/keybroker.3", "systemd/keybroker-provider.7",
     ])
     func manualPagesAreWellFormed(_ path: String) throws {
         guard let mandoc = installed("mandoc") else { return print("skipped: mandoc is not installed") }

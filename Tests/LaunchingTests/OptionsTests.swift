@@ -43,6 +43,22 @@ struct OptionsTests {
         #expect(options.files.map(\.description) == ["web", "web.certificate", "api.bundle", "mail.bundle", "db"])
     }
 
+    @Test func lentKeys() throws {
+        let options = try options(
+            "--sign", "web=7", "--certificate", "web=8", "--key", "db", "--on-rotate", "HUP", "true")
+        #expect(options.lent == [try name("web")])
+        #expect(options.files.map(\.description) == ["web", "web.certificate", "db"])
+        #expect(try self.options("--sign", "web", "true") != self.options("--key", "web", "true"))
+        // Nobody is told of the rotations of a key that is lent.
+        #expect(fault("--sign", "web", "--on-rotate", "HUP", "true")?.contains("there is none") == true)
+        #expect(
+            fault("--sign", "web", "--on-rotate-run", "x", "true", "{web.bundle}")?.contains("there is none") == true)
+        for (one, other) in [("--sign", "--key"), ("--key", "--sign")] {
+            #expect(fault(one, "web", other, "web", "true")?.contains("by --key and by --sign") == true)
+        }
+        #expect(fault("--sign", "web", "--sign=web=5", "true")?.contains("named twice") == true)
+    }
+
     @Test(arguments: [("HUP", Int32(1)), ("SIGHUP", 1), ("1", 1), ("USR1", 10), ("SIGUSR2", 12), ("WINCH", 28)])
     func signals(_ text: String, _ number: Int32) throws {
         guard case .signal(let signal) = try options("--on-rotate", text, "true").onRotate else {

@@ -59,7 +59,7 @@ final class ProviderBench {
             [
                 testsFolder.appendingPathComponent("OpenSSLTests/Brokers/signing.py").path,
                 Program.built("keybroker-signer"), folder["broker"],
-            ] + keys.map { "\($0.name)=\(folder["\($0.name).key"]):\(uses)" })
+            ] + keys.map { "\($0.name)=\(folder["\($0.name).key"]):\(uses):\(folder["\($0.name).crt"])" })
         _ = try broker.nextLine(seconds: 60)
     }
 

@@ -51,6 +51,20 @@ struct ProviderTests {
         #expect(other.status == 0 && other.output.contains("BEGIN PRIVATE KEY"))
     }
 
+    /// It is loaded into programs of others: it exports one function, and brings no library that they do not have.
+    @Test(.enabled(if: installed("readelf") != nil, "readelf is not installed")) func whatIsLoaded() throws {
+        let elf = try Program.run(
+            installed("readelf") ?? "",
+            ["--wide", "--dynamic", "--dyn-syms", "--program-headers", try Provider.path.get()]
+        ).output
+        let exported = elf.matches(of: #/(?:GLOBAL|WEAK) +DEFAULT +\d+ (\S+)/#).map { String($0.1) }
+        #expect(exported == ["OSSL_provider_init"])
+        let needed = elf.matches(of: #/\(NEEDED\).*\[(.*?)\.so/#).map { String($0.1) }
+        #expect(Set(needed) == ["libcrypto", "libc"])
+        #expect(elf.contains("BIND_NOW") && elf.contains("GNU_RELRO") && !elf.contains("RUNPATH"))
+        #expect(elf.contains("__stack_chk_fail"))
+    }
+
     @Test func whatIsNotPermittedIsSaid() throws {
         let bench = try ProviderBench("denied", keys: [("ec", ProviderBench.p256)], uses: 1)
         // Only handshakes of TLS 1.3 servers.

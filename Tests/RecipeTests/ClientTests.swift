@@ -11,11 +11,17 @@ extension RecipeTests {
     @Test(.enabled(if: installed("curl") != nil, "curl is not installed")) func aClientHasItsKeyFromTheBrokerAlone()
         throws
     {
-        let (machine, recipe) = (shop.machine, try shop.recipe("curl"))
-        let files = try shop.files("client-tls", of: recipe)
-        let server = try shop.files("web-tls", of: recipe)
+        try shop.tryClient(try shop.recipe("curl"))
+    }
+}
+
+extension Shop {
+    /// A client shows the certificate of its key to a server that asks for one, and the next one after a rotation.
+    func tryClient(_ recipe: Recipe) throws {
+        let files = try files("client-tls", of: recipe)
+        let server = try self.files("web-tls", of: recipe)
         let account = try #require(recipe.permit?.account)
-        try shop.follow(recipe)
+        try follow(recipe)
         // -www answers with a page about the connection, the client's certificate included.
         try machine.must(
             """
@@ -27,12 +33,12 @@ extension RecipeTests {
         for step in recipe.steps {
             guard case .commands(let lines) = step else { continue }
             for name in ["first client-tls", "next client-tls"] {
-                if name.hasPrefix("next") { try machine.must(Shop.make(name, files.key, files.certificate)) }
+                if name.hasPrefix("next") { try machine.must(Self.make(name, files.key, files.certificate)) }
                 for line in lines {
                     let command = "env CURL_CA_BUNDLE=\(server.certificate) \(line)"
                     let page = try machine.must(Machine.asUser(account, command))
                     #expect(page.contains("Subject: CN=\(name)\n"), "\(page)")
-                    #expect(try shop.copies(of: files.key).isEmpty)
+                    #expect(try copies(of: files.key).isEmpty)
                 }
             }
         }
@@ -46,11 +52,14 @@ struct RecipePageTests {
         let named = try RecipePage().recipes.map(\.name)
         #expect(Set(named) == Set(Trial.all.map(\.recipe) + ["curl"]))
         #expect(Set(named).count == named.count)
+        let lent = try RecipePage().lent.map(\.name)
+        #expect(lent.sorted() == (Trial.lent.map(\.recipe) + [LentKeyTests.client]).sorted())
     }
 
     /// Each recipe permits the key to one account in one unit, and to no group.
     @Test func everyRecipePermitsAsLittleAsItCan() throws {
-        for recipe in try RecipePage().recipes {
+        let page = try RecipePage()
+        for recipe in page.recipes + page.lent {
             let permit = try #require(recipe.permit, "\(recipe.name)")
             let unit = permit.account.hasPrefix("unit:") ? String(permit.account.dropFirst(5)) : permit.unit
             #expect(unit == recipe.unit, "\(recipe.name)")
@@ -62,6 +71,7 @@ struct RecipePageTests {
     @Test func noRecipeWritesAKey() throws {
         let page = try String(contentsOf: RecipePage.path, encoding: .utf8)
         #expect(!page.contains("keybroker get"))
-        #expect(!page.contains("--output"))
+        // A pointer is no key.
+        #expect(!page.replacing("keybroker pointer web-tls --output", with: "").contains("--output"))
     }
 }

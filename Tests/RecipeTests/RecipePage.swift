@@ -31,10 +31,11 @@ struct Recipe {
         return nil
     }
 
-    /// The line of policy that permits the key.
+    /// The line of policy that permits the key, or its signatures.
     var permit: (account: String, unit: String?)? {
         for case .file(let path, let text, _) in steps where path.hasPrefix("/etc/keybroker/") {
-            guard let line = text.firstMatch(of: #/(?m)^permit (\S+)(?: unit (\S+))? key \S+$/#) else { continue }
+            let form = #/(?m)^permit (\S+)(?: unit (\S+))? (?:key \S+|sign \S+ for \S+)$/#
+            guard let line = text.firstMatch(of: form) else { continue }
             return (String(line.1), line.2.map(String.init))
         }
         return nil
@@ -46,19 +47,32 @@ struct RecipePage {
     /// The examples that all recipes have in common, before the recipes.
     let common: [Recipe.Step]
     let recipes: [Recipe]
+    /// The same for services whose keys stay with the broker.
+    let lentCommon: [Recipe.Step]
+    let lent: [Recipe]
 
     static let path = projectFolder.appendingPathComponent("systemd/keybroker-recipes.7")
 
     init() throws {
         let page = try String(contentsOf: Self.path, encoding: .utf8)
-        let parts = page.split(separator: "\n.Sh ").filter {
-            $0.hasPrefix("RECIPES\n") || $0.hasPrefix("DESCRIPTION\n")
+        let parts = page.split(separator: "\n.Sh ")
+        func part(_ title: String) throws -> Substring {
+            guard let part = parts.first(where: { $0.hasPrefix("\(title)\n") }) else {
+                throw Waited(description: "the page has no section \(title)")
+            }
+            return part
         }
-        guard parts.count == 2 else { throw Waited(description: "the page has no DESCRIPTION or no RECIPES") }
-        common = try Self.steps(parts[0])
-        recipes = try parts[1].split(separator: "\n.Ss ").dropFirst().map { section in
-            let (name, text) = Self.cut(section)
-            return Recipe(name: name, steps: try Self.steps(Substring("\n" + text)))
+        common = try Self.steps(try part("DESCRIPTION"))
+        recipes = try Self.recipes(try part("RECIPES"))
+        let lent = try part("RECIPES FOR KEYS THAT STAY WITH THE BROKER")
+        lentCommon = try Self.steps(lent.split(separator: "\n.Ss ")[0])
+        self.lent = try Self.recipes(lent)
+    }
+
+    private static func recipes(_ part: Substring) throws -> [Recipe] {
+        try part.split(separator: "\n.Ss ").dropFirst().map { section in
+            let (name, text) = cut(section)
+            return Recipe(name: name, steps: try steps(Substring("\n" + text)))
         }
     }
 

@@ -24,7 +24,7 @@ struct Shop {
     }
 
     func recipe(_ name: String) throws -> Recipe {
-        guard let recipe = page.recipes.first(where: { $0.name == name }) else {
+        guard let recipe = (page.recipes + page.lent).first(where: { $0.name == name }) else {
             throw Waited(description: "the page has no recipe \(name)")
         }
         return recipe
@@ -32,16 +32,21 @@ struct Shop {
 
     /// Does what a recipe says, and then what the page says to do after each of them. That starts the service.
     func follow(_ recipe: Recipe) throws {
-        for step in recipe.steps {
+        try take(recipe.steps)
+        for case .rootCommands(let lines) in page.common {
+            for line in lines where recipe.unit != nil || !line.contains("UNIT") {
+                try machine.must(line.replacing("UNIT", with: recipe.unit ?? ""))
+            }
+        }
+    }
+
+    /// Does what the page says for root.
+    func take(_ steps: [Recipe.Step]) throws {
+        for step in steps {
             switch step {
             case .file(let path, let text, let isAdded): try write(path, text, isAdded: isAdded)
             case .rootCommands(let lines): try machine.must("export HOME=/run\n" + lines.joined(separator: "\n"))
             case .commands: break
-            }
-        }
-        for case .rootCommands(let lines) in page.common {
-            for line in lines where recipe.unit != nil || !line.contains("UNIT") {
-                try machine.must(line.replacing("UNIT", with: recipe.unit ?? ""))
             }
         }
     }
@@ -59,9 +64,11 @@ struct Shop {
     // MARK: Keys
 
     /// A script that makes a key of root and its certificate, and puts them in place by renaming.
-    static func make(_ name: String, _ key: String, _ certificate: String) -> String {
+    static func make(
+        _ name: String, _ key: String, _ certificate: String, kind: String = "ec -pkeyopt ec_paramgen_curve:prime256v1"
+    ) -> String {
         """
-        (umask 077; openssl req -x509 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes -days 2 \
+        (umask 077; openssl req -x509 -newkey \(kind) -nodes -days 2 \
             -subj '/CN=\(name)' -addext subjectAltName=DNS:example.org -keyout \(key).new -out \(certificate).new)
         chmod 644 \(certificate).new
         mv \(key).new \(key)

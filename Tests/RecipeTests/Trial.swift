@@ -29,6 +29,19 @@ struct Trial: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { recipe }
 
+    /// Those whose keys stay with the broker.
+    static let lent = [
+        Trial(recipe: "nginx, with a key that stays", program: "nginx", port: 443, account: "www-data"),
+        Trial(recipe: "apache2, with a key that stays", program: "apache2", port: 443, account: "www-data"),
+        Trial(recipe: "haproxy, with a key that stays", program: "haproxy", port: 443, account: "haproxy"),
+        Trial(recipe: "stunnel4, with a key that stays", program: "stunnel4", port: 443, account: "stunnel4"),
+        Trial(recipe: "redis-server, with a key that stays", program: "redis-server", port: 6380, account: "redis"),
+        Trial(
+            recipe: "postgresql, with a key that stays", program: "pg_ctlcluster", port: 5432, account: "postgres",
+            startTLS: "-starttls postgres"),
+        Trial(recipe: "Python, with a key that stays", program: "python3", port: 8443, account: "python-server"),
+    ]
+
     static let all = [
         Trial(recipe: "nginx", program: "nginx", port: 443, account: "www-data"),
         Trial(recipe: "apache2", program: "apache2", port: 443, account: "www-data"),

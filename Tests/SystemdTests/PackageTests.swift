@@ -80,7 +80,7 @@ import Testing
         #expect(try machine.must(get) == "THE KEY")
         for page in [
             "keybroker.1", "keybrokerd.8", "keybroker.policy.5", "keybroker-audit.5", "keybroker.3",
-            "keybroker-protocol.7",
+            "keybroker-protocol.7", "keybroker-provider.7",
         ] {
             try machine.must("gzip -t /usr/share/man/man\(page.last ?? "1")/\(page).gz")
         }
@@ -91,6 +91,9 @@ import Testing
         let load = "/usr/bin/python3 -c \"import keybroker; keybroker.KeyBroker().get('web').close()\""
         try machine.must(Machine.asUser("www-data", load))
         try machine.must("/usr/bin/python3 -c 'import keybroker'")
+        // The provider is where the system's OpenSSL looks for it.
+        try machine.must(
+            "OPENSSL_CONF=/usr/share/keybroker/openssl.cnf openssl list -providers | grep -A3 keybroker | grep active")
 
         // An upgrade under constant requests: the daemon is a new one, the socket is the same, and no caller is
         // refused.
@@ -217,6 +220,12 @@ import Testing
         #expect(!unit.contains("/usr/sbin/keybrokerd"))
         let version = try Program.run(folder["root/opt/broker/sbin/keybrokerd"], ["--version"])
         #expect(version.output.hasPrefix("keybrokerd "))
+        // A prefix where OpenSSL does not look by itself.
+        let module = try folder.text("root/opt/broker/share/keybroker/openssl.cnf").firstMatch(
+            of: #/\nmodule = (\S+)\n/#)
+        let path = try #require(module).1
+        #expect(path.hasPrefix("/opt/broker/lib/"))
+        #expect(FileManager.default.fileExists(atPath: folder["root"] + path))
         // An existing policy is never overwritten and never removed.
         try folder.write("root/etc/keybroker/keybroker.policy", "# mine\n")
         try make("install")

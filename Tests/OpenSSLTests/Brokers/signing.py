@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """A broker that knows verb C alone, with a real keybroker-signer.
 
-signing.py SIGNER SOCKET NAME=FILE[:USES]...   USES as in the packets to the signer: 1 tls-server, 2 tls-client, 4 anything
+signing.py SIGNER SOCKET NAME=FILE[:USES[:CERTIFICATE]]...   USES as in the packets to the signer: 1 tls-server,
+2 tls-client, 4 anything
 
 Commands on standard input, each answered by one line: `asked` how many channels were asked for; `deny NAME`, `permit NAME`;
 `end` ends all channels; `restart` ends the signer and starts another; `use NAME FILE`; `counts` what was signed and refused
@@ -17,8 +18,9 @@ signer_program, path, *arguments = sys.argv[1:]
 keys = {}
 for argument in arguments:
     name, file = argument.split("=", 1)
-    file, _, uses = file.partition(":")
-    keys[name] = (file, int(uses or 4))
+    words = file.split(":")
+    file, uses, certificate = words + ["4", ""][len(words) - 1:]
+    keys[name] = (file, int(uses), certificate)
 denied = set()
 asked = number = signed = refused = 0
 channels = set()
@@ -55,7 +57,7 @@ def serve(connection):
     if packet[:2] != b"1C" or name not in keys or name in denied:
         connection.send(b"1D%d not permitted" % asked)
         return
-    file, uses = keys[name]
+    file, uses, certificate = keys[name]
     number += 1
     ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     key = os.open(file, os.O_RDONLY)
@@ -69,7 +71,10 @@ def serve(connection):
         report(answer)
     if answer.startswith(b"opened"):
         channels.add(number)
-        socket.send_fds(connection, [b"1K%d" % asked], [ours.fileno()])
+        opened = [os.open(certificate, os.O_RDONLY)] if certificate else []
+        socket.send_fds(connection, [b"1K%d" % asked], [ours.fileno()] + opened)
+        for descriptor in opened:
+            os.close(descriptor)
     else:
         connection.send(b"1U%d file-unusable" % asked)
     ours.close()
@@ -112,7 +117,7 @@ while True:
         elif words[0] == "permit":
             denied.discard(words[1])
         elif words[0] == "use":
-            keys[words[1]] = (words[2], keys[words[1]][1])
+            keys[words[1]] = (words[2], *keys[words[1]][1:])
         elif words[0] == "end":
             for channel in list(channels):
                 signer.control.send(b"end %d %d" % (signer.generation, channel))
