@@ -41,11 +41,11 @@ struct Fetching {
 
     private func read(_ name: KeyName, _ files: [KeyFile], _ isLent: Bool) throws(LaunchFailure) -> KeyMaterial {
         if isLent {
-            let channel = try granted { wait throws(KeyBrokerError) in
-                try broker.channel(name.description, waitingUpTo: wait)
+            let signer = try granted { wait throws(KeyBrokerError) in
+                try broker.signer(name.description, waitingUpTo: wait)
             }
             // The channel ends here. It has shown that the command will get one of its own.
-            return try KeyMaterial.pointer(to: name, channel, for: files, noting: note)
+            return try KeyMaterial.pointer(to: name, signer, for: files, noting: note)
         }
         let handed = try granted { wait throws(KeyBrokerError) in try broker.key(name.description, waitingUpTo: wait) }
         return try KeyMaterial.read(handed, for: files, noting: note)

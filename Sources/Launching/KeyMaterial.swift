@@ -32,19 +32,15 @@ struct KeyMaterial: ~Copyable {
         return material
     }
 
-    /// The same for a key that signs on a channel: a pointer stands in its place.
+    /// The same for a key that stays with the broker: a pointer stands in its place.
     static func pointer(
-        to name: KeyName, _ channel: borrowing SigningChannel, for files: [KeyFile], noting note: (String) -> Void
+        to name: KeyName, _ signer: borrowing Signer, for files: [KeyFile], noting note: (String) -> Void
     ) throws(LaunchFailure) -> KeyMaterial {
-        let publicKey: [UInt8]
-        do throws(KeyBrokerError) {
-            publicKey = try channel.hello(until: Instant.now.after(Limits.reply)).publicKey
-        } catch { throw LaunchFailure(error) }
         let material = KeyMaterial(
-            key: .lent(pointer: Array(PointerFile(to: name).text.utf8), publicKey: publicKey),
+            key: .lent(pointer: Array(PointerFile(to: name).text.utf8), publicKey: signer.publicKey),
             certificate: files.contains(where: \.hasCertificate)
-                ? try certificate(channel.name, try channel.readCertificate()) : nil)
-        try material.check(channel.name, needsKey: files.contains(where: \.hasKey), note)
+                ? try certificate(signer.name, try signer.readCertificate()) : nil)
+        try material.check(signer.name, needsKey: files.contains(where: \.hasKey), note)
         return material
     }
 

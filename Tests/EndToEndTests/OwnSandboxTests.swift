@@ -167,7 +167,9 @@ struct ConfinementTests {
         #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
-    private func opener(of daemon: Daemon) throws -> Int32 { try #require(try processOf(daemon, named: "keybrokerd-open")) }
+    private func opener(of daemon: Daemon) throws -> Int32 {
+        try #require(try processOf(daemon, named: "keybrokerd-open"))
+    }
 
     /// Its first thread waits in poll(2) for ever, as Swift's locks take it for a thread of the parent. It has no more rights
     /// than the others.
