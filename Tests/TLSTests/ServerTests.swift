@@ -171,8 +171,10 @@ import Testing
             #expect(status == 0)
             #expect(errors.isEmpty)
             for name in [
-                "key", "listen", "certificate", "broker-socket", "wait", "key-path", "idle-timeout", "max-connections",
+                "key", "listen", "provider", "certificate", "broker-socket", "wait", "key-path", "idle-timeout",
+                "max-connections",
             ] { #expect(output.contains("--\(name) <")) }
+            #expect(output.contains("--sign "))
             #expect(output.contains("openssl pkey -pubin -outform DER | sha256sum\n"))
         }
         let version = try Program.run(program, ["--version"])
