@@ -93,7 +93,7 @@ struct ChannelTests {
         let end = try #require(try lent.ends(1).first)
         #expect(end["reason"] as? String == "broker-stopped" && end["signatures"] as? Int == 2)
         #expect(try client.sign() == "end")
-        try waitUntil("the signer ends") { kill(signer.keeper, 0) != 0 && kill(signer.worker, 0) != 0 }
+        try waitUntil("the signer ends") { !isRunning(signer.keeper) && !isRunning(signer.worker) }
     }
 
     @Test func aSignerThatEndsByAFaultIsReplaced() throws {

@@ -109,3 +109,9 @@ struct Opened {
     var decision: Int { Int(packet.dropFirst(2).prefix { $0.isNumber }) ?? -1 }
     var descriptors: Int { result["descriptors"] as? Int ?? 0 }
 }
+
+/// Whether there is such a process that has not ended. One that nobody has waited for yet has ended.
+func isRunning(_ pid: Int32) -> Bool {
+    let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? "State:\tZ"
+    return !status.contains("State:\tZ")
+}

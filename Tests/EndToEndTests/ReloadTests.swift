@@ -146,7 +146,10 @@ struct ReloadTests {
         #expect(try daemon.records().last?["event"] as? String == "stop")
         #expect(try daemon.records().contains { $0["event"] as? String == "reload" } == false)
         // It ends with the daemon, stopped or not.
-        try waitUntil("the name service has ended") { Self.name(of: child) != "keybrokerd-name" }
+        do { try waitUntil("the name service has ended") { Self.name(of: child) != "keybrokerd-name" } } catch {
+            let state = try String(contentsOfFile: "/proc/\(child)/status", encoding: .utf8)
+            Issue.record("\(error); the daemon was \(daemon.pid): \(state)")
+        }
     }
 
     // MARK: A name service that has ended
