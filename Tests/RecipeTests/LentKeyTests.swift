@@ -43,6 +43,11 @@ import Testing
         let machine = shop.machine
         let files = try shop.files("web-tls", of: recipe)
         let handshake = Shop.handshake(trial, files.certificate)
+        if let port = trial.backend {
+            try machine.must(
+                "systemd-run --quiet --collect --unit=backend python3 -m http.server --directory /var/www/html \(port)")
+        }
+        defer { if trial.backend != nil { _ = try? machine.must("systemctl stop backend.service") } }
         try shop.follow(recipe)
         try machine.wait(until: handshake)
 
