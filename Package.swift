@@ -167,7 +167,10 @@ let package = Package(
             exclude: ["Peers"], swiftSettings: strict),
         .testTarget(
             name: "ClientTests",
-            dependencies: ["KeyBrokerClient", "KeyBrokerClientFoundation", "TestSupport", "keybrokerd"],
+            dependencies: [
+                "KeyBrokerClient", "KeyBrokerClientFoundation", "Wire", "Kernel", "TestSupport", "keybrokerd",
+                "keybroker-signer",
+            ],
             exclude: ["Brokers"], swiftSettings: strict),
         .testTarget(
             name: "TLSTests",
@@ -212,7 +215,8 @@ let package = Package(
             swiftSettings: strict),
         // Programs on OpenSSL 3 with the provider keybroker.so, which the tests build.
         .testTarget(
-            name: "OpenSSLTests", dependencies: ["TestSupport", "keybroker-signer", "keybroker"],
+            name: "OpenSSLTests",
+            dependencies: ["TestSupport", "keybroker-signer", "keybroker", "keybrokerd", "keybroker-tls-demo"],
             exclude: ["Brokers", "Clients"], swiftSettings: strict),
         .testTarget(name: "RecipeTests", dependencies: ["TestSupport"], swiftSettings: strict),
     ]
@@ -220,7 +224,7 @@ let package = Package(
 
 // Programs of libFuzzer, which brings their main function: they build with `--sanitize fuzzer` alone (`make fuzz`).
 if Context.environment["KEYBROKER_FUZZ"] == "1" {
-    let names = ["packets", "policy", "audit-reader", "credential-address", "environment", "log-recovery"]
+    let names = ["packets", "channels", "policy", "audit-reader", "credential-address", "environment", "log-recovery"]
     package.targets += names.map { name in
         .executableTarget(
             name: "fuzz-\(name)", dependencies: ["FuzzTargets"], path: "Tests/Fuzz/Programs/\(name)",

@@ -29,6 +29,8 @@ package struct Record: Sendable {
     /// The uid that the record is about, if no more is known: the sender of a signal, or a caller of folded records.
     package var uid: UInt32?
     package var pid: Int32?
+    /// The unit of the callers that the record is about, if no more is known of them.
+    package var unit: String?
     /// The name of the peer's user. Nil if the policy does not contain it.
     package var user: String?
     /// The line of the policy that permitted the request, as `FILE:LINE`.
@@ -109,6 +111,7 @@ extension Record {
         } else {
             if let uid { line.add("uid", uid) }
             if let pid { line.add("pid", pid) }
+            if let unit { line.add("unit", unit, limit: Self.longestText) }
         }
         if let rule { line.add("rule", rule, limit: Self.longestText) }
         if let words = uses?.words, !words.isEmpty { line.add(plain: "uses", words.joined(separator: " ")) }

@@ -24,6 +24,8 @@ extension Requests {
         package private(set) var user: String?
         /// SHA-256 of the policy in force, or nil if there were several.
         private(set) var policy: [UInt8]?
+        /// Of requests for signing channels: for what they were permitted, and how they were used.
+        package private(set) var channels = Channels()
         private var grants = Grants()
 
         init(policy: [UInt8]?) { self.policy = policy }
@@ -33,19 +35,28 @@ extension Requests {
         /// The line that permitted the last delivered grant.
         package var rule: String? { grants.last?.rule }
 
+        /// Counts the record of a channel's end. It is no request, and takes no grant back.
+        /// - Parameter isKnown: whether the grant is among the records that were counted before.
+        mutating func addEnd(_ record: LoggedRecord, isKnown: Bool) {
+            if user == nil { user = record.text(.user) }
+            channels.end(record, isKnown: isKnown)
+        }
+
         /// Counts a record. Returns how many requests it adds: none if it corrects another one.
         mutating func add(_ record: LoggedRecord, time: String) -> Int {
             let times = record.number(.suppressed).map { Int(clamping: $0) } ?? 1
             last = time
             if user == nil { user = record.text(.user) }
             if let known = policy, !record.says(.policy, known) { policy = nil }
+            let uses = record.isOfChannel ? record.signingUses : nil
             if record.says(.decision, Self.grantedWord) {
                 granted = granted.plus(times)
                 permitted = permitted.plus(times)
                 used = used.plus(times)
+                if let uses { channels.permit(uses, times: times) }
                 // A folded event is no grant of a key, so no correction can refer to it.
                 let number = record[.suppressed] == nil ? record.number(.seq) : nil
-                grants.add(number: number, time: time, rule: record.text(.rule))
+                grants.add(number: number, time: time, rule: record.text(.rule), uses: uses)
                 return times
             }
             if record.says(.decision, Self.deniedWord) {
@@ -65,16 +76,19 @@ extension Requests {
                 if !isBusy {
                     permitted = permitted.plus(times)
                     used = used.plus(times)
+                    if let uses { channels.permit(uses, times: times) }
                 }
                 return times
             }
-            guard grants.remove(corrected) else {
+            guard let grant = grants.remove(corrected) else {
                 // The grant is not among these records: it came before them, or it does not exist.
                 permitted = permitted.plus(times)
+                if let uses { channels.permit(uses, times: times, isUse: false) }
                 return times
             }
             granted = max(granted - 1, 0)
             used = max(used - 1, 0)
+            if let uses = grant.uses { channels.takeBack(uses) }
             return 0
         }
 
@@ -90,6 +104,8 @@ private struct Grants: Sendable {
         let number: UInt64?
         let time: String
         let rule: String?
+        /// For what a granted channel signs, or nil if it is the key itself.
+        let uses: SigningUses?
     }
 
     private var recent: [Grant] = []
@@ -98,21 +114,19 @@ private struct Grants: Sendable {
 
     var last: Grant? { recent.last ?? settled }
 
-    mutating func add(number: UInt64?, time: String, rule: String?) {
+    mutating func add(number: UInt64?, time: String, rule: String?, uses: SigningUses?) {
         if recent.count >= 2 * Limits.rememberedGrants {
             settled = recent[Limits.rememberedGrants - 1]
             recent.removeFirst(Limits.rememberedGrants)
         }
         // Equal texts share one copy, to save memory.
         let rule = rule == last?.rule ? last?.rule : rule
-        recent.append(Grant(number: number, time: time, rule: rule))
+        recent.append(Grant(number: number, time: time, rule: rule, uses: uses))
     }
 
-    /// Removes a grant. Returns false if it is not among the remembered ones.
-    mutating func remove(_ number: UInt64) -> Bool {
-        guard let index = recent.lastIndex(where: { $0.number == number }) else { return false }
-        recent.remove(at: index)
-        return true
+    /// Removes a grant, and returns it. Nil if it is not among the remembered ones.
+    mutating func remove(_ number: UInt64) -> Grant? {
+        recent.lastIndex { $0.number == number }.map { recent.remove(at: $0) }
     }
 }
 

@@ -3,7 +3,7 @@
 // Must never decide by itself: it asks the policy what the broker asks. Must never claim what the log does not show.
 
 package import Policy
-internal import Wire
+package import Wire
 
 /// A question that another policy answers differently.
 package struct ChangedOutcome: Sendable {
@@ -11,6 +11,9 @@ package struct ChangedOutcome: Sendable {
     package let outcome: Requests.Outcome
     /// The line that would permit it now, or nil if it would be denied.
     package let rule: Location?
+    /// If it is about signatures: for what they would be permitted now, or what would be permitted no more. If any message
+    /// is, each use is named too. Empty if the log does not say for what. Nil if it is about the key, or the status.
+    package let uses: SigningUses?
     /// How many requests would have another result.
     package let requests: Int
 
@@ -18,30 +21,51 @@ package struct ChangedOutcome: Sendable {
 }
 
 extension Requests {
-    /// The effect of another policy on a question.
+    /// The effect of another policy on a question. With the uses that it permits, if it is about signatures.
     private enum Effect {
-        case permitted(Location)
-        case denied
+        case permitted(Location, for: SigningUses?)
+        case denied(stillFor: SigningUses)
         /// Denied, unless the caller was in a group that the log does not name.
         case untold
     }
 
+    /// The requests of one question that a policy answers alike. With what they were to sign, if it is about signatures.
+    private struct Part {
+        let wanted: SigningUses?
+        let permitted: Int, denied: Int
+    }
+
+    /// Requests for signatures are decided by what each of them was granted.
+    private func parts(_ question: Question, _ outcome: Outcome) -> [Part] {
+        guard question.asksForSignatures else {
+            return [Part(wanted: nil, permitted: outcome.permitted, denied: outcome.denied)]
+        }
+        let permitted = outcome.channels.permitted.sorted { $0.key.rawValue < $1.key.rawValue }
+        return permitted.map { Part(wanted: $0.key, permitted: $0.value, denied: 0) }
+            + [Part(wanted: [], permitted: 0, denied: outcome.denied)]
+    }
+
     /// The questions that `policy` would answer differently: permitted ones that it would deny, and denied ones that it
-    /// would permit. Busy requests are left out, because they were not decided. Questions that the log cannot settle
-    /// are left out too.
+    /// would permit. A channel is denied if not all may be signed that it was granted for. Busy requests are left out,
+    /// because they were not decided. Questions that the log cannot settle are left out too.
     /// - Parameter digest: the digest of `policy`, if it is known.
     package func changes(
         under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
     ) -> [ChangedOutcome] {
-        all.compactMap { question, outcome in
-            switch effect(of: policy, digest, on: question, outcome, unmapped) {
-            case .permitted(let rule):
-                guard outcome.denied > 0 else { return nil }
-                return ChangedOutcome(question: question, outcome: outcome, rule: rule, requests: outcome.denied)
-            case .denied:
-                guard outcome.permitted > 0 else { return nil }
-                return ChangedOutcome(question: question, outcome: outcome, rule: nil, requests: outcome.permitted)
-            case .untold, nil: return nil
+        all.flatMap { question, outcome in
+            parts(question, outcome).compactMap { part in
+                func changed(_ rule: Location?, _ uses: SigningUses?, _ requests: Int) -> ChangedOutcome? {
+                    requests == 0
+                        ? nil
+                        : ChangedOutcome(
+                            question: question, outcome: outcome, rule: rule, uses: uses, requests: requests)
+                }
+                switch effect(of: policy, digest, on: question, part, outcome, unmapped) {
+                case .permitted(let rule, let uses): return changed(rule, uses?.spelledOut, part.denied)
+                case .denied(let still):
+                    return changed(nil, part.wanted?.spelledOut.subtracting(still), part.permitted)
+                case .untold, nil: return nil
+                }
             }
         }
     }
@@ -52,32 +76,62 @@ extension Requests {
         under policy: Policy, digest: String? = nil, unmapped: (uid: UInt32, gid: UInt32)
     ) -> [(question: Question, requests: Int)] {
         all.compactMap { question, outcome in
-            let requests = outcome.permitted.plus(outcome.denied)
-            guard requests > 0, case .untold? = effect(of: policy, digest, on: question, outcome, unmapped) else {
-                return nil
+            let untold = parts(question, outcome).filter { part in
+                if case .untold? = effect(of: policy, digest, on: question, part, outcome, unmapped) {
+                    true
+                } else {
+                    false
+                }
             }
-            return (question, requests)
+            let requests = untold.reduce(0) { $0.plus($1.permitted).plus($1.denied) }
+            return requests > 0 ? (question, requests) : nil
         }
     }
 
     /// Nil if a policy cannot answer the question.
     private func effect(
-        of policy: Policy, _ digest: String?, on question: Question, _ outcome: Outcome,
+        of policy: Policy, _ digest: String?, on question: Question, _ part: Part, _ outcome: Outcome,
         _ unmapped: (uid: UInt32, gid: UInt32)
     ) -> Effect? {
         if question.asksForStatus { return statusEffect(of: policy, digest, on: question, outcome, unmapped) }
-        guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey,
+        guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey || question.asksForSignatures,
             let caller = question.caller(unmapped: unmapped)
         else { return nil }
-        if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) { return .permitted(rule.location) }
         // If this policy was in force, the records name every group that it names.
         let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
-        guard question.hasOtherGroups, !namesAll else { return .denied }
+        let mayBeUntold = question.hasOtherGroups && !namesAll
+        if let wanted = part.wanted {
+            return signingEffect(of: policy, on: question, key, caller, wanted, mayBeUntold: mayBeUntold, unmapped)
+        }
+        if case .permitted(_, let rule) = policy.verdict(on: key, for: caller) {
+            return .permitted(rule.location, for: nil)
+        }
+        guard mayBeUntold else { return .denied(stillFor: []) }
         let mayPermit = (policy.rules[key] ?? []).contains { rule in
             guard case .group(let group) = rule.identity else { return false }
             return question.caller(with: [group], unmapped: unmapped).map(rule.permits) == true
         }
-        return mayPermit ? .untold : .denied
+        return mayPermit ? .untold : .denied(stillFor: [])
+    }
+
+    /// The same for signatures.
+    private func signingEffect(
+        of policy: Policy, on question: Question, _ key: KeyName, _ caller: Caller, _ wanted: SigningUses,
+        mayBeUntold: Bool, _ unmapped: (uid: UInt32, gid: UInt32)
+    ) -> Effect {
+        var given: SigningUses = []
+        if case .permitted(_, let uses, let rule) = policy.signingVerdict(on: key, for: caller) {
+            if uses.covers(wanted) { return .permitted(rule.location, for: uses) }
+            given = uses
+        }
+        guard mayBeUntold else { return .denied(stillFor: given) }
+        let perhaps = (policy.rules(.sign)[key] ?? []).reduce(into: given) { uses, rule in
+            guard case .group(let group) = rule.identity,
+                question.caller(with: [group], unmapped: unmapped).map(rule.permits) == true
+            else { return }
+            uses.formUnion(rule.uses ?? [])
+        }
+        return perhaps.covers(wanted) ? .untold : .denied(stillFor: given)
     }
 
     /// The same for the status. An administrator may ask under any policy: such a record names no line.
@@ -88,33 +142,35 @@ extension Requests {
         guard outcome.denied > 0 || outcome.rule != nil, let caller = question.caller(unmapped: unmapped) else {
             return nil
         }
-        if let permit = policy.statusPermit(for: caller) { return .permitted(permit.location) }
+        if let permit = policy.statusPermit(for: caller) { return .permitted(permit.location, for: nil) }
         let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
-        guard question.hasOtherGroups, !namesAll else { return .denied }
+        guard question.hasOtherGroups, !namesAll else { return .denied(stillFor: []) }
         let mayPermit = policy.statusPermits.contains { permit in
             guard case .group(let group) = permit.identity else { return false }
             return question.caller(with: [group], unmapped: unmapped).map { policy.statusPermit(for: $0) != nil }
                 ?? false
         }
-        return mayPermit ? .untold : .denied
+        return mayPermit ? .untold : .denied(stillFor: [])
     }
 
-    /// The keys of `policy` that nobody got, and the rules by which nobody got a key. If two rules permit the same,
-    /// both count as used. A grant that was not delivered does not count.
+    /// The keys of `policy` that nobody used, and the rules by which nobody did. If two rules permit the same, both count
+    /// as used. A grant that was not delivered does not count.
     package func unused(of policy: Policy, unmapped: (uid: UInt32, gid: UInt32)) -> (keys: [Key], rules: [Rule]) {
         var usedKeys: Set<KeyName> = []
         var usedOf: [KeyName: Set<Location>] = [:]
         for (question, outcome) in all where outcome.used > 0 {
-            guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey,
+            guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey || question.asksForSignatures,
                 let caller = question.caller(unmapped: unmapped)
             else { continue }
             usedKeys.insert(key)
-            for rule in policy.rules[key] ?? [] where rule.permits(caller) {
+            let right: Right = question.asksForSignatures ? .sign : .key
+            for rule in policy.rules(right)[key] ?? [] where rule.permits(caller) {
+                if let uses = rule.uses, !outcome.channels.usedFor.contains(where: uses.overlaps) { continue }
                 usedOf[key, default: []].insert(rule.location)
             }
         }
         let keys = policy.keys.values.filter { !usedKeys.contains($0.name) }
-        let rules = policy.rules.flatMap { key, rules in
+        let rules = Right.allCases.flatMap { policy.rules($0) }.flatMap { key, rules in
             rules.filter { usedOf[key]?.contains($0.location) != true }
         }
         return (

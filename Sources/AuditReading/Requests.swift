@@ -30,6 +30,9 @@ package struct Requests {
     /// The number of requests, and the times of the first and the last record.
     package private(set) var count = 0
     package private(set) var first: String?, last: String?
+    /// Whether a record is about a signing channel.
+    package private(set) var hasChannels = false
+    private var firstNumber: UInt64?
     // It is kept so that its memory is reused.
     private var identity: [UInt8] = []
 
@@ -43,8 +46,19 @@ package struct Requests {
         let time = record.text(.time) ?? ""
         if first == nil { first = time }
         last = time
-        guard record[.decision] != nil, let uid = record[.uid], !record.says(.event, Self.reload) else { return }
+        if firstNumber == nil { firstNumber = record.number(.seq) }
+        guard let uid = record[.uid] else { return }
+        if record.endsChannel {
+            guard record.isOfChannel, let place = place(of: record, uid) else { return }
+            // All records of a caller and a key from the first one on were counted.
+            let isKnown = record.number(.of).map { $0 >= firstNumber ?? 0 } ?? false
+            outcomes[place].addEnd(record, isKnown: isKnown)
+            hasChannels = true
+            return
+        }
+        guard record[.decision] != nil, !record.says(.event, Self.reload) else { return }
         guard let place = place(of: record, uid) else { return }
+        if record.isOfChannel { hasChannels = true }
         count = count.plus(outcomes[place].add(record, time: time))
     }
 

@@ -18,6 +18,8 @@ package struct Suggestion: Sendable {
 
     /// The keys of each line, sorted. There is one line for each.
     package private(set) var permits: [Who: Set<KeyName>] = [:]
+    /// The keys that somebody may have sign, and what. There is one line for keys that sign the same.
+    package private(set) var signing: [Who: [KeyName: SigningUses]] = [:]
     /// Who asked for the status, as a line permitted it. An administrator needs no line.
     package private(set) var statusPermits: Set<Who> = []
     /// The names that the log has for users.
@@ -25,7 +27,9 @@ package struct Suggestion: Sendable {
     /// Requests that no line could permit, as they are not written in the form of a policy.
     package private(set) var unsayable: [Requests.Question] = []
 
-    package var keys: Set<KeyName> { permits.values.reduce(into: []) { $0.formUnion($1) } }
+    package var keys: Set<KeyName> {
+        permits.values.reduce(into: Set(signing.values.flatMap(\.keys))) { $0.formUnion($1) }
+    }
 
     /// The uids that systemd gives to units with `DynamicUser=` (systemd.exec(5)). Each start may bring another one.
     private static let dynamic: ClosedRange<UInt32> = 61_184...65_519
@@ -33,6 +37,7 @@ package struct Suggestion: Sendable {
     /// - Parameter unmapped: the ids that the kernel shows for all ids that it cannot express. No line permits them.
     package init(_ requests: Requests, unmapped: (uid: UInt32, gid: UInt32)) {
         var uses: [Use] = []
+        var signingUses: [Use: SigningUses] = [:]
         var statusUses: [StatusUse] = []
         for (question, outcome) in requests.all where outcome.permitted > 0 && question.asksForStatus {
             guard outcome.rule != nil else { continue }
@@ -45,7 +50,8 @@ package struct Suggestion: Sendable {
             statusUses.append(StatusUse(question: question, unit: unit))
         }
         permitStatus(statusUses)
-        for (question, outcome) in requests.all where outcome.permitted > 0 && question.asksForKey {
+        for (question, outcome) in requests.all
+        where outcome.permitted > 0 && (question.asksForKey || question.asksForSignatures) {
             // A folded record names no key, and none of a key is folded.
             guard let text = question.key else { continue }
             let unit = question.unit.map(Self.lasting)
@@ -60,8 +66,15 @@ package struct Suggestion: Sendable {
                 continue
             }
             if let name = outcome.user { userNames[question.uid] = name }
-            uses.append(Use(uid: question.uid, unit: unit, key: key))
+            let use = Use(uid: question.uid, unit: unit, key: key)
+            if question.asksForSignatures {
+                signingUses[use, default: []].formUnion(
+                    outcome.channels.permitted.keys.reduce(into: []) { $0.formUnion($1) })
+            } else {
+                uses.append(use)
+            }
         }
+        permitSigning(signingUses)
         // The widest lines first, so that none is added that another makes useless.
         for use in uses where use.unit == nil { permits[.user(use.uid, unit: nil), default: []].insert(use.key) }
         for use in uses where Self.dynamic.contains(use.uid) {
@@ -77,6 +90,27 @@ package struct Suggestion: Sendable {
     }
 
     private func has(_ who: Who, _ key: KeyName) -> Bool { permits[who]?.contains(key) == true }
+
+    /// The same for signatures: a line permits what no wider line does.
+    private mutating func permitSigning(_ wanted: [Use: SigningUses]) {
+        // If the log does not say for what, any permission does. So these come after the others.
+        let uses = wanted.sorted { !$0.value.isEmpty && $1.value.isEmpty }
+        func permit(_ who: Who, _ use: Use, _ wanted: SigningUses, besides wider: [Who]) {
+            let given = (wider + [who]).reduce(into: SigningUses()) { $0.formUnion(signing[$1]?[use.key] ?? []) }
+            if given.covers(wanted) { return }
+            signing[who, default: [:]][use.key, default: []].formUnion(
+                wanted.isEmpty || wanted.contains(.anything) ? .anything : wanted.subtracting(given))
+        }
+        for (use, wanted) in uses where use.unit == nil { permit(.user(use.uid, unit: nil), use, wanted, besides: []) }
+        for (use, wanted) in uses where Self.dynamic.contains(use.uid) {
+            guard let unit = use.unit else { continue }
+            permit(.unit(unit), use, wanted, besides: [.user(use.uid, unit: nil)])
+        }
+        for (use, wanted) in uses where !Self.dynamic.contains(use.uid) {
+            guard let unit = use.unit else { continue }
+            permit(.user(use.uid, unit: unit), use, wanted, besides: [.user(use.uid, unit: nil), .unit(unit)])
+        }
+    }
 
     /// A line about the status names a user or a unit, and never both.
     private mutating func permitStatus(_ uses: [StatusUse]) {
@@ -120,24 +154,35 @@ package struct Suggestion: Sendable {
             case .unit(let unit): Identity.unitPrefix + unit
             }
         }
-        let named = permits.map { (written($0), $1) }
+        let named = permits.map { (written($0), $1) }.sorted { $0.0 < $1.0 }
+        let ofSigning = signing.map { (written($0), $1) }.sorted { $0.0 < $1.0 }
         let ofStatus = statusPermits.map { "permit \(written($0)) status" }.sorted()
-        return named.sorted { $0.0 < $1.0 }.flatMap { who, keys in
-            var lines: [String] = []
-            for key in keys.sorted() {
-                if let last = lines.last, last.utf8.count + key.description.utf8.count < Limits.policyLineBytes {
-                    lines[lines.count - 1] = "\(last) \(key)"
-                } else {
-                    lines.append("permit \(who) key \(key)")
+        return named.flatMap { Self.lines("permit \($0) \(Right.key.rawValue)", $1) }
+            + ofSigning.flatMap { who, keys in
+                let clauses = Dictionary(grouping: keys, by: \.value.clause).sorted { $0.key < $1.key }
+                return clauses.flatMap { clause, keys in
+                    Self.lines("permit \(who) \(Right.sign.rawValue)", keys.map(\.key), clause)
                 }
+            } + ofStatus
+    }
+
+    /// As many lines with these keys as are needed, so that none is too long.
+    private static func lines(_ begin: String, _ keys: some Sequence<KeyName>, _ clause: String = "") -> [String] {
+        var lines: [String] = []
+        for key in keys.sorted() {
+            let length = (lines.last?.utf8.count ?? 0) + key.description.utf8.count + clause.utf8.count
+            if let last = lines.last, length < Limits.policyLineBytes {
+                lines[lines.count - 1] = "\(last) \(key)"
+            } else {
+                lines.append("\(begin) \(key)")
             }
-            return lines
-        } + ofStatus
+        }
+        return lines.map { $0 + clause }
     }
 }
 
 /// A key that somebody was permitted.
-private struct Use {
+private struct Use: Hashable {
     let uid: UInt32
     let unit: String?
     let key: KeyName

@@ -121,16 +121,25 @@ extension Broker {
         return .turnedAway(client, busy(reason, for: wait, Record(.limit), client, isLast: true))
     }
 
-    /// Stages what the log says of connections that were closed without a reply: for each uid how many they were.
+    /// Stages what the log says of connections that were closed without a reply: for each uid or unit how many they were.
     func stageSurplus(now: Instant) {
-        for (uid, standing, count) in allowance.takeSurplus() {
+        for (owner, standing, count) in allowance.takeSurplus() {
             var record = Record(.limit)
-            record.uid = uid
             record.decision = .busy
             record.reason = .limitConnectionRate
             record.policy = digest
-            record.detail = "uid \(uid) connects too often; such connections get no reply, and are counted"
-            _ = ledger.stageFoldable(record, of: nil, for: .uid(uid), in: standing.crowd, times: count, now: now)
+            let (who, subject): (String, Folding.Subject)
+            switch owner {
+            case .user(let uid):
+                record.uid = uid
+                (who, subject) = ("uid \(uid) connects", .uid(uid))
+            case .unit(let unit):
+                // They may have been of many uids.
+                record.unit = unit
+                (who, subject) = ("those in \(unit) connect", .callers(inUnit: unit))
+            }
+            record.detail = "\(who) too often; such connections get no reply, and are counted"
+            _ = ledger.stageFoldable(record, of: nil, for: subject, in: standing.crowd, times: count, now: now)
         }
     }
 }

@@ -192,14 +192,14 @@ struct Allowance {
         return false
     }
 
-    /// Returns the uids that had connections closed without a reply, each with their number, and forgets the numbers.
-    mutating func takeSurplus() -> [(uid: UInt32, standing: Standing, count: Int)] {
+    /// Returns the uids and units that had connections closed without a reply, each with their number, and forgets the
+    /// numbers.
+    mutating func takeSurplus() -> [(owner: AccountOwner, standing: Standing, count: Int)] {
         guard !withSurplus.isEmpty else { return [] }
         defer { withSurplus.removeAll(keepingCapacity: true) }
-        return withSurplus.compactMap { account in
+        return withSurplus.map { account in
             defer { account.surplus = 0 }
-            guard case .user(let uid) = account.owner else { return nil }
-            return (uid, account.standingOfSurplus, account.surplus)
+            return (account.owner, account.standingOfSurplus, account.surplus)
         }
     }
 

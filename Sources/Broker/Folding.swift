@@ -64,6 +64,8 @@ struct Folding {
         case uid(UInt32)
         /// The service manager, asking for this unit, which a line names.
         case unit(String)
+        /// Callers that only this unit makes known, whatever their uids.
+        case callers(inUnit: String)
         /// The service manager, or who pretends to be it, asking for units that no line names.
         case otherUnits
         case crowd(Crowd)

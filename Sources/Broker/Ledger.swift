@@ -140,6 +140,10 @@ final class Ledger {
                 record.peer = Peer(uid: 0, gid: 0, unit: unit)
                 record.verb = .credential
                 record.detail = "as many more for \(unit), within a second"
+            case .callers(let unit):
+                record.event = .request
+                record.unit = unit
+                record.detail = "as many more from those in \(unit), within a second"
             case .otherUnits:
                 record.event = .request
                 record.peer = Peer(uid: 0, gid: 0)

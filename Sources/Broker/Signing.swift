@@ -20,6 +20,7 @@ extension Broker {
         case .denied(let denial): return .answer(deny(denial.reason, record, client))
         case .permitted(let key, let uses, let rule):
             record.rule = rule.location.description
+            record.uses = uses
             if let refused = refusal(of: client, record, now) { return .answer(refused) }
             return ask(for: key, ChannelTerms(uses: uses, rate: client.bounds?.signatures), record, client, now)
         }
@@ -93,6 +94,9 @@ extension Broker {
         return channels.takeSettled()
     }
 
+    /// Whether `hearSigner` has something to do though the signer has said nothing.
+    package func isDueToHearSigner(_ now: Instant) -> Bool { channels.nextDue.map { $0 <= now } ?? false }
+
     /// The answer for whom a channel was asked. It counts only after `commit` has returned.
     package func answer(for channel: Channel) -> Answer {
         let client = channel.client
@@ -101,7 +105,6 @@ extension Broker {
         case .opened where channel.endReason == nil && !channel.hasEnded:
             record.decision = .granted
             record.reason = .permitted
-            record.uses = channel.terms.uses
             record.generation = channel.generation
             let recorded = ledger.staged(complete(record, client), of: channel.key.name)
             channel.grant = recorded

@@ -42,7 +42,6 @@ extension Broker {
         record.file = nil
         record.certificate = nil
         record.generation = nil
-        record.uses = nil
         let number = ledger.stage(record, of: record.key.flatMap(KeyName.init))
         return failure.isShortage
             ? Answer(.busy(decision: number, milliseconds: Limits.busy.wholeMilliseconds)) : nil

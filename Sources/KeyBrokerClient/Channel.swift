@@ -15,7 +15,7 @@ package struct SigningChannel: ~Copyable, Sendable {
     /// The number of the decision: the `seq` of its record in the audit log.
     package let decision: UInt64
     package let socket: SeqpacketSocket
-    private let certificate: Descriptor?
+    let certificate: Descriptor?
 
     fileprivate init(
         name: String, decision: UInt64, socket: consuming SeqpacketSocket, certificate: consuming Descriptor?

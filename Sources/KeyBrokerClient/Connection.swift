@@ -13,8 +13,8 @@ struct Connection: ~Copyable {
     private let path: String
 
     /// Makes the checks that need no connection, connects, and checks who accepted.
-    /// - Parameter waits: whether to wait if the listener's backlog is full.
-    init(to path: String, waits: Bool = true) throws(KeyBrokerError) {
+    /// - Parameter end: until when to wait if the listener's backlog is full. Nil: not at all.
+    init(to path: String, waitingUntil end: Instant? = Instant.now.after(Limits.reply)) throws(KeyBrokerError) {
         let caller = Privileges.effectiveUID
         // Anybody who may write to the directory could put a socket of their own there.
         let owners = TrustedOwners(startedBy: caller)
@@ -26,7 +26,7 @@ struct Connection: ~Copyable {
             case .untrusted, .outside, .elsewhere, .late: throw .untrusted(socket: path, reason: error.description)
             }
         }
-        let socket = try calling(try Self.connected(to: path, waits: waits)) { failure in
+        let socket = try calling(try Self.connected(to: path, waitingUntil: end)) { failure in
             switch failure.code {
             // The broker exists but did not get to this connection.
             case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
@@ -46,10 +46,9 @@ struct Connection: ~Copyable {
 
     /// Connects. If the listener's backlog is full, it waits for room as long as it would wait for a reply, because the
     /// broker exists.
-    private static func connected(to path: String, waits: Bool) throws(Failure) -> SeqpacketSocket {
-        try waits
-            ? SeqpacketSocket.connected(to: path, until: Instant.now.after(Limits.reply))
-            : SeqpacketSocket.connected(to: path)
+    private static func connected(to path: String, waitingUntil end: Instant?) throws(Failure) -> SeqpacketSocket {
+        guard let end else { return try SeqpacketSocket.connected(to: path) }
+        return try SeqpacketSocket.connected(to: path, until: end)
     }
 
     /// From now on, each answer says which process sent it.

@@ -24,6 +24,9 @@ struct Deadline: Sendable {
         self.wakeUp = wakeUp
     }
 
+    /// The call ends at that moment, whatever it waits for.
+    init(until end: Instant) { (deadline, self.end, wakeUp) = (end, end, nil) }
+
     /// Waits for `duration`, or throws `error` if that would end after the deadline.
     func pause(_ duration: Duration, orThrow error: KeyBrokerError) throws(KeyBrokerError) {
         let end = Instant.now.after(duration)

@@ -1,14 +1,17 @@
-// What an administrator can ask about rotations: who watches a key, and which content each connection has.
+// What an administrator can ask about rotations: who watches a key or has it sign, and which content each of them has.
 //
 // Must never take a line for one that it is not: what is not understood ends the request with an error.
 
 internal import Kernel
 package import Wire
 
-/// A watched key, as the broker sees it.
+/// A key that somebody watches or has sign, as the broker sees it.
 package struct KeyHolders: Sendable {
     package struct Holder: Sendable {
-        /// The newest generation that the holder has read, or nil if it has read none.
+        /// Whether it is a signing channel. Otherwise it is a connection that watches the key.
+        package let signs: Bool
+        /// The newest generation that the holder has read, or nil if it has read none. For a channel: the one that it
+        /// signs with.
         package let generation: UInt64?
         package let uid: UInt64
         package let pid: UInt64?
@@ -28,8 +31,8 @@ package struct KeyHolders: Sendable {
 }
 
 extension KeyBroker {
-    /// The watched keys with their holders, sorted by name.
-    /// - Parameter name: only this key, which need not be watched. It is left out if the policy has no such key.
+    /// The keys that somebody holds, with their holders, sorted by name.
+    /// - Parameter name: only this key, which nobody need hold. It is left out if the policy has no such key.
     package func holders(
         of name: KeyName? = nil, waitingUpTo wait: Duration = .zero
     ) throws(KeyBrokerError) -> [KeyHolders] {
@@ -63,10 +66,11 @@ extension [KeyHolders] {
                 let generation = decimal(words[2], as: UInt64.self), let state = KeyHolders.State(rawValue: words[3])
             else { throw .malformed(line) }
             append(KeyHolders(name: name, generation: generation, state: state))
-        case .holder:
-            guard let last = indices.last, let holder = KeyHolders.Holder(words, of: self[last].name) else {
-                throw .malformed(line)
-            }
+        case .holder, .channel:
+            let signs = line.known == .channel
+            guard let last = indices.last, let holder = KeyHolders.Holder(words, of: self[last].name, signs: signs),
+                !signs || holder.generation != nil
+            else { throw .malformed(line) }
             self[last].holders.append(holder)
         default: throw .malformed(line)
         }
@@ -75,7 +79,7 @@ extension [KeyHolders] {
 
 extension KeyHolders.Holder {
     /// Nil if the words are no line about a holder of the key.
-    fileprivate init?(_ words: [String], of name: KeyName) {
+    fileprivate init?(_ words: [String], of name: KeyName, signs: Bool) {
         guard words.count >= 6, words.count % 2 == 0, words[0] == name.description, words[2] == "generation" else {
             return nil
         }
@@ -84,6 +88,7 @@ extension KeyHolders.Holder {
         var values: [String: String] = [:]
         for index in stride(from: 4, to: words.count, by: 2) { values[words[index]] = words[index + 1] }
         guard let uid = values["uid"].flatMap({ decimal($0, as: UInt64.self) }) else { return nil }
+        self.signs = signs
         self.generation = generation
         self.uid = uid
         pid = values["pid"].flatMap { decimal($0, as: UInt64.self) }

@@ -17,6 +17,15 @@ extension KeyBroker {
         return try parcel.take()
     }
 
+    /// Asks for the right to have a key sign, without blocking the caller's thread. If the task is cancelled, it throws
+    /// ``KeyBrokerError/cancelled``. Otherwise it behaves as the synchronous form.
+    public func signer(_ name: String, waitingUpTo wait: Duration = .zero) async throws(KeyBrokerError) -> Signer {
+        let parcel = try await onOwnThread(wait) { patience throws(KeyBrokerError) in
+            Parcel(try signer(name, patience))
+        }
+        return try parcel.take()
+    }
+
     /// The names of the keys that the caller may get, without blocking the caller's thread.
     public func keys(waitingUpTo wait: Duration = .zero) async throws(KeyBrokerError) -> [String] {
         try await onOwnThread(wait) { patience throws(KeyBrokerError) in try keys(patience) }
@@ -55,15 +64,15 @@ func onThread<R: Sendable>(
 }
 
 /// Carries a value that cannot be copied through a function that takes only copyable values.
-private final class Parcel: Sendable {
-    private let content: Mutex<KeyDescriptor?>
+private final class Parcel<Content: ~Copyable & Sendable>: Sendable {
+    private let content: Mutex<Content?>
 
-    init(_ content: consuming KeyDescriptor) { self.content = Mutex(content) }
+    init(_ content: consuming Content) { self.content = Mutex(content) }
 
-    func take() throws(KeyBrokerError) -> KeyDescriptor {
+    func take() throws(KeyBrokerError) -> Content {
         switch content.withLock({ $0.take() }) {
-        case .some(let key): return key
-        case .none: throw .protocolViolation("the key was taken twice")
+        case .some(let content): return content
+        case .none: throw .protocolViolation("the reply was taken twice")
         }
     }
 }

@@ -34,6 +34,17 @@ public enum KeyBrokerError: Error, Equatable, Sendable {
     case invalidName(String, reason: String)
     /// The file that was handed over cannot be read as a key or certificate.
     case unusableFile(key: String, reason: String)
+    /// The policy permits signatures with the key, but not of this message. `decision` is that of the signing channel,
+    /// whose audit record says what is permitted.
+    case messageDenied(key: String, decision: UInt64, reason: String)
+    /// The key does not sign in this way, or not now. The text says why.
+    case cannotSign(key: String, reason: String)
+    /// More signatures than the policy's `limit … signatures` permits in a second. Ask again after the delay.
+    case tooManySignatures(key: String, retryAfter: Duration)
+    /// The signer did not answer in time.
+    case noSignature(key: String, after: Duration)
+    /// The channel to the key had ended, and its name now stands for another key.
+    case keyChanged(key: String)
     /// The task that made the request was cancelled.
     case cancelled
     /// This process or the system has no free descriptor, or no memory. The text says which.
@@ -95,6 +106,18 @@ extension KeyBrokerError: CustomStringConvertible {
             "'\(printable(name))': \(reason)"
         case .unusableFile(let key, let reason):
             "key '\(key)': the file that was handed over cannot be read: \(reason)"
+        case .messageDenied(let key, let decision, let reason):
+            "key '\(key)': not signed: \(reason) (decision \(decision)); "
+                + "the audit log says what is permitted: keybroker audit show --seq \(decision)"
+        case .cannotSign(let key, let reason):
+            "key '\(key)': not signed: \(reason)"
+        case .tooManySignatures(let key, let delay):
+            "key '\(key)': not signed: there were too many signatures in a second; ask again in \(delay), "
+                + "or raise the policy's limit of signatures"
+        case .noSignature(let key, let delay):
+            "key '\(key)': no signature within \(delay); the admin sees how the signer is with: keybroker status"
+        case .keyChanged(let key):
+            "key '\(key)': it is another key by now; begin anew with it and its certificate"
         case .cancelled:
             "cancelled"
         case .shortage(let reason):
@@ -115,12 +138,12 @@ extension KeyBrokerError: CustomStringConvertible {
     /// reached, 71 system error, 74 its audit log cannot be written, 75 try again, 77 not permitted.
     public var exitStatus: Int32 {
         switch self {
-        case .denied, .notAdministrator, .mayNotConnect: 77
+        case .denied, .notAdministrator, .mayNotConnect, .messageDenied: 77
         case .unavailable(_, 0, _): 74
-        case .busy, .unavailable: 75
-        case .notRunning, .untrusted, .noAnswer: 69
+        case .busy, .unavailable, .tooManySignatures, .keyChanged: 75
+        case .notRunning, .untrusted, .noAnswer, .noSignature: 69
         case .invalidName: 64
-        case .protocolViolation, .notReloaded, .unusableFile, .cancelled, .shortage, .system: 71
+        case .protocolViolation, .notReloaded, .unusableFile, .cannotSign, .cancelled, .shortage, .system: 71
         }
     }
 }

@@ -134,7 +134,7 @@ public struct KeyWatch: ~Copyable, Sendable {
 
     private mutating func connectIfDue() throws(KeyBrokerError) {
         guard !isConnected, let start = due, start <= Instant.now else { return }
-        let new = try Connection(to: broker.socketPath, waits: false)
+        let new = try Connection(to: broker.socketPath, waitingUntil: nil)
         try new.send(request)
         connection = consume new
         connections += 1
@@ -212,6 +212,8 @@ extension KeyBrokerError {
         case .denied, .notAdministrator, .notReloaded, .protocolViolation, .invalidName, .unusableFile, .cancelled,
             .system:
             false
+        // No watch signs.
+        case .messageDenied, .cannotSign, .tooManySignatures, .noSignature, .keyChanged: false
         }
     }
 

@@ -57,12 +57,16 @@ internal import Digest
     deinit { unsafe EVP_PKEY_free(pointer) }
 
     /// "RSA, 2048 bits"
-    package var kind: String {
-        // Safety: the name is a static string of the library, or nil.
-        let name = unsafe EVP_PKEY_get0_type_name(pointer).map { unsafe String(cString: $0) } ?? "a key"
-        // Safety: the call only reads the key.
-        return "\(name), \(unsafe EVP_PKEY_get_bits(pointer)) bits"
-    }
+    // Safety: the key is this value's.
+    package var kind: String { unsafe kindOfKey(pointer) }
+}
+
+/// "RSA, 2048 bits"
+func kindOfKey(_ key: OpaquePointer) -> String {
+    // Safety: the caller vouches for the key. The name is a static string of the library, or nil.
+    let name = unsafe EVP_PKEY_get0_type_name(key).map { unsafe String(cString: $0) } ?? "a key"
+    // Safety: the call only reads the key.
+    return "\(name), \(unsafe EVP_PKEY_get_bits(key)) bits"
 }
 
 /// The fingerprint of the public half of an `EVP_PKEY`, or nil if OpenSSL cannot write that half down.

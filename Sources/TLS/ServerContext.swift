@@ -11,21 +11,42 @@ package import PEM
 @safe package final class ServerContext {
     // Safety: the context belongs to this object; each connection counts a reference of its own.
     let pointer: OpaquePointer
+    /// Must live as long as the context, and so as its connections.
+    private let lent: LentKey?
 
     /// - Parameters:
     ///   - key: the private key. OpenSSL keeps its own reference.
     ///   - certificates: PEM text: first the server's own certificate, then its chain.
-    package init(key: borrowing PrivateKey, certificates: Span<UInt8>) throws(LibraryFailure) {
+    package convenience init(key: borrowing PrivateKey, certificates: Span<UInt8>) throws(LibraryFailure) {
+        try self.init(lent: nil, certificates, oldest: TLS1_2_VERSION)
+        // Safety: the caller has the key while this runs.
+        try unsafe use(key.pointer)
+    }
+
+    /// - Parameters:
+    ///   - key: a key that stays with the broker. As it may be lent for handshakes of TLS 1.3 alone, nothing older is spoken.
+    ///   - certificates: as for a key that is here.
+    package convenience init(key: LentKey, certificates: Span<UInt8>) throws(LibraryFailure) {
+        try self.init(lent: key, certificates, oldest: TLS1_3_VERSION)
+        // A session that is resumed needs no signature, so it could outlive the permission. Without tickets there is none.
+        // Safety: sets a plain number in our own context.
+        guard unsafe SSL_CTX_set_num_tickets(pointer, 0) == 1 else { throw .now("OpenSSL does not do without tickets") }
+        // Safety: this object keeps the key.
+        try unsafe use(key.pointer)
+    }
+
+    private init(lent: LentKey?, _ certificates: Span<UInt8>, oldest: Int32) throws(LibraryFailure) {
         ERR_clear_error()
-        // Safety: a new context, or nil if memory is short.
-        guard let context = unsafe SSL_CTX_new(TLS_server_method()) else {
+        self.lent = lent
+        // Safety: a new context, or nil if memory is short. Without a library context it is that of the process.
+        guard let context = unsafe SSL_CTX_new_ex(lent?.library, nil, TLS_server_method()) else {
             throw .now("OpenSSL has no memory for a TLS context")
         }
         // Safety: this object owns the context from here on.
         unsafe pointer = context
         // Safety: this and the next two set plain numbers in the context.
-        guard unsafe kb_set_protocols(context, TLS1_2_VERSION) == 1 else {
-            throw .now("this OpenSSL does not speak TLS 1.2")
+        guard unsafe kb_set_protocols(context, oldest) == 1 else {
+            throw .now("this OpenSSL does not speak TLS \(oldest == TLS1_3_VERSION ? "1.3" : "1.2")")
         }
         // Safety: as above.
         unsafe kb_set_mode(context)
@@ -34,7 +55,6 @@ package import PEM
         // Safety: the callback keeps nothing and is a function, which lives for ever.
         unsafe SSL_CTX_set_alpn_select_cb(context, chooseProtocol, nil)
         try use(certificates)
-        try use(key)
     }
 
     // Safety: only connections may still use the context, and each has a reference of its own.
@@ -72,10 +92,10 @@ package import PEM
         }
     }
 
-    private func use(_ key: borrowing PrivateKey) throws(LibraryFailure) {
+    private func use(_ key: OpaquePointer) throws(LibraryFailure) {
         ERR_clear_error()
         // Safety: the context counts a reference of its own.
-        let isUsed = unsafe SSL_CTX_use_PrivateKey(pointer, key.pointer) == 1
+        let isUsed = unsafe SSL_CTX_use_PrivateKey(pointer, key) == 1
         // Safety: the call only compares.
         guard isUsed, unsafe SSL_CTX_check_private_key(pointer) == 1 else {
             throw .now(

@@ -22,9 +22,13 @@ package enum TLSStep: Equatable, Sendable {
 @safe package struct TLSStream: ~Copyable {
     // Safety: belongs to this value alone, from its making to its end.
     private let pointer: OpaquePointer
+    /// It owns what a key that is lent needs.
+    private let context: ServerContext
     package let socket: Descriptor
     /// True after a fatal error. Nothing may be sent to the peer then (SSL_shutdown(3)).
     private var isBroken = false
+    /// Why the key did not sign this handshake, if that is how it failed and the key is lent.
+    package private(set) var refusal: String?
 
     /// Makes the server's end of a connection that was just accepted.
     package static func serving(
@@ -35,7 +39,7 @@ package enum TLSStep: Equatable, Sendable {
         guard let ssl = unsafe SSL_new(context.pointer) else {
             throw .now("OpenSSL has no memory for a TLS connection")
         }
-        let stream = unsafe TLSStream(pointer: ssl, socket: socket)
+        let stream = unsafe TLSStream(pointer: ssl, socket: socket, context)
         let isSet = stream.socket.withNumber { number in
             // Safety: the number is the socket's, which lives as long as the SSL object.
             unsafe SSL_set_fd(ssl, number) == 1
@@ -46,10 +50,11 @@ package enum TLSStep: Equatable, Sendable {
         return stream
     }
 
-    private init(pointer: OpaquePointer, socket: consuming Descriptor) {
+    private init(pointer: OpaquePointer, socket: consuming Descriptor, _ context: ServerContext) {
         // Safety: the caller hands the pointer over to this value.
         unsafe self.pointer = pointer
         self.socket = socket
+        self.context = context
     }
 
     // Safety: nothing refers to it any more; the socket is closed after it.
@@ -59,7 +64,9 @@ package enum TLSStep: Equatable, Sendable {
     package mutating func handshake() -> TLSStep {
         ERR_clear_error()
         // Safety: the object is ours.
-        return step(unsafe SSL_do_handshake(pointer), 0)
+        let step = step(unsafe SSL_do_handshake(pointer), 0)
+        if isBroken { refusal = refusedSignature() }
+        return step
     }
 
     /// Reads what has arrived, at most as much as the buffer holds.

@@ -19,6 +19,16 @@ package enum ChannelReply: Equatable, Sendable {
     /// The longest packet, in bytes. An RSA key has a public half of 550 bytes at most.
     package static let longest = 4096
 
+    /// The sequence of the request that it answers. Nil for the first packet.
+    package var sequence: UInt32? {
+        switch self {
+        case .hello: nil
+        case .signature(let sequence, _), .denied(let sequence, _), .malformed(let sequence, _),
+            .busy(let sequence, _, _):
+            sequence
+        }
+    }
+
     /// The encoded packet.
     package var packet: [UInt8] {
         switch self {

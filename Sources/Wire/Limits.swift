@@ -127,6 +127,8 @@ package enum Limits {
 
     /// The longest message that is signed, in bytes.
     package static let channelMessageBytes = 16_384
+    /// How long a client waits for a signature.
+    package static let signature = Duration.seconds(1)
     /// The open channels of one user, and of all together. Those whom only a group makes known have half of all at most.
     package static let channelsPerUser = 64
     package static let channels = 4096

@@ -8,7 +8,9 @@ struct HTTPResponse {
     let bytes: [UInt8]
 
     /// The response to a request. The rows are evaluated only if a page shows them.
-    static func to(_ request: HTTPRequest, keepsAlive: Bool, _ rows: @autoclosure () -> [Facts.Row]) -> HTTPResponse {
+    static func to(
+        _ request: HTTPRequest, keepsAlive: Bool, isLent: Bool, _ rows: @autoclosure () -> [Facts.Row]
+    ) -> HTTPResponse {
         let isHead = request.method == "HEAD"
         guard isHead || request.method == "GET" else {
             return HTTPResponse(
@@ -16,7 +18,8 @@ struct HTTPResponse {
         }
         switch request.path {
         case "/":
-            return HTTPResponse(200, "text/html; charset=utf-8", Page.html(rows()), keepsAlive, isHead: isHead)
+            let page = Page.html(rows(), isLent: isLent)
+            return HTTPResponse(200, "text/html; charset=utf-8", page, keepsAlive, isHead: isHead)
         case "/status.json":
             return HTTPResponse(200, "application/json", Page.json(rows()), keepsAlive, isHead: isHead)
         default:

@@ -17,6 +17,8 @@ struct Identity {
     let kind: String
     /// SHA-256 of the public key, in hexadecimal digits.
     let fingerprint: String
+    /// What became of a message that is no handshake, if the key is lent. Nil: this process has the key.
+    let otherMessage: String?
 
     /// The largest certificate file, in bytes.
     private static let certificateLimit = 1 << 20
@@ -26,15 +28,14 @@ struct Identity {
         let broker = KeyBroker(socketPath: options.brokerSocket)
         var watch = try asking(try broker.watch(options.key))
         let first = try asking(try watch.first(waitingUpTo: wait))
-        return (try Identity(first.key, options), WatchedKey(watch))
+        return (try handed(first.key, options), WatchedKey(watch))
     }
 
-    init(_ handed: borrowing KeyDescriptor, _ options: Options) throws(Exit) {
-        let key = try Self.key(in: handed)
-        context = try Self.context(key, handed, options)
-        decision = handed.decision
-        kind = key.kind
-        fingerprint = key.publicFingerprint
+    static func handed(_ handed: borrowing KeyDescriptor, _ options: Options) throws(Exit) -> Identity {
+        let key = try key(in: handed)
+        return Identity(
+            context: try context(key, handed, options), decision: handed.decision, kind: key.kind,
+            fingerprint: key.publicFingerprint, otherMessage: nil)
     }
 
     /// Reads the key. Its bytes are wiped from memory when this returns.
@@ -51,12 +52,7 @@ struct Identity {
             return try using(handed.name, try ServerContext(key: key, certificates: bytes.span))
         }
         let certificate = try asking(try handed.readCertificate())
-        guard let certificate else {
-            throw Exit(
-                status: Exit.unusable,
-                description: "key '\(handed.name)': the policy names no certificate for it; name one there "
-                    + "(key \(handed.name) PATH certificate PATH) or with --certificate PATH")
-        }
+        guard let certificate else { throw noCertificate(handed.name) }
         return try using(
             handed.name,
             try certificate.withBytes { bytes throws(LibraryFailure) in
@@ -64,7 +60,14 @@ struct Identity {
             })
     }
 
-    private static func certificate(at path: String) throws(Exit) -> [UInt8] {
+    static func noCertificate(_ name: String) -> Exit {
+        Exit(
+            status: Exit.unusable,
+            description: "key '\(name)': the policy names no certificate for it; name one there "
+                + "(key \(name) PATH certificate PATH) or with --certificate PATH")
+    }
+
+    static func certificate(at path: String) throws(Exit) -> [UInt8] {
         do { return try PlainFile.contents(path, limit: certificateLimit) } catch {
             throw Exit(
                 status: Exit.unusable,
@@ -72,11 +75,11 @@ struct Identity {
         }
     }
 
-    private static func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(Exit) -> R {
+    static func asking<R: ~Copyable>(_ body: @autoclosure () throws(KeyBrokerError) -> R) throws(Exit) -> R {
         do { return try body() } catch { throw Exit(status: error.exitStatus, description: error.description) }
     }
 
-    private static func using<R: ~Copyable>(
+    static func using<R: ~Copyable>(
         _ name: String, _ body: @autoclosure () throws(LibraryFailure) -> R
     ) throws(Exit) -> R {
         do { return try body() } catch {

@@ -18,6 +18,18 @@ struct Options: ParsableArguments {
         transform: { try Address($0) })
     var addresses: [Address]
 
+    @Flag(
+        help: ArgumentHelp(
+            "Serve TLS 1.3 with a key that stays with the broker ('permit USER sign NAME' in the policy)."))
+    var sign = false
+
+    @Option(
+        help: ArgumentHelp(
+            "With --sign: OpenSSL's provider keybroker.so (default: where OpenSSL looks for modules).",
+            valueName: "path"),
+        transform: text)
+    var provider: String?
+
     @Option(
         help: ArgumentHelp("The certificate and its chain, if the broker hands none over.", valueName: "path"),
         transform: text)
@@ -52,6 +64,10 @@ struct Options: ParsableArguments {
         help: ArgumentHelp("How many connections at a time (default: 512).", valueName: "number"),
         transform: number(in: 1...16_384))
     var maxConnections = 512
+
+    func validate() throws {
+        if provider != nil, !sign { throw ValidationError("--provider goes with --sign; write both, or neither") }
+    }
 }
 
 /// What is wrong with a value.

@@ -5,7 +5,19 @@
 internal import Wire
 
 enum Page {
-    static func html(_ rows: [Facts.Row]) -> String {
+    /// - Parameter isLent: whether the key stays with the broker.
+    static func html(_ rows: [Facts.Row], isLent: Bool = false) -> String {
+        let (title, story) =
+            isLent
+            ? (
+                "A TLS service with a key that it never had",
+                "This server has no private key. keybrokerd gave it a channel to keybroker-signer, which signs its "
+                    + "handshakes; OpenSSL asks there through the provider keybroker.so."
+            )
+            : (
+                "A TLS service that was handed its key",
+                "This server got its private key as an open descriptor from keybrokerd."
+            )
         let table = rows.map { "<tr><th>\(escaped($0.label))<td><code>\(escaped($0.value))</code>\n" }
         return """
             <!doctype html>
@@ -16,8 +28,8 @@ enum Page {
             th { text-align: left; font-weight: 600; padding-right: 2rem; vertical-align: top; white-space: nowrap }
             code { overflow-wrap: anywhere }
             </style>
-            <h1>A TLS service that was handed its key</h1>
-            <p>This server got its private key as an open descriptor from keybrokerd.</p>
+            <h1>\(title)</h1>
+            <p>\(story)</p>
             <table>
             \(table.joined())</table>
             <p>The certificate tells the same fingerprint:<br>

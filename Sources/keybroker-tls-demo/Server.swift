@@ -13,7 +13,8 @@ final class Server {
     private let runningAs: RunningAs
     private let attempt: KeyPathAttempt
     private var identity: Identity
-    private let watchedKey: WatchedKey
+    /// Nil if the key is lent.
+    private let watchedKey: WatchedKey?
     private let watchToken: UInt64
     private var facts: Facts
     /// Empty once the server has begun to end.
@@ -29,6 +30,8 @@ final class Server {
     private var acceptAgain: Instant?
     /// No message about that is written before this time, because the last one is recent.
     private var silentUntil = Instant.boot
+    /// The same for signatures that are refused.
+    private var silentAboutRefusalsUntil = Instant.boot
     /// When the server ends even if clients are still being served, or nil while it runs.
     private var end: Instant?
 
@@ -41,14 +44,15 @@ final class Server {
     private static let signalsToken: UInt64 = 0
     /// How long clients may take for their last responses after the server is told to stop.
     private static let patienceAtEnd = Duration.seconds(5)
-    /// How long to wait for free file descriptors, and how often at most to report that they ran out.
+    /// How long to wait for free file descriptors, and how often at most to report that they ran out, or that a
+    /// signature was refused.
     private static let shortage = Duration.milliseconds(250), silence = Duration.seconds(10)
     /// How many connections are accepted before existing ones get their turn.
     private static let acceptedInTurn = 64
 
     /// Listens at all addresses, or fails if it cannot listen at one of them.
     init(
-        _ options: Options, _ runningAs: RunningAs, _ identity: Identity, _ watchedKey: WatchedKey,
+        _ options: Options, _ runningAs: RunningAs, _ identity: Identity, _ watchedKey: WatchedKey?,
         _ signals: consuming Signals
     ) throws(Exit) {
         self.options = options
@@ -56,7 +60,7 @@ final class Server {
         self.identity = identity
         self.watchedKey = watchedKey
         attempt = KeyPathAttempt(options.keyPath)
-        facts = Self.facts(options, runningAs, attempt, identity)
+        facts = Facts(options, runningAs, attempt, identity)
         var listeners: [UInt64: Listener] = [:]
         for address in options.addresses {
             do throws(StreamListener.Refusal) {
@@ -140,7 +144,9 @@ final class Server {
         unfinished.remove(visitor.number)
         let interest: Poller.Interest
         switch visitor.proceed() {
-        case .end: return drop(visitor)
+        case .end:
+            if let refusal = visitor.stream.refusal { complainOfRefusal(refusal) }
+            return drop(visitor)
         // Its input may already be in memory, and the poller does not report that.
         case .goOn:
             unfinished.insert(visitor.number)
@@ -155,6 +161,14 @@ final class Server {
         } catch { drop(visitor) }
     }
 
+    /// The client is told nothing of it.
+    private func complainOfRefusal(_ reason: String) {
+        let now = Instant.now
+        guard now >= silentAboutRefusalsUntil else { return }
+        silentAboutRefusalsUntil = now.after(Self.silence)
+        complain("a handshake was not signed: \(reason)")
+    }
+
     private func drop(_ visitor: Visitor) {
         unfinished.remove(visitor.number)
         visitors[visitor.number] = nil
@@ -166,11 +180,11 @@ final class Server {
     private func untilNextChore() -> Duration? {
         if !unfinished.isEmpty { return .zero }
         let dues = visitors.values.map(\.deadline) + [acceptAgain, end].compactMap(\.self)
-        return [dues.min().map { Instant.now.until($0) }, watchedKey.wait].compactMap(\.self).min()
+        return [dues.min().map { Instant.now.until($0) }, watchedKey?.wait].compactMap(\.self).min()
     }
 
     private func chores() {
-        if watchedKey.wait == .zero { lookForRotation() }
+        if watchedKey?.wait == .zero { lookForRotation() }
         for number in unfinished.sorted() {
             if let visitor = visitors[number] { proceed(visitor) }
         }
@@ -241,19 +255,26 @@ final class Server {
 
     // MARK: The next key
 
-    /// Asks for the key again. The answer comes as a rotation does, and clients are served meanwhile.
+    /// Asks for the key again. The answer comes as a rotation does, and clients are served meanwhile. For a key that is
+    /// lent they wait, as they do for each signature.
     private func renew() {
+        guard let watchedKey else {
+            do throws(Exit) { return use(try .lent(options, waitingUpTo: .zero)) } catch {
+                return keepOld(error.description)
+            }
+        }
         watchedKey.restart()
         lookForRotation()
     }
 
     /// Takes the next content of the key if there is one.
     private func lookForRotation() {
+        guard let watchedKey else { return }
         do throws(Failure) {
             switch try watchedKey.look(poller, as: watchToken) {
             case .none: return
             case .rotated(let rotation):
-                do throws(Exit) { use(try Identity(rotation.key, options)) } catch { keepOld(error.description) }
+                do throws(Exit) { use(try .handed(rotation.key, options)) } catch { keepOld(error.description) }
             case .ended(let error), .trouble(let error): keepOld("\(error)")
             }
         } catch { complain("the key is no longer watched: \(error)") }
@@ -262,17 +283,9 @@ final class Server {
     /// Serves new connections with this key. Existing ones keep the one with which they began.
     private func use(_ next: Identity) {
         identity = next
-        facts = Self.facts(options, runningAs, attempt, identity)
+        facts = Facts(options, runningAs, attempt, identity)
         StandardStream.output.writeLine("renewed: key \(options.key), decision \(identity.decision)")
     }
 
     private func keepOld(_ reason: String) { complain("keeps the old key and certificate: \(reason)") }
-
-    private static func facts(
-        _ options: Options, _ runningAs: RunningAs, _ attempt: KeyPathAttempt, _ identity: Identity
-    ) -> Facts {
-        Facts(
-            key: options.key, runningAs: runningAs, attempt: attempt, decision: identity.decision, kind: identity.kind,
-            fingerprint: identity.fingerprint)
-    }
 }

@@ -86,7 +86,10 @@ final class Visitor {
         switch state {
         case .handshake:
             step = stream.handshake()
-            if case .done = step { enter(.request) }
+            if case .done = step {
+                facts.noteHandshake()
+                enter(.request)
+            }
         case .request:
             if answer() { return .done(0) }
             step = read()
@@ -135,7 +138,9 @@ final class Visitor {
             input.removeFirst(length)
             staysOpen = staysOpen && request.keepsAlive
             output =
-                HTTPResponse.to(request, keepsAlive: staysOpen, facts.rows(cipher: stream.cipher)).bytes[...]
+                HTTPResponse.to(
+                    request, keepsAlive: staysOpen, isLent: facts.isLent, facts.rows(cipher: stream.cipher)
+                ).bytes[...]
         case .faulty(let status):
             input = []
             staysOpen = false

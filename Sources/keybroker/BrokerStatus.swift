@@ -127,7 +127,10 @@ struct BrokerStatus {
         lines += [
             "connections  \(shown(.connections)) of \(shown(.connectionsMost)), "
                 + (value(.watches).map { "\($0) of them watch keys, " } ?? "")
-                + "oldest waiting request \(shown(.oldestWaitingMilliseconds)) ms",
+                + "oldest waiting request \(shown(.oldestWaitingMilliseconds)) ms"
+        ]
+        if let signer { lines.append(signer) }
+        lines += [
             "audit log    \(value(.auditPath) ?? ""), \(shown(.audit)), record \(shown(.auditSeq))",
             "             head \(shown(.auditHead))",
         ]
@@ -165,13 +168,25 @@ struct BrokerStatus {
         return lines
     }
 
+    /// The line about the process that signs. Nil if the broker sent none.
+    private var signer: String? {
+        guard let state = value(.signer) else { return nil }
+        let said =
+            switch state {
+            case "ended": "ENDED, so no key signs; type: \(StandardFiles.restart(reading: allPolicyPaths))"
+            case "none": "none: there is no keybroker-signer, so no key signs"
+            default: state + (value(.channels) == nil ? "" : ", \(counted(.channels, "channel"))")
+            }
+        return "signer       \(said)"
+    }
+
     /// The largest number of decisions in the table of keys.
     private static let mostColumns = 8
 
     private static let inText: Set<StatusName> = [
         .version, .pid, .uptimeSeconds, .policy, .policyState, .policyAgeSeconds, .policyKeys, .policyPermits,
         .lastReload, .reloadsApplied, .reloadsRejected, .reloadsBegun, .lastReloadNumber, .reload, .reloadSeconds,
-        .connections, .connectionsMost, .watches,
+        .connections, .connectionsMost, .watches, .signer, .channels,
         .oldestWaitingMilliseconds, .audit, .auditPath, .auditSeq, .auditHead,
         .outsideSandboxKeys, .hiddenKeys, .missingAccounts,
     ]

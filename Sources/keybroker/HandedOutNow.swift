@@ -14,8 +14,9 @@ enum HandedOutNow {
     /// - Parameters:
     ///   - owners: whose files the daemon trusts.
     ///   - hidden: what the daemon's unit hides from it.
-    static func lines(_ key: Key, _ owners: TrustedOwners, hidden: HiddenFolders) -> [String] {
-        [line("key", key.source, owners, hidden)]
+    ///   - right: what is permitted. For signatures, a channel is handed out and not the key.
+    static func lines(_ key: Key, _ owners: TrustedOwners, hidden: HiddenFolders, _ right: Right) -> [String] {
+        [line(right == .sign ? "channel" : "key", key.source, owners, hidden)]
             + (key.certificate.map { [line("certificate", $0, owners, hidden)] } ?? [])
     }
 
@@ -32,7 +33,8 @@ enum HandedOutNow {
             }
             let status = file.status
             let size = status.size == 0 ? "empty" : counted(status.size, "byte")
-            return "  \(what) now: \(file.path), \(size), of \(status.modified.local)"
+            let signs = what == "channel" ? "signs with " : ""
+            return "  \(what) now: \(signs)\(file.path), \(size), of \(status.modified.local)"
         } catch {
             switch error.kind {
             case .missing, .untrusted:

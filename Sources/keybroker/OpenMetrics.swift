@@ -52,6 +52,11 @@ extension BrokerStatus {
             "policy_reload_running_seconds", "How long the policy has been being read.", number(.reloadSeconds))
         gauge("connections", "Connections now.", number(.connections))
         gauge("watches", "Connections that watch a key.", number(.watches))
+        // Where there is no signer, none is missed.
+        flag(
+            "signer_up", "Whether the process that signs runs.",
+            value(.signer).flatMap { $0 == "none" ? nil : $0 == "running" })
+        gauge("channels", "Open signing channels.", number(.channels))
         gauge("connections_limit", "Connections that there may be at a time.", number(.connectionsMost))
         gauge(
             "oldest_waiting_request_seconds", "How long the request has waited that waits longest.",

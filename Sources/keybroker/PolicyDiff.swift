@@ -39,6 +39,12 @@ struct PolicyDiff: ParsableCommand {
 extension SigningUses {
     /// In a column of rights: `sign`, or `sign for tls-server`.
     var right: String { Right.sign.rawValue + clause }
+
+    /// In a column of what changes. Who may sign anything and from now on only handshakes loses less than the whole right.
+    var changedRight: String {
+        let others = Self.named.filter { !contains($0.use) }.map(\.word)
+        return contains(.anything) && !others.isEmpty ? "sign, but for \(others.joined(separator: " "))" : right
+    }
 }
 
 /// The table of the changes from one policy to another.
@@ -64,7 +70,7 @@ struct DifferenceTable {
             add(
                 change.isGain,
                 [rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description],
-                right: Self.right(change), isCertain: change.isCertain)
+                right: change.uses?.changedRight ?? Right.key.rawValue, isCertain: change.isCertain)
         }
         for change in ofStatus {
             let permit = change.permit
@@ -73,14 +79,6 @@ struct DifferenceTable {
                 isCertain: change.isCertain)
         }
         (self.table, self.areCertain) = (table, areCertain)
-    }
-
-    /// Who may sign anything and from now on only handshakes loses less than the whole right.
-    private static func right(_ change: PermissionChange) -> String {
-        guard let uses = change.uses else { return Right.key.rawValue }
-        let others = SigningUses.named.filter { !uses.contains($0.use) }.map(\.word)
-        guard uses.contains(.anything), !others.isEmpty else { return uses.right }
-        return "sign, but for \(others.joined(separator: " "))"
     }
 
     func sayDoubts() {

@@ -15,8 +15,8 @@ struct PolicyExplain: ParsableCommand {
             Asks as the daemon would for a process of that user, with the groups that the name service gives it now. \
             With --unit and --key it asks for the unit under any account, as the service manager does for \
             LoadCredential=. Without --key it tells what the user or the unit may have, and with --key alone who may \
-            have the key. If one key is permitted, the files are shown that would be handed out now. Exit status: 0 \
-            permitted, or somebody may have something; 77 not permitted, or nobody or nothing; 64 there is no such \
+            have the key. If one key is permitted, the files are shown that would be handed out now. Whether the caller \
+            may have the key sign is told too; --sign asks for that alone. Exit status: 0 permitted, or somebody may have something; 77 not permitted, or nobody or nothing; 64 there is no such \
             user; 78 the policy is faulty.
             """)
 
@@ -29,7 +29,7 @@ struct PolicyExplain: ParsableCommand {
     @Option(help: "The key.", completion: .keys)
     var key: String?
 
-    @Flag(help: "With --key: whether it may have the key sign. This version serves no signing channels yet.")
+    @Flag(help: "With --key: whether it may have the key sign, without getting it.")
     var sign = false
 
     @Flag(help: "Instead of a key: whether the caller may ask for the broker's status.")
@@ -62,7 +62,7 @@ struct PolicyExplain: ParsableCommand {
         if let name, let asking = caller ?? unit.map(Caller.init(unitAlone:)) {
             let explanation = policy.explanation(of: name, sign ? .sign : .key, for: asking)
             let other = policy.explanation(of: name, sign ? .key : .sign, for: asking)
-            return try explain(explanation, name, loaded.source.owners, hasOtherRight: other.isPermitted)
+            return try explain(explanation, and: other, name, loaded.source.owners)
         }
         let subject = Subject(user: caller, unit: unit, key: name)
         try list(policy.rules(about: subject), of: name, policy)
@@ -129,32 +129,44 @@ struct PolicyExplain: ParsableCommand {
 
     // MARK: One caller and one key
 
+    /// - Parameter other: the same about the other right. It is told too if it is permitted, unless only signatures are
+    ///   asked about. The exit status goes by what is asked.
     private func explain(
-        _ explanation: Explanation, _ name: KeyName, _ owners: TrustedOwners, hasOtherRight: Bool
+        _ asked: Explanation, and other: Explanation, _ name: KeyName, _ owners: TrustedOwners
     ) throws(ExitCode) {
+        let right: Right = sign ? .sign : .key
         if format == .json {
-            try write(explanation.permitting)
-            if !explanation.isPermitted { throw ExitCode(77) }
-            return
+            try write(asked.permitting + (sign ? [] : other.permitting))
+        } else {
+            if asked.isPermitted {
+                try explainPermission(asked, right, name, owners)
+            } else {
+                try explainDenial(asked, name, mayHaveKey: sign && other.isPermitted)
+            }
+            if !sign, other.isPermitted { try explainPermission(other, .sign, name, owners) }
         }
-        if explanation.isPermitted {
-            let what = sign ? "have \(name) sign\(explanation.uses.clause)" : "have \(name)"
-            try output(line: "permitted: \(who) may \(what)")
-            for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
-            for line in sign ? [] : handedOut(explanation.key, owners) { try output(line: line) }
-            return
+        if !asked.isPermitted { throw ExitCode(77) }
+    }
+
+    private func explainPermission(
+        _ explanation: Explanation, _ right: Right, _ name: KeyName, _ owners: TrustedOwners
+    ) throws(ExitCode) {
+        let what = right == .sign ? "have \(name) sign\(explanation.uses.clause)" : "have \(name)"
+        try output(line: "permitted: \(who) may \(what)")
+        for rule in explanation.permitting { try output(line: "  \(rule.location): \(rule.statement)") }
+        guard let key = explanation.key else { return }
+        for line in HandedOutNow.lines(key, owners, hidden: PolicyOptions.hidden(options.paths), right) {
+            try output(line: line)
         }
+    }
+
+    private func explainDenial(_ explanation: Explanation, _ name: KeyName, mayHaveKey: Bool) throws(ExitCode) {
         guard explanation.key != nil else {
             let hint = explanation.likelyMeant.map { "; did you mean '\($0)'?" } ?? ""
             try denied("there is no key '\(name)'\(hint)")
         }
         try output(line: "denied: no line permits \(sign ? "signatures of " : "")\(name) to \(who)")
-        if hasOtherRight {
-            try output(
-                line: sign
-                    ? "  it may have the key itself, which does not include this"
-                    : "  it may have the key sign: see --sign")
-        }
+        if mayHaveKey { try output(line: "  it may have the key itself, which does not include this") }
         for miss in explanation.misses.prefix(Self.mostMisses) {
             try output(line: "  \(miss.rule.location): \(miss.rule.statement)")
             try output(line: "      \(words(for: miss))")
@@ -165,11 +177,6 @@ struct PolicyExplain: ParsableCommand {
             try output(line: "  \(never.location): \(never.statement)")
             try output(line: "      so no line can permit it")
         }
-        throw ExitCode(77)
-    }
-
-    private func handedOut(_ key: Key?, _ owners: TrustedOwners) -> [String] {
-        key.map { HandedOutNow.lines($0, owners, hidden: PolicyOptions.hidden(options.paths)) } ?? []
     }
 
     private func explainStatus(_ policy: Policy, _ caller: Caller) throws(ExitCode) {

@@ -11,7 +11,7 @@ struct PolicyReplay: ParsableCommand {
         commandName: "replay", abstract: "Decides the logged requests anew under another policy.",
         discussion: """
             Lists the requests of the audit log that would come out otherwise: which callers, last seen when, would lose \
-            or gain which key. Prints nothing but its heading where nothing would change. What was busy was not decided, \
+            or gain which key, or its signatures. Prints nothing but its heading where nothing would change. What was busy was not decided, \
             and is left out; refusals that were counted instead of recorded cannot be decided. Requests that a group \
             would permit which the policy of their time did not name are told at the end: the log does not say whether \
             the caller was in it. Exit status: 0, 78 where the policy is faulty, 74 where the log is not as it was \

@@ -16,7 +16,7 @@ struct PolicySuggest: ParsableCommand {
         commandName: "suggest", abstract: "Writes the smallest policy under which all would be granted again.",
         discussion: """
             Each line permits a key to a user in a unit, as the log has it, or to a unit alone where the service manager \
-            asked or the user is one of DynamicUser=. Queries of the status that a line permitted are permitted again, \
+            asked or the user is one of DynamicUser=; and signatures of a key, for what it signed. Queries of the status that a line permitted are permitted again, \
             too. The files of the keys are those of the policy in force, or else of \
             the records. What was permitted counts, even if the key could not be opened then. Limits are not \
             suggested. Compare it with policy diff and policy replay. Exit status: 0, 74 where the log is not as it \

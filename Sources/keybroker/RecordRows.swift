@@ -104,13 +104,34 @@ struct RecordRows {
 
     /// The line of the policy or the reason, and the calling program.
     private func why(_ record: LoggedRecord) -> String? {
+        if record.endsChannel { return Self.end(record) }
         var parts = [record.text(.rule) ?? record.text(.reason)].compactMap(\.self)
         if record.text(.rule) != nil, let reason = record.text(.reason), reason != "permitted" { parts.append(reason) }
+        if let uses = record.text(.uses) { parts.append("for \(uses)") }
         if let detail = record.text(.detail) { parts.append(detail) }
         if let times = record.number(.suppressed) { parts.append("\(times) times") }
         let text = parts.joined(separator: ": ")
-        guard let comm = record.text(.comm) else { return text.isEmpty ? nil : text }
-        return "\(text) (\(comm)\(record.number(.pid).map { "[\($0)]" } ?? ""))"
+        guard let program = Self.program(record) else { return text.isEmpty ? nil : text }
+        return "\(text) (\(program))"
+    }
+
+    private static func program(_ record: LoggedRecord) -> String? {
+        record.text(.comm).map { $0 + (record.number(.pid).map { "[\($0)]" } ?? "") }
+    }
+
+    /// The end of a signing channel: how often it was used, why it ended, and which grant it was.
+    private static func end(_ record: LoggedRecord) -> String {
+        func counted(_ field: LoggedRecord.Field, _ one: String, _ several: String) -> String? {
+            record.number(field).map { "\($0) \($0 == 1 ? one : several)" }
+        }
+        let known = [
+            counted(.signatures, "signature", "signatures"), counted(.refused, "refused", "refused"),
+            counted(.clones, "clone", "clones"),
+        ].compactMap(\.self)
+        let used = known.isEmpty ? "how often it signed is not known" : known.joined(separator: ", ")
+        let parts = ["ended: \(used)", record.text(.detail)].compactMap(\.self)
+        let why = [record.text(.reason), record.number(.of).map { "decision \($0)" }, program(record)]
+        return "\(parts.joined(separator: ": ")) (\(why.compactMap(\.self).joined(separator: ", ")))"
     }
 
     private static func local(_ time: String) -> String { WallTime(rfc3339: time)?.local ?? time }

@@ -18,17 +18,16 @@ struct ReplayTable {
     init(_ requests: Requests, under policy: Policy, digest: String?, unmapped: (uid: UInt32, gid: UInt32)) {
         let names = Names()
         let rows = requests.changes(under: policy, digest: digest, unmapped: unmapped).map { change in
-            (
-                change,
-                [
-                    change.isGain ? "gains" : "loses", change.question.key,
-                    change.question.isForUnit
-                        ? change.question.unit.map { Identity.unitPrefix + $0 }
-                        : names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
-                    String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
-                    change.rule?.description ?? change.outcome.rule,
-                ]
-            )
+            let right = change.uses?.changedRight ?? (change.question.key == nil ? "status" : Right.key.rawValue)
+            let cells: [String?] = [
+                change.isGain ? "gains" : "loses", change.question.key,
+                change.question.isForUnit
+                    ? change.question.unit.map { Identity.unitPrefix + $0 }
+                    : names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
+                String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
+                change.rule?.description ?? change.outcome.rule, right,
+            ]
+            return (change, cells)
         }
         // Losses come first, because they break a service.
         let sorted = rows.sorted { left, right in
@@ -37,14 +36,12 @@ struct ReplayTable {
                 ? order.0 < order.1
                 : left.1.map { $0 ?? "" }.lexicographicallyPrecedes(right.1.map { $0 ?? "" })
         }
-        // A column says so if some requests were not for a key, but for the status.
-        let hasStatus = rows.contains { $0.0.question.key == nil }
+        // A column says so if some requests were not for a key, but for the status or for signatures.
+        let hasRights = rows.contains { $0.0.question.key == nil || $0.0.uses != nil }
         table = Table(
-            columns: ["change", "key", "user", "unit", "requests", "last", "line"] + (hasStatus ? ["right"] : []),
+            columns: ["change", "key", "user", "unit", "requests", "last", "line"] + (hasRights ? ["right"] : []),
             numbers: ["requests"])
-        for (change, cells) in sorted {
-            table.add(cells + (hasStatus ? [change.question.key == nil ? "status" : "key"] : []))
-        }
+        for (_, cells) in sorted { table.add(hasRights ? cells : cells.dropLast()) }
         var sums: [String: [UInt32: Int]] = [:]
         for (question, count) in requests.untold(under: policy, digest: digest, unmapped: unmapped) {
             let key = question.key ?? "the status"

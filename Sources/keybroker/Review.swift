@@ -16,7 +16,7 @@ struct Review {
     private let requests: Requests
     private let unused: Unused?
     private var uses: Table
-    private var denials = Table(columns: ["user", "unit", "key", "denied", "last", "reason"], numbers: ["denied"])
+    private var denials: Table
 
     /// A row: requests that look the same to the reader of the table.
     private struct Row: Hashable {
@@ -25,12 +25,30 @@ struct Review {
         let unit: String?
     }
 
+    /// A row of the denials. What was asked for is told apart only there.
+    private struct Denial: Hashable {
+        let row: Row
+        let right: String?
+    }
+
     private struct Counts {
         var granted = 0, denied = 0, unavailable = 0, busy = 0
         var lastDenial = "", lastGrant = "", denial: String?
+        var channels = 0, counted = 0, counts = ChannelCounts()
 
-        mutating func add(_ outcome: Requests.Outcome) {
-            granted = granted.plus(outcome.granted)
+        /// Channels of which it is not known how often they signed: they are open, or their end has no counts, or it is
+        /// not in the log.
+        var openOrUnknown: Int { max(channels - counted, 0) }
+
+        mutating func add(_ outcome: Requests.Outcome, isOfChannels: Bool = false) {
+            if isOfChannels {
+                channels = channels.plus(outcome.granted)
+                counted = counted.plus(outcome.channels.counted)
+                counts.signatures = counts.signatures.plus(outcome.channels.counts.signatures)
+                counts.refused = counts.refused.plus(outcome.channels.counts.refused)
+            } else {
+                granted = granted.plus(outcome.granted)
+            }
             denied = denied.plus(outcome.denied)
             unavailable = unavailable.plus(outcome.unavailable)
             busy = busy.plus(outcome.busy)
@@ -47,19 +65,33 @@ struct Review {
         var rows: [Row: Counts] = [:]
         // Who asked for the status, as a line permitted it.
         var statusRows: [Row: Counts] = [:]
+        var refusals: [Denial: Counts] = [:]
         for (question, outcome) in requests.all {
             let ofUnit = question.isForUnit ? question.unit.map { Identity.unitPrefix + $0 } : nil
             let row = Row(
                 key: question.key, user: ofUnit ?? names.user(question.uid, logged: outcome.user),
                 unit: question.unit)
-            rows[row, default: Counts()].add(outcome)
+            rows[row, default: Counts()].add(outcome, isOfChannels: question.asksForSignatures)
+            let right = question.asksForSignatures ? Right.sign : question.key.map { _ in Right.key }
+            refusals[Denial(row: row, right: right?.rawValue), default: Counts()].add(outcome)
             if question.asksForStatus, outcome.rule != nil { statusRows[row, default: Counts()].add(outcome) }
         }
         // A column says so if some requests were not for a key, but for the status.
         let right = statusRows.isEmpty ? [] : ["right"]
+        let ofChannels = requests.hasChannels ? Self.ofChannels : []
         uses = Table(
-            columns: ["key", "user", "unit", "granted", "denied", "unavailable", "busy", "last-grant"] + right,
-            numbers: ["granted", "denied", "unavailable", "busy"])
+            columns: ["key", "user", "unit", "granted", "denied", "unavailable", "busy", "last-grant"] + ofChannels
+                + right,
+            numbers: Set(["granted", "denied", "unavailable", "busy"] + ofChannels))
+        let refused = refusals.filter { $0.value.denied > 0 }.sorted {
+            let (left, right) = ($0.key.row, $1.key.row)
+            return (left.user, left.key ?? "", left.unit ?? "", $0.key.right ?? "")
+                < (right.user, right.key ?? "", right.unit ?? "", $1.key.right ?? "")
+        }
+        let ofSigning = refused.contains { $0.key.right == Right.sign.rawValue }
+        denials = Table(
+            columns: ["user", "unit", "key", "denied", "last", "reason"] + (ofSigning ? ["right"] : []),
+            numbers: ["denied"])
         func local(_ time: String) -> String? { time.isEmpty ? nil : WallTime(rfc3339: time)?.local ?? time }
         func sorted(_ rows: [Row: Counts]) -> [(key: Row, value: Counts)] {
             rows.sorted {
@@ -69,19 +101,30 @@ struct Review {
         let all = sorted(rows)
         // Names of nonexistent keys appear only in the table of denials.
         func isOfAKey(_ counts: Counts) -> Bool {
-            counts.denial != "unknown-key" || [counts.granted, counts.unavailable, counts.busy].contains { $0 > 0 }
+            counts.denial != "unknown-key"
+                || [counts.granted, counts.unavailable, counts.busy, counts.channels].contains { $0 > 0 }
+                || counts.counts != ChannelCounts()
         }
         func use(_ row: Row, _ counts: Counts, _ right: [String]) {
             let numbers = [counts.granted, counts.denied, counts.unavailable, counts.busy].map(String.init)
-            uses.add([row.key, row.user, row.unit] + numbers + [local(counts.lastGrant)] + right)
+            let ofChannels = [
+                String(counts.channels), String(counts.counts.signatures), String(counts.counts.refused),
+                String(counts.openOrUnknown),
+            ]
+            uses.add(
+                [row.key, row.user, row.unit] + numbers + [local(counts.lastGrant)]
+                    + (requests.hasChannels ? ofChannels : []) + right)
         }
         for (row, counts) in all where row.key != nil && isOfAKey(counts) { use(row, counts, right.map { _ in "key" }) }
         for (row, counts) in sorted(statusRows) { use(row, counts, ["status"]) }
-        let refused = all.filter { $0.value.denied > 0 }.sorted { $0.key.user < $1.key.user }
-        for (row, counts) in refused {
-            denials.add([row.user, row.unit, row.key, String(counts.denied), local(counts.lastDenial), counts.denial])
+        for (denial, counts) in refused {
+            let (row, numbers) = (denial.row, [String(counts.denied), local(counts.lastDenial), counts.denial])
+            denials.add([row.user, row.unit, row.key] + numbers + (ofSigning ? [denial.right] : []))
         }
     }
+
+    /// The columns about signing channels, if the log has any.
+    private static let ofChannels = ["channels", "signatures", "refused", "open-or-unknown"]
 
     /// For programs: one JSON object per line.
     var objects: [String] {
@@ -121,12 +164,12 @@ struct Review {
     }
 
     private static func table(_ rules: [Rule], _ ofStatus: [StatusPermit]) -> Table {
-        let right = ofStatus.isEmpty ? [] : ["right"]
+        let right = ofStatus.isEmpty && rules.allSatisfy { $0.right == .key } ? [] : ["right"]
         var table = Table(columns: ["key", "permitted", "unit", "line"] + right)
         for rule in rules {
             table.add(
                 [rule.key.description, rule.writtenIdentity, rule.unit?.description, rule.location.description]
-                    + right.map { _ in "key" })
+                    + right.map { _ in rule.uses?.right ?? Right.key.rawValue })
         }
         for permit in ofStatus {
             table.add([nil, permit.writtenIdentity, nil, permit.location.description, "status"])

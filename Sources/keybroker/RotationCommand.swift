@@ -1,6 +1,7 @@
 // keybroker rotation: who has which content of a key, and when nobody has an old one any more.
 //
-// Must never report that an old key can go while a connection that watches it has not read the new one.
+// Must never report that an old key can go while a connection that watches it has not read the new one, or a signing
+// channel signs with it.
 
 internal import ArgumentParser
 internal import Kernel
@@ -11,7 +12,8 @@ struct RotationCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "rotation", abstract: "Shows who has which content of a key.",
         discussion: """
-            A key that was exchanged is announced to everybody who watches it. Who got it without a watch, by 'get' or \
+            A key that was exchanged is announced to everybody who watches it. A signing channel goes on with the content \
+            that it began with until its service asks for another channel. Who got the key without a watch, by 'get' or \
             at its start, is not known here: see 'keybroker audit show --key NAME'.
             """,
         subcommands: [RotationStatus.self, RotationWait.self])
@@ -19,7 +21,8 @@ struct RotationCommand: ParsableCommand {
 
 struct RotationStatus: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "status", abstract: "Lists the connections that watch keys, and the generation that each has.")
+        commandName: "status",
+        abstract: "Lists who watches a key or has it sign, and the generation that each has.")
 
     @Argument(help: "Only this key.", completion: .keys, transform: keyName)
     var name: KeyName?
@@ -32,18 +35,22 @@ struct RotationStatus: ParsableCommand {
     func run() throws {
         let keys = try askingAsAdministrator(try options.broker.holders(of: name, waitingUpTo: options.patience))
         if let name, keys.isEmpty { throw unknown(name) }
+        // Without a channel the table is as it was before there were any.
+        let hasChannels = keys.contains { $0.holders.contains(where: \.signs) }
         var table = Table(
-            columns: ["key", "newest", "state", "has", "uid", "pid", "unit"], numbers: ["newest", "has", "uid", "pid"])
+            columns: ["key", "newest", "state", "has", "uid", "pid", "unit"] + (hasChannels ? ["how"] : []),
+            numbers: ["newest", "has", "uid", "pid"])
+        func add(_ cells: [String?], how: String?) { table.add(cells + (hasChannels ? [how] : [])) }
         for key in keys {
             let begin: [String?] = [key.name.description, String(key.generation), key.state.rawValue]
-            // A key that nobody watches has a line of its own, as it was asked for.
-            if key.holders.isEmpty { table.add(begin + [nil, nil, nil, nil]) }
+            // A key that nobody holds has a line of its own, as it was asked for.
+            if key.holders.isEmpty { add(begin + [nil, nil, nil, nil], how: nil) }
             for holder in key.holders {
-                table.add(
+                add(
                     begin + [
                         holder.generation.map { String($0) }, String(holder.uid), holder.pid.map { String($0) },
                         holder.unit,
-                    ])
+                    ], how: holder.signs ? "signs" : "watches")
             }
         }
         if table.isEmpty, format == .text { return try output(line: "nobody watches a key") }
@@ -53,7 +60,8 @@ struct RotationStatus: ParsableCommand {
 
 struct RotationWait: ParsableCommand {
     static let configuration = CommandConfiguration(
-        commandName: "wait", abstract: "Waits until nobody who watches a key has an older content than its file's.",
+        commandName: "wait",
+        abstract: "Waits until nobody who watches a key or has it sign has an older content than its file's.",
         discussion: "Exit status: 0 then; 75 if the time is over, with a list of those who are behind.")
 
     @Argument(help: "The key's name in the policy.", completion: .keys, transform: keyName)
@@ -75,14 +83,7 @@ struct RotationWait: ParsableCommand {
             let keys = try askingAsAdministrator(try options.broker.holders(of: name, waitingUpTo: options.patience))
             guard let key = keys.first else { throw unknown(name) }
             if key.state == .settled, key.behind.isEmpty {
-                let number = key.holders.count
-                return try output(
-                    line: number == 0
-                        ? "nobody watches '\(name)'; who got it at its start is listed by "
-                            + "'keybroker audit show --key \(name)'"
-                        : number == 1
-                            ? "the one connection that watches '\(name)' has generation \(key.generation)"
-                            : "all \(number) connections that watch '\(name)' have generation \(key.generation)")
+                return try output(line: settled(key))
             }
             let now = Instant.now
             guard now < end else { throw timedOut(key) }
@@ -93,16 +94,45 @@ struct RotationWait: ParsableCommand {
         }
     }
 
+    private func settled(_ key: KeyHolders) -> String {
+        let channels = key.holders.count(where: \.signs)
+        let number = key.holders.count - channels
+        let watching =
+            number == 0
+            ? "nobody watches '\(name)'; who got it at its start is listed by 'keybroker audit show --key \(name)'"
+            : number == 1
+                ? "the one connection that watches '\(name)' has generation \(key.generation)"
+                : "all \(number) connections that watch '\(name)' have generation \(key.generation)"
+        if channels == 0 { return watching }
+        let signing =
+            channels == 1
+            ? "the one channel on which it signs has generation \(key.generation)"
+            : "all \(channels) channels on which it signs have generation \(key.generation)"
+        return "\(watching); \(signing)"
+    }
+
     private func timedOut(_ key: KeyHolders) -> ExitCode {
         for holder in key.behind {
             let who = [
                 "uid \(holder.uid)", holder.pid.map { "pid \($0)" }, holder.unit.map { "in \($0)" },
             ].compactMap(\.self).joined(separator: " ")
-            let what = holder.generation.map { "has generation \($0)" } ?? "has read nothing"
+            let verb = holder.signs ? "signs with" : "has"
+            let what = holder.generation.map { "\(verb) generation \($0)" } ?? "has read nothing"
             say("keybroker: \(who) \(what), the newest is \(key.generation)")
         }
         switch key.state {
-        case .settled: return fail("\(counted(key.behind.count, "connection")) of '\(name)' are behind", status: 75)
+        case .settled:
+            let channels = key.behind.count(where: \.signs)
+            let connections = key.behind.count - channels
+            let parts = [
+                connections > 0 ? counted(connections, "connection") : nil,
+                channels > 0 ? counted(channels, "channel") : nil,
+            ].compactMap(\.self)
+            let advice =
+                channels == 0 ? "" : "; a channel signs with its key until its service is reloaded or restarted"
+            // Of connections alone it says what it has always said.
+            let are = channels == 1 && connections == 0 ? "is" : "are"
+            return fail("\(parts.joined(separator: " and ")) of '\(name)' \(are) behind\(advice)", status: 75)
         case .settling: return fail("key '\(name)' is still changing", status: 75)
         case .unavailable:
             return fail(

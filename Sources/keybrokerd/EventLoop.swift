@@ -106,7 +106,9 @@ final class EventLoop {
         // Those who are connected come first: they have waited longer.
         if events.contains(where: { $0.token == Token.listener }) { accept(&turn) }
         tellWatchers(&turn)
-        hearSigner(&turn)
+        if broker.isDueToHearSigner(turnBegan) || events.contains(where: { $0.token == Token.signer }) {
+            hearSigner(&turn)
+        }
         broker.settle(now: turnBegan)
         deliver(turn)
         credentials?.turn(events, commit: commitEvents)

@@ -78,19 +78,23 @@ struct LoggedRecordTests {
         #"{"seq":18446744073709551616}"#, #"{"key":5}"#, #"{"uid":4294967296}"#, #"{"uid":-1}"#, #"{"groups":5}"#,
         #"{"groups":[4294967296]}"#, #"{"groups":["1"]}"#, #"{"groups":[1,[2]]}"#, #"{"file":"x"}"#, #"{"file":{"a"}}"#,
         #"{"file":{"a":1]}"#, #"{"file":[{"a":1}]}"#, #"{"a":true}"#, #"{"a":tru\u0065}"#, #"{"a":-}"#, #"{"a":[1,]}"#,
-        #"{"a":[[[[[[[[[[1]]]]]]]]]]}"#, #"{"other-groups":[1]}"#, #"{"of":-2}"#,
+        #"{"a":[[[[[[[[[[1]]]]]]]]]]}"#, #"{"other-groups":[1]}"#, #"{"of":-2}"#, #"{"uses":["tls-server"]}"#,
+        #"{"uses":"tls-server","uses":""}"#, #"{"signatures":"1"}"#, #"{"refused":-1}"#, #"{"clones":{}}"#,
+        #"{"signatures":1,"signatures":2}"#,
     ])
     func whatIsAmbiguous(_ text: String) { #expect(LoggedRecord(Array(text.utf8)) == nil) }
 
     @Test func everyFieldAtItsPlace() throws {
         let line =
-            #"{"seq":1,"time":"t","groups":[],"other-groups":3,"pid":7,"suppressed":2,"of":9,"previous":"p","chain":"c"}"#
+            #"{"seq":1,"time":"t","groups":[],"other-groups":3,"pid":7,"uses":"u","suppressed":2,"of":9,"signatures":4,"#
+            + #""refused":5,"clones":6,"previous":"p","chain":"c"}"#
         let record = try #require(LoggedRecord(Array(line.utf8)))
         let numbers: [(LoggedRecord.Field, UInt64)] = [
-            (.seq, 1), (.otherGroups, 3), (.pid, 7), (.suppressed, 2), (.of, 9),
+            (.seq, 1), (.otherGroups, 3), (.pid, 7), (.suppressed, 2), (.of, 9), (.signatures, 4), (.refused, 5),
+            (.clones, 6),
         ]
         for (field, number) in numbers { #expect(record.number(field) == number) }
-        #expect(record.text(.chain) == "c")
+        #expect(record.text(.chain) == "c" && record.text(.uses) == "u")
         #expect(record.numbers(.groups).isEmpty)
     }
 

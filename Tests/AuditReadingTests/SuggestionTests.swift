@@ -15,6 +15,7 @@ struct SuggestionTests {
     private static let units = ["a.service", "b@1.service", "b@2.service", "c.scope", "session-1.scope"]
     private static let patterns = ["*", "a.service", "b@*.service", "*.scope", "b@2.service"]
     private static let keys = ["k1", "k2", "k3"]
+    private static let clauses = ["", " for tls-server", " for tls-client", " for tls-server tls-client"]
 
     private func policy(_ lines: [String]) throws -> Policy {
         let bytes = Array(lines.map { $0 + "\n" }.joined().utf8)
@@ -27,7 +28,13 @@ struct SuggestionTests {
         for _ in 0..<Int.random(in: 1...8, using: &random) {
             let key = Self.keys.randomElement(using: &random) ?? ""
             let unit = Self.patterns.randomElement(using: &random) ?? ""
-            switch Int.random(in: 0..<7, using: &random) {
+            let clause = Self.clauses.randomElement(using: &random) ?? ""
+            switch Int.random(in: 0..<10, using: &random) {
+            case 7: lines.append("permit unit:\(unit) sign \(key)\(clause)")
+            case 8: lines.append("permit :\(Int.random(in: 10...12, using: &random)) sign \(key)\(clause)")
+            case 9:
+                let place = Bool.random(using: &random) ? " unit \(unit)" : ""
+                lines.append("permit \(Int.random(in: 1...3, using: &random))\(place) sign \(key)\(clause)")
             case 5: lines.append("permit unit:\(unit) status")
             case 6:
                 let who = ["", ":1"].randomElement(using: &random) ?? ""
@@ -50,7 +57,7 @@ struct SuggestionTests {
             let uid = ids.randomElement(using: &random) ?? 1
             let groups = ([10, 11, 12] as [UInt32]).filter { _ in Bool.random(using: &random) }
             let unit = Int.random(in: 0..<4, using: &random) > 0 ? Self.units.randomElement(using: &random) : nil
-            let verb = ["get", "watch", "credential", "status"].randomElement(using: &random) ?? ""
+            let verb = ["get", "watch", "credential", "status", "sign", "sign"].randomElement(using: &random) ?? ""
             let caller =
                 verb == "credential"
                 ? Caller(unitAlone: unit ?? "x.service")
@@ -58,10 +65,11 @@ struct SuggestionTests {
             let name = try #require(KeyName(key))
             if verb == "status" { return statusRecord(number + 1, policy, caller, uid, groups) }
             var decision = #""decision":"denied","reason":"no-rule""#
-            if case .permitted = policy.verdict(on: name, for: caller) {
+            if let uses = permitted(policy, verb, name, caller) {
                 decision =
                     Int.random(in: 0..<8, using: &random) == 0
-                    ? #""decision":"unavailable","reason":"missing""# : #""decision":"granted","reason":"permitted""#
+                    ? #""decision":"unavailable","reason":"missing""#
+                    : #""decision":"granted","reason":"permitted""# + (uses.isEmpty ? "" : #","uses":"\#(uses)""#)
             }
             let who = verb == "credential" ? 0 : uid
             let list = verb == "credential" ? "" : groups.map(String.init).joined(separator: ",")
@@ -70,6 +78,16 @@ struct SuggestionTests {
                 + #"\#(decision),"key":"\#(key)","uid":\#(who),"gid":9,"groups":[\#(list)]"#
                 + (place.map { #","unit":"\#($0)""# } ?? "")
         }
+    }
+
+    /// For what the request is permitted, in the words of a record. Nil if it is denied.
+    private func permitted(_ policy: Policy, _ verb: String, _ name: KeyName, _ caller: Caller) -> String? {
+        if verb == "sign" {
+            guard case .permitted(_, let uses, _) = policy.signingVerdict(on: name, for: caller) else { return nil }
+            return uses.words.joined(separator: " ")
+        }
+        if case .permitted = policy.verdict(on: name, for: caller) { return "" }
+        return nil
     }
 
     private func statusRecord(_ number: Int, _ policy: Policy, _ caller: Caller, _ uid: UInt32, _ groups: [UInt32])
@@ -91,8 +109,8 @@ struct SuggestionTests {
         return requests.changes(under: policy, unmapped: unmapped).filter { !$0.isGain }.reduce(0) { $0 + $1.requests }
     }
 
-    /// For random policies and histories: nothing is lost under `replay`; without any one line, or any one key of a
-    /// line, something is; and nobody may have what was not permitted to that user and unit in the log.
+    /// For random policies and histories: nothing is lost under `replay`; without any one line, or any one key or use of
+    /// a line, something is; and nobody may have what was not permitted to that user and unit in the log.
     @Test func nothingIsLostAndNoLineIsIdle() throws {
         let rounds = UInt64(ProcessInfo.processInfo.environment["KEYBROKER_MODEL_ROUNDS"] ?? "") ?? 300
         var (lines, empty) = (0, 0)
@@ -110,8 +128,13 @@ struct SuggestionTests {
                 less.remove(at: index)
                 #expect(try lost(requests, less) > 0, "seed \(seed): \(text[index]) is idle in \(text)")
                 let words = text[index].split(separator: " ")
-                guard let key = words.firstIndex(of: "key"), words[0] == "permit" else { continue }
-                for place in words.indices.dropFirst(key + 1) where words.count > key + 2 {
+                guard words[0] == "permit", let right = words.firstIndex(where: { $0 == "key" || $0 == "sign" }) else {
+                    continue
+                }
+                let clause = words.firstIndex(of: "for") ?? words.count
+                for place in words.indices.dropFirst(right + 1) where place != clause {
+                    // One that stands alone goes with the line.
+                    if place < clause ? clause == right + 2 : words.count == clause + 2 { continue }
                     var fewer = words
                     fewer.remove(at: place)
                     less = text
@@ -130,19 +153,29 @@ struct SuggestionTests {
     private func nothingElseIsPermitted(_ text: [String], _ requests: Requests, _ seed: UInt64) throws {
         let suggested = try policy(text)
         nobodyElseMayAsk(suggested, requests, seed)
-        let permitted = requests.all.filter { $0.outcome.permitted > 0 }.map(\.question)
+        let permitted = requests.all.filter { $0.outcome.permitted > 0 && $0.question.asksForKey }.map(\.question)
+        let signed = requests.all.filter { $0.outcome.permitted > 0 && $0.question.asksForSignatures }
         for key in Self.keys {
             let name = try #require(KeyName(key))
             for uid in [1, 2, 3, 4, 61_300] as [UInt32] {
                 for unit in Self.units + [nil] {
                     let caller = Caller(uid: uid, groups: [9, 10, 11, 12], unit: unit)
-                    guard case .permitted = suggested.verdict(on: name, for: caller) else { continue }
-                    let isKnown = permitted.contains { question in
+                    func isOf(_ question: Requests.Question) -> Bool {
                         let isThere = question.unit == unit
                         if question.key != key { return false }
                         if question.isForUnit || question.uid == 61_300, isThere { return true }
                         return question.uid == uid && (question.unit == nil || isThere)
                     }
+                    if case .permitted(_, let uses, _) = suggested.signingVerdict(on: name, for: caller) {
+                        // What is not known was any message.
+                        let known = signed.filter { isOf($0.question) }.flatMap(\.outcome.channels.permitted.keys)
+                            .reduce(into: SigningUses()) { $0.formUnion($1.isEmpty ? .anything : $1) }
+                        #expect(
+                            known.contains(.anything) || known.isSuperset(of: uses),
+                            "seed \(seed): \(uid) in \(unit ?? "no unit") signs with \(key) by \(text)")
+                    }
+                    guard case .permitted = suggested.verdict(on: name, for: caller) else { continue }
+                    let isKnown = permitted.contains(where: isOf)
                     #expect(isKnown, "seed \(seed): \(uid) in \(unit ?? "no unit") gets \(key) by \(text)")
                 }
             }

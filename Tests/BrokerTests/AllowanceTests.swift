@@ -143,7 +143,7 @@ struct AllowanceTests {
         let answered = (0..<130).map { _ in allowance.mayAnswerRefusal(account, .user, now: start) }
         #expect(answered.count { $0 } == Limits.refusalsPerSecond)
         let surplus = allowance.takeSurplus()
-        #expect(surplus.map(\.uid) == [1])
+        #expect(surplus.map(\.owner) == [.user(1)])
         #expect(surplus.map(\.count) == [30])
         let (rest, again) = (
             allowance.takeSurplus(), allowance.mayAnswerRefusal(account, .user, now: start.after(.seconds(1)))

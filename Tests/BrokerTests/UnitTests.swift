@@ -132,6 +132,33 @@ struct UnitTests {
         #expect(try bench.admit(FakePeer(uid: 1001)) != nil)
     }
 
+    /// A unit that connects all the time gets so many replies a second; the log has the number of the others.
+    @Test func connectionsThatGetNoReplyAreCountedForTheUnit() throws {
+        let bench = try Bench(Self.policy)
+        for _ in 0..<bench.broker.capacity.connectionsPerUser { _ = try #require(try bench.admit(service())) }
+        var (answered, surplus) = (0, 0)
+        for _ in 0..<90 {
+            // Of one uid no more are looked at in a second.
+            for peer in [service(61_201), service(61_202)] {
+                switch try bench.broker.admit(peer.credentials, from: peer) {
+                case .admitted: Issue.record("admitted")
+                case .turnedAway: answered += 1
+                case .surplus: surplus += 1
+                }
+            }
+        }
+        #expect(answered >= Limits.refusalsPerSecond && surplus > 0)
+        bench.broker.settle(now: .now)
+        // Then what was counted is recorded.
+        bench.broker.settle(now: Instant.now.after(.seconds(2)))
+        _ = bench.broker.commit([])
+        let records = bench.log.records.map(\.record).filter { $0.unit == "dyn@1.service" }
+        #expect(records.map(\.reason) == [.limitConnectionRate, .folded])
+        #expect(records.reduce(0) { $0 + ($1.suppressed ?? 1) } == surplus)
+        #expect(records.allSatisfy { $0.uid == nil && $0.peer == nil && $0.decision == .busy })
+        #expect(records.first?.detail?.hasPrefix("those in dyn@1.service connect too often") == true)
+    }
+
     /// Refusals of many uids of a unit have few records.
     @Test func refusalsAreFoldedTogether() throws {
         let bench = try Bench(Self.policy + "limit each-user requests 1000000\n", total: 4096)

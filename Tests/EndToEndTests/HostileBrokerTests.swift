@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// A broker of `ClientTests/Brokers/fake.py`, which runs as the account that the tests run as.
-private final class FakeBroker {
+final class FakeBroker {
     let program: Program
     let socket: String
 

@@ -167,14 +167,7 @@ struct ConfinementTests {
         #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
-    private func opener(of daemon: Daemon) throws -> Int32 {
-        let children = try String(
-            contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
-        return try #require(
-            children.split(separator: " ").compactMap { Int32($0) }.first {
-                (try? String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8)) == "keybrokerd-open\n"
-            })
-    }
+    private func opener(of daemon: Daemon) throws -> Int32 { try #require(try processOf(daemon, named: "keybrokerd-open")) }
 
     /// Its first thread waits in poll(2) for ever, as Swift's locks take it for a thread of the parent. It has no more rights
     /// than the others.
@@ -240,14 +233,15 @@ struct ConfinementTests {
     /// A separate process looks up names. It has no capability, writes nothing, and ends with the daemon.
     @Test func theNameServiceIsAProcessOfItsOwn() throws {
         let daemon = try daemon()
-        let children = try String(
-            contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
-        let child = try #require(Int32(children.split(separator: " ").first ?? ""))
         // Nobody waits for it before the first name is looked up, and this policy has none.
+        var found: Int32?
+        try waitUntil("there is such a process") {
+            found = try processOf(daemon, named: "keybrokerd-name")
+            return found != nil
+        }
+        let child = try #require(found)
         func status() throws -> String { try String(contentsOfFile: "/proc/\(child)/status", encoding: .utf8) }
-        let deadline = Date(timeIntervalSinceNow: 10)
-        while try !status().contains("Name:\tkeybrokerd-name\n"), Date() < deadline { usleep(1000) }
-        while try !status().contains("CapPrm:\t0000000000000000\n"), Date() < deadline { usleep(1000) }
+        try waitUntil("it has no capability") { try status().contains("CapPrm:\t0000000000000000\n") }
         let process = try status()
         for line in ["Name:\tkeybrokerd-name", "CapPrm:\t0000000000000000", "NoNewPrivs:\t1"] {
             #expect(process.contains("\(line)\n"), "\(line)")
@@ -267,3 +261,11 @@ struct ConfinementTests {
 #else
     private let isX86 = false
 #endif
+
+/// The child of the daemon that has this name. Nil if it has none, or not yet.
+private func processOf(_ daemon: Daemon, named name: String) throws -> Int32? {
+    try String(contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
+        .split(separator: " ").compactMap { Int32($0) }.first {
+            (try? String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8)) == "\(name)\n"
+        }
+}

@@ -33,7 +33,19 @@ struct PolicyToolTests {
                 "permitted: 61001 may have web sign for tls-server\n  new:2: permit 61001 sign web for tls-server\n"))
         let key = try policy("explain", "--user", "61001", "--key", "web", "--policy", "new")
         #expect(key.status == 77)
-        #expect(key.output.hasPrefix("denied: no line permits web to 61001\n  it may have the key sign: see --sign\n"))
+        #expect(key.output.hasPrefix("denied: no line permits web to 61001\n  new:3: "))
+        let both = granted.output
+        #expect(
+            key.output.hasSuffix(both) && both.contains("\n  channel now: signs with \(folder["key"]), 3 bytes, of "))
+        try folder.write("both", line + "permit 61001 key web\npermit 61001 sign web\n")
+        let rights = try policy("explain", "--user", "61001", "--key", "web", "--policy", "both")
+        #expect(rights.status == 0)
+        #expect(
+            rights.output.contains("\n  key now: ") && rights.output.contains("\npermitted: 61001 may have web sign\n"))
+        let objects = try policy(
+            "explain", "--user", "61001", "--key", "web", "--policy", "both", "--format", "json"
+        ).output.split(separator: "\n")
+        #expect(objects.count == 2 && objects[1].hasSuffix(#""right":"sign"}"#), "\(objects)")
         let sign = try policy("explain", "--user", "61002", "--key", "web", "--sign", "--policy", "new")
         #expect(sign.status == 77)
         #expect(

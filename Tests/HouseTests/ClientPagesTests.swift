@@ -55,11 +55,13 @@ struct ClientPagesTests {
             ("\(Limits.reply)", "did not answer within 10.0 seconds"), ("\(Limits.idle)", "for 30 seconds"),
             ("\(Limits.listedNames)", "more than 1000000 names"), ("\(Limits.keyBytes >> 20) MiB", "more than 1 MiB"),
             ("\(Limits.longestBusy)", "after an hour at most"),
+            ("\(Limits.signature)", "no signature within 1.0 seconds"),
         ] {
             #expect(page.contains(text), "\(limit)")
         }
         #expect(Limits.packetBytes == 4096 && Limits.reply == .seconds(10) && Limits.idle == .seconds(30))
         #expect(Limits.listedNames == 1_000_000 && Limits.keyBytes == 1 << 20 && Limits.longestBusy == .seconds(3600))
+        #expect(Limits.signature == .seconds(1))
         let header = try text("Sources/Clients/C/keybroker.h")
         #expect(header.contains("keybroker__packet = 4096, keybroker__reply_ms = 10000"))
         #expect(header.contains("keybroker__names = 1000000"))

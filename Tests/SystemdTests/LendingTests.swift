@@ -7,7 +7,7 @@ import Testing
 extension ServiceTests {
     @Test func aKeyIsLentToAUnit() throws {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/signs.py")
-        try machine.write("/root/signs.py", try String(contentsOf: script, encoding: .utf8))
+        try machine.write("/opt/signs.py", try String(contentsOf: script, encoding: .utf8))
         try machine.must(
             "openssl genpkey -quiet -algorithm EC -pkeyopt ec_paramgen_curve:P-256 -out /etc/ssl/private/lent.pem; "
                 + "chmod 600 /etc/ssl/private/lent.pem")
@@ -18,7 +18,7 @@ extension ServiceTests {
         let steps = #"printf "open lent\nsign 5\nother x\nclose\n""#
         let said = try machine.must(
             "systemd-run --quiet --wait --pipe --unit lends -p DynamicUser=yes -p SupplementaryGroups=keyusers "
-                + "-p BindReadOnlyPaths=/root/signs.py:/run/signs.py "
+                + "-p BindReadOnlyPaths=/opt/signs.py:/run/signs.py "
                 + "sh -c '\(steps) | python3 /run/signs.py /run/keybroker/broker.sock' </dev/null")
         #expect(said.contains("\"descriptors\": 1") && said.contains("\"signed\": 5"), "\(said)")
         #expect(said.contains("\"kind\": \"D\""), "\(said)")

@@ -96,6 +96,17 @@ package final class Daemon {
         }
     }
 
+    /// The records of signing channels that have ended, once there are so many.
+    package func endedChannels(_ count: Int) throws -> [[String: Any]] {
+        let deadline = Date(timeIntervalSinceNow: 30)
+        while Date() < deadline {
+            let ends = try records().filter { $0["event"] as? String == "channel" }
+            if ends.count >= count { return ends }
+            Thread.sleep(forTimeInterval: 0.01)
+        }
+        throw Waited(description: "there were no \(count) ends of channels")
+    }
+
     /// The record of a decision.
     package func record(_ decision: Int) throws -> [String: Any] {
         guard let record = try records().first(where: { $0["seq"] as? Int == decision }) else {

@@ -5,7 +5,7 @@
 
 /// A parser, or several for the same bytes. The name is that of its folder in `Tests/Fuzz/Corpus`.
 package enum FuzzTarget: String, CaseIterable, Sendable {
-    case packets, policy, environment
+    case packets, channels, policy, environment
     case auditReader = "audit-reader"
     case credentialAddress = "credential-address"
     case logRecovery = "log-recovery"
@@ -14,6 +14,7 @@ package enum FuzzTarget: String, CaseIterable, Sendable {
     package func run(_ bytes: [UInt8]) throws(Broken) {
         switch self {
         case .packets: try tryPackets(bytes)
+        case .channels: try tryChannels(bytes)
         case .policy: try tryPolicy(bytes)
         case .environment: try tryEnvironment(bytes)
         case .auditReader: try tryAuditReader(bytes)

@@ -69,7 +69,9 @@ private func findEnd(_ bytes: [UInt8], of total: Int) throws(Broken) {
 private let unmapped: (uid: UInt32, gid: UInt32) = (65_534, 65_534)
 
 private let other: Policy? = {
-    let text = "key k /k\nkey other /o\npermit 5 key k\npermit :8 unit a@*.service key k other\npermit 33 status\n"
+    let text =
+        "key k /k\nkey other /o\npermit 5 key k\npermit :8 unit a@*.service key k other\npermit 33 status\n"
+        + "permit 5 sign k for tls-server\npermit :8 sign k other\n"
     return read([PolicyText(file: "p", bytes: Array(text.utf8))], in: resolver).policy
 }()
 
@@ -140,10 +142,12 @@ private func stopsThere(_ paths: [String], _ fault: Unverified?) throws(Broken) 
 
 private func summed(_ requests: Requests) throws(Broken) {
     var sum = 0
-    for (_, outcome) in requests.all {
+    for (question, outcome) in requests.all {
         let counts = [outcome.granted, outcome.denied, outcome.unavailable, outcome.busy, outcome.malformed]
         try require(counts.allSatisfy { $0 >= 0 } && outcome.used >= 0, "no number is negative")
         try require(outcome.used <= outcome.permitted && outcome.granted <= outcome.permitted, "used is permitted")
+        let channels = outcome.channels.permitted.values.reduce(0) { $0.plus($1) }
+        try require(channels == (question.asksForSignatures ? outcome.permitted : 0), "each channel is for something")
         for count in counts {
             let (next, overflows) = sum.addingReportingOverflow(count)
             sum = overflows ? .max : next
