@@ -31,6 +31,13 @@ struct Trial: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { recipe }
 
+    /// Says so if the service is not installed.
+    var isInstalled: Bool {
+        if installed(program) != nil { return true }
+        print("skipped: \(program) is not installed")
+        return false
+    }
+
     /// Those whose keys stay with the broker.
     static let lent = [
         Trial(recipe: "nginx, with a key that stays", program: "nginx", port: 443, account: "www-data"),
