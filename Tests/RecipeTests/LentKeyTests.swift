@@ -20,14 +20,8 @@ import Testing
 
     init() throws { shop = try Self.shared.get() }
 
-    private func isInstalled(_ program: String) -> Bool {
-        if installed(program) != nil { return true }
-        print("skipped: \(program) is not installed")
-        return false
-    }
-
     @Test(arguments: Trial.lent) func aServiceSignsWithoutItsKey(_ trial: Trial) throws {
-        guard isInstalled(trial.program) else { return }
+        guard trial.isInstalled else { return }
         let (machine, recipe) = (shop.machine, try shop.recipe(trial.recipe))
         let unit = try #require(recipe.unit)
         do { try follow(recipe, trial, unit) } catch {
@@ -43,6 +37,11 @@ import Testing
         let machine = shop.machine
         let files = try shop.files("web-tls", of: recipe)
         let handshake = Shop.handshake(trial, files.certificate)
+        if let port = trial.backend {
+            try machine.must(
+                "systemd-run --quiet --collect --unit=backend python3 -m http.server --directory /var/www/html \(port)")
+        }
+        defer { if trial.backend != nil { _ = try? machine.must("systemctl stop backend.service") } }
         try shop.follow(recipe)
         try machine.wait(until: handshake)
 

@@ -13,14 +13,8 @@ import Testing
 
     init() throws { shop = try Self.shared.get() }
 
-    private func isInstalled(_ program: String) -> Bool {
-        if installed(program) != nil { return true }
-        print("skipped: \(program) is not installed")
-        return false
-    }
-
     @Test(arguments: Trial.all) func aServiceHasItsKeyFromTheBrokerAlone(_ trial: Trial) throws {
-        guard isInstalled(trial.program) else { return }
+        guard trial.isInstalled else { return }
         let (machine, recipe) = (shop.machine, try shop.recipe(trial.recipe))
         let unit = try #require(recipe.unit)
         let permit = try #require(recipe.permit)

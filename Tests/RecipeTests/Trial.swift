@@ -16,6 +16,8 @@ struct Trial: Sendable, CustomTestStringConvertible {
     /// The option with which `openssl s_client` begins TLS, if it is not the first thing that is said.
     var startTLS = ""
     var renewal = Renewal.reads
+    /// The port of another server that it wants to reach. Without one it ends each connection at once.
+    var backend: Int?
 
     /// How the service gets its next key.
     enum Renewal {
@@ -29,12 +31,20 @@ struct Trial: Sendable, CustomTestStringConvertible {
 
     var testDescription: String { recipe }
 
+    /// Says so if the service is not installed.
+    var isInstalled: Bool {
+        if installed(program) != nil { return true }
+        print("skipped: \(program) is not installed")
+        return false
+    }
+
     /// Those whose keys stay with the broker.
     static let lent = [
         Trial(recipe: "nginx, with a key that stays", program: "nginx", port: 443, account: "www-data"),
         Trial(recipe: "apache2, with a key that stays", program: "apache2", port: 443, account: "www-data"),
         Trial(recipe: "haproxy, with a key that stays", program: "haproxy", port: 443, account: "haproxy"),
-        Trial(recipe: "stunnel4, with a key that stays", program: "stunnel4", port: 443, account: "stunnel4"),
+        Trial(
+            recipe: "stunnel4, with a key that stays", program: "stunnel4", port: 443, account: "stunnel4", backend: 80),
         Trial(recipe: "redis-server, with a key that stays", program: "redis-server", port: 6380, account: "redis"),
         Trial(
             recipe: "postgresql, with a key that stays", program: "pg_ctlcluster", port: 5432, account: "postgres",
