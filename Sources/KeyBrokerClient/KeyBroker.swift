@@ -17,6 +17,8 @@ internal import Wire
 public struct KeyBroker: Sendable {
     /// The path of the broker's socket.
     public let socketPath: String
+    /// How many names of a list are accepted.
+    var mostNames = Limits.listedNames
 
     /// - Parameter socketPath: an absolute path. If it is nil, the environment variable `KEYBROKER_SOCKET` is used
     ///   (read with `secure_getenv(3)`), or else `/run/keybroker/broker.sock`.
@@ -79,8 +81,8 @@ public struct KeyBroker: Sendable {
                 if let last, name <= last { throw .protocolViolation("the names are not in their order") }
                 last = name
             }
-            guard all.count + names.count <= Limits.listedNames else {
-                throw .protocolViolation("there are more than \(Limits.listedNames) names")
+            guard all.count + names.count <= mostNames else {
+                throw .protocolViolation("there are more than \(mostNames) names")
             }
             all.append(contentsOf: names.map(\.description))
             exchange.answer = try exchange.connection.nextAnswer(patience, by: exchange.end)

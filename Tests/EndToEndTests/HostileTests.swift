@@ -226,7 +226,8 @@ struct HostileTests {
         let records = try daemon.records().filter { ($0["uid"] as? Int ?? 0) >= 62000 }
         #expect(records.count < 230)
         let suppressed = try daemon.records().compactMap { $0["suppressed"] as? Int }.reduce(0, +)
-        #expect(records.count + suppressed > 1000)
+        // Each of the 600 was refused at least once.
+        #expect(records.count + suppressed >= 600)
     }
 
     @Test func aGrantThatNobodyGotIsCorrected() throws {

@@ -1,9 +1,10 @@
 // Every client says the same of what goes wrong, and ends with the same status.
 
 import Foundation
-import KeyBrokerClient
 import TestSupport
 import Testing
+
+@testable import KeyBrokerClient
 
 @Suite struct ErrorTextTests {
     private let folder = TemporaryFolder("error-text")
@@ -105,11 +106,17 @@ import Testing
     func ofAListThatIsNone(_ reply: String) throws {
         let many = String(repeating: "k@\n", count: 250)
         let broker = try fake(reply.replacing("MANY", with: many))
-        let (status, text) = said(folder["s"]) { broker throws(KeyBrokerError) in _ = try broker.keys() }
+        let (status, text) = said(folder["s"]) { broker throws(KeyBrokerError) in
+            // Without optimisation, a million would take it too long beside other tests.
+            var broker = broker
+            broker.mostNames = 10_000
+            _ = try broker.keys()
+        }
         #expect(status != 0)
+        let expected = text.replacing("than 10000 names", with: "than 1000000 names")
         for language in Language.installedOnes {
             let (ended, output) = try language.run("list", "0", socket: folder["s"])
-            #expect(output == text + "\n", "\(language)")
+            #expect(output == expected + "\n", "\(language)")
             #expect(ended == status, "\(language)")
         }
         try stop(broker)

@@ -15,7 +15,7 @@ import Testing
             [
                 "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic",
                 try Machine.package(),
-            ])
+            ], seconds: 300)
         #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)\(lintian.errors)")
     }
 
