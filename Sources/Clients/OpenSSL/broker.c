@@ -32,6 +32,19 @@ int kb_wait(int descriptor, int64_t deadline) {
     }
 }
 
+// Anybody can listen in a directory that everybody may write to, and would see what is to be signed. The kernel shows each
+// account that it cannot express here as its overflow uid.
+static int is_broker(int descriptor, const char *path) {
+    enum { overflow_uid = 65534 };
+    struct ucred listener;
+    socklen_t size = sizeof listener;
+    if (getsockopt(descriptor, SOL_SOCKET, SO_PEERCRED, &listener, &size) == 0
+        && (listener.uid == 0 || (listener.uid == geteuid() && listener.uid != overflow_uid)))
+        return 1;
+    kb_error("%s is not to be trusted: neither root nor this account listens there", path);
+    return 0;
+}
+
 static int connected(const char *path, int64_t deadline) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     if (strlen(path) >= sizeof address.sun_path) {
@@ -57,7 +70,9 @@ static int connected(const char *path, int64_t deadline) {
         int64_t again = kb_now() + 20;
         kb_wait(-1, again < deadline ? again : deadline);
     }
-    return descriptor;
+    if (is_broker(descriptor, path)) return descriptor;
+    close(descriptor);
+    return -1;
 }
 
 // One packet with its descriptors, of which the first is kept. Returns its length; 0 at the end; -1 with errno.
@@ -94,8 +109,8 @@ static void refused(const char *name, const char *reply, int verb) {
     const char *rest = strchr(reply, ' ');
     switch (verb) {
     case 'D':
-        kb_error("the key broker does not permit signatures of '%s' to this program; decision %s; whoever may read the "
-                 "audit log finds the reason", name, reply);
+        kb_error("the key broker does not permit signatures of '%s' to this program; decision %.*s; whoever may read "
+                 "the audit log finds the reason", name, (int)strcspn(reply, " "), reply);
         break;
     case 'U': kb_error("the key '%s' cannot be used now:%s", name, rest ? rest : ""); break;
     default: kb_error("the key broker does not serve '%s' (%c%s)", name, verb, reply);
