@@ -175,6 +175,7 @@ bench: build
 	Tests/Benchmarks/watchers $(BINARIES)
 	Tests/Benchmarks/rotation $(BINARIES)
 	Tests/Benchmarks/load/measure $(BINARIES)
+	Tests/Benchmarks/signing/measure $(BINARIES)
 
 lint:
 	$(SWIFT) format lint --strict --recursive --parallel Package.swift Sources Tests

@@ -230,7 +230,8 @@ int ck_child(int *sockets) {
         *sockets = pair[0];
         return child;
     }
-    // The kernel kills the child when its parent ends, in whatever way that happens.
+    // The kernel kills the child when its parent ends, in whatever way that happens, unless the parent is in a Landlock
+    // domain with SCOPE_SIGNAL by then. The child also ends when its socket does.
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent) _exit(0);
     // Only the child's end of the socket pair stays open, as descriptor 3. Its standard streams are /dev/null. Both are

@@ -165,20 +165,24 @@ static int take(struct kb_channels *channels, struct channel *channel, int64_t d
         if (channel->owner == getpid() && is_same_file(channel)) return 1;
         drop(channel);
     }
-    if (clone_base(channels, channel, deadline)) return 1;
-    struct channel fresh;
-    struct kb_hello hello;
-    if (!ask_anew(channels, &fresh, &hello, deadline)) return 0;
-    if (!is_same_key(&hello, &channels->hello)) {
-        drop(&fresh);
-        return kb_error("the key '%s' is another one by now; load it again, with its certificate", channels->name);
+    // What a broker grants that is about to end, ends at once: then the next one is asked.
+    for (int asked = 0; !clone_base(channels, channel, deadline); asked++) {
+        struct channel fresh;
+        struct kb_hello hello;
+        if (asked > 0) kb_wait(-1, kb_now() + 20);
+        if (kb_now() >= deadline) return kb_error("no other end of the channel to '%s'", channels->name);
+        if (!ask_anew(channels, &fresh, &hello, deadline)) return 0;
+        if (!is_same_key(&hello, &channels->hello)) {
+            drop(&fresh);
+            return kb_error("the key '%s' is another one by now; load it again, with its certificate", channels->name);
+        }
+        pthread_mutex_lock(&lock);
+        struct channel old = channels->base;
+        channels->base = fresh;
+        pthread_mutex_unlock(&lock);
+        if (old.descriptor >= 0) drop(&old);
     }
-    pthread_mutex_lock(&lock);
-    struct channel old = channels->base;
-    channels->base = fresh;
-    pthread_mutex_unlock(&lock);
-    if (old.descriptor >= 0) drop(&old);
-    return clone_base(channels, channel, deadline) || kb_error("no other end of the channel to '%s'", channels->name);
+    return 1;
 }
 
 struct kb_channels *kb_channels_open(const char *name, struct kb_hello *hello) {
