@@ -8,6 +8,18 @@ package import Keys
 internal import Policy
 package import Wire
 
+/// What comes of a request.
+package enum Decided {
+    case answer(Answer)
+    /// The answer is known when the signer has said whether the channel is open.
+    case later(Channel)
+
+    /// The answer if it is known.
+    package var known: Answer? {
+        if case .answer(let answer) = self { answer } else { nil }
+    }
+}
+
 /// Counts a reply with file descriptors against the limit of a uid, until it was read or nobody can read it any more. The
 /// kernel counts the descriptors against the daemon until then.
 package struct UnreadReply: ~Copyable {

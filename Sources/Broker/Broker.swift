@@ -18,18 +18,6 @@ package enum Packet {
     case malformed(Request.Malformed)
 }
 
-/// What comes of a request.
-package enum Decided {
-    case answer(Answer)
-    /// The answer is known when the signer has said whether the channel is open.
-    case later(Channel)
-
-    /// The answer if it is known.
-    package var known: Answer? {
-        if case .answer(let answer) = self { answer } else { nil }
-    }
-}
-
 /// Decides, opens and records. Its caller sends the answers.
 package final class Broker {
     package var policy: LoadedPolicy { inForce.loaded }
@@ -45,7 +33,7 @@ package final class Broker {
     let overflow: OverflowIDs
     let capacity: Capacity
     var allowance = Allowance()
-    var groupGrants = GroupGrants()
+    private var groupGrants = GroupGrants()
     private var lists = KeyLists()
     let rotations = Rotations()
     let channels: Channels
@@ -105,8 +93,7 @@ package final class Broker {
         // A look at very many groups is paid for after the request, so that it does not make the request too early.
         defer { payForGroups(client, now) }
         if let refused = try admitRequest(of: client, from: source, record, now) { return .answer(refused) }
-        if case .success(.channel(let name)) = decoded, hasPolicy { return channel(name, record, client, now) }
-        return .answer(answer(decoded, record, client, now, load()))
+        return decide(decoded, record, client, now, load())
     }
 
     /// Identifies the client, and counts the request. Returns the answer if it comes too early, or the client cannot be
@@ -133,38 +120,42 @@ package final class Broker {
         return nil
     }
 
-    private func answer(
+    private func decide(
         _ decoded: Result<Request, Request.Malformed>, _ request: consuming Record, _ client: Client, _ now: Instant,
         _ load: @autoclosure () -> Load
-    ) -> Answer {
+    ) -> Decided {
         var record = request
         switch decoded {
-        case .failure(let malformed): return refuse(malformed, record, client)
+        case .failure(let malformed): return .answer(refuse(malformed, record, client))
         case .success(.get), .success(.watch), .success(.channel), .success(.list):
-            if !hasPolicy { return unavailable(.policyFaulty, record, client) }
+            if !hasPolicy { return .answer(unavailable(.policyFaulty, record, client)) }
         case .success(.version), .success(.status), .success(.rotation): break
         }
+        let answer: Answer
         switch decoded {
-        case .failure(let malformed): return refuse(malformed, record, client)
-        case .success(.get(let name)): return key(name, record, client, now, isWatch: false)
-        case .success(.watch(let name)): return key(name, record, client, now, isWatch: true)
-        case .success(.channel): return unavailable(.signerUnavailable, record, client)
-        case .success(.list): return query(.names([]), names: names(for: client, now), record, client)
-        case .success(.version): return query(.version(version), record, client)
+        case .failure(let malformed): answer = refuse(malformed, record, client)
+        case .success(.get(let name)): answer = key(name, record, client, now, isWatch: false)
+        case .success(.watch(let name)): answer = key(name, record, client, now, isWatch: true)
+        case .success(.channel(let name)): return channel(name, record, client, now)
+        case .success(.list): answer = query(.names([]), names: names(for: client, now), record, client)
+        case .success(.version): answer = query(.version(version), record, client)
         case .success(.status(let name)):
             if !client.isAdministrator {
                 guard let permit = client.caller.flatMap(policy.policy.statusPermit) else {
-                    return deny(.notAdministrator, record, client)
+                    return .answer(deny(.notAdministrator, record, client))
                 }
                 record.rule = permit.location.description
             }
-            return query(
+            answer = query(
                 .status(name.map(statusOfKeys) ?? status(under: load())), record, client,
                 isUse: client.isAdministrator)
         case .success(.rotation(let query)):
-            guard client.isAdministrator else { return deny(.notAdministrator, record, client) }
-            return self.query(.status(holders(from: query)), record, client, isUse: true)
+            answer =
+                client.isAdministrator
+                ? self.query(.status(holders(from: query)), record, client, isUse: true)
+                : deny(.notAdministrator, record, client)
         }
+        return .answer(answer)
     }
 
     private func key(
@@ -175,22 +166,30 @@ package final class Broker {
         case .denied(let denial): return deny(denial.reason, record, client)
         case .permitted(let key, let rule):
             record.rule = rule.location.description
-            // A watch has a limit of its own instead.
-            guard isWatch || client.account.unread < capacity.unreadPerUser else {
-                return busy(.limitUnread, for: Limits.busy, record, client)
-            }
-            if client.isOneOfMany, let wait = groupGrants.wait(of: client.account, now: now) {
-                return busy(.limitRequests, for: wait, record, client)
-            }
-            guard !isWatch || client.account.watches < mostWatches(of: client) else {
+            if let refused = limitOfGrants(to: client, record, now, isWatch: isWatch) { return refused }
+            if isWatch, client.account.watches >= mostWatches(of: client) {
                 return busy(.limitWatches, for: Limits.busy, record, client)
             }
             do throws(TrustError) {
                 let files = try keys.handOut(key)
-                if client.isOneOfMany { groupGrants.count(client.account, now: now) }
+                countGrant(to: client, now)
                 return grant(files, of: name, record, client, isWatch: isWatch)
             } catch { return notHandedOver(error, record, client) }
         }
+    }
+
+    /// The answer if the client may be granted nothing now, because it has not read enough or others share its limit.
+    /// - Parameter isWatch: a watch has a limit of its own in the place of that of unread replies.
+    func limitOfGrants(to client: Client, _ record: Record, _ now: Instant, isWatch: Bool) -> Answer? {
+        guard isWatch || client.account.unread < capacity.unreadPerUser else {
+            return busy(.limitUnread, for: Limits.busy, record, client)
+        }
+        guard client.isOneOfMany else { return nil }
+        return groupGrants.wait(of: client.account, now: now).map { busy(.limitRequests, for: $0, record, client) }
+    }
+
+    func countGrant(to client: Client, _ now: Instant) {
+        if client.isOneOfMany { groupGrants.count(client.account, now: now) }
     }
 
     /// The answer that hands out the files of a key.

@@ -5,7 +5,6 @@
 internal import Audit
 internal import Kernel
 internal import Keys
-internal import SignerControl
 internal import Wire
 
 /// What a channel may be used for. If a new policy says something else, the channel ends.
@@ -39,8 +38,9 @@ package final class Channel {
 
     // Until the caller is answered.
 
-    /// The record, as far as it is known.
+    /// The record, as far as it is known, and the files that it names if the channel is granted.
     let request: Record
+    let file: HandedOver, certificateFile: HandedOver?
     /// What the caller is given: its end of the channel, and the certificate of the key.
     private var end: Descriptor?, certificate: Descriptor?
     private var unread: UnreadReply?
@@ -52,20 +52,20 @@ package final class Channel {
 
     /// The record of the grant. Nil if the caller has no channel.
     var grant: Recorded?
-    /// Whether the signer serves it no more.
-    var hasEnded = false
     /// Why the broker ends it. Nil if it does not.
     var endReason: Reason?
 
+    /// - Parameter end: the caller's end.
     init(
-        _ number: UInt64, _ client: Client, _ key: WatchedKey, _ content: Content, _ terms: ChannelTerms,
-        _ request: Record,
-        end: consuming Descriptor?, certificate: consuming Descriptor?
+        _ number: UInt64, _ client: Client, _ key: WatchedKey, _ terms: ChannelTerms, _ request: Record,
+        _ files: consuming HandOut, end: consuming Descriptor
     ) {
         (self.number, self.client, self.terms, self.request) = (number, client, terms, request)
-        (self.key, self.content, generation) = (key, content, key.generation)
-        self.end = end
-        self.certificate = certificate
+        (self.key, content, generation) = (key, Content(of: files), key.generation)
+        file = HandedOver(path: files.key.path, status: files.key.status)
+        certificateFile = files.certificateHandedOver
+        self.end = .some(consume end)
+        certificate = files.takeCertificate()
         unread = UnreadReply(of: client.account)
         client.account.channels += 1
     }

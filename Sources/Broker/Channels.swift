@@ -6,6 +6,15 @@ internal import Kernel
 internal import SignerControl
 internal import Wire
 
+/// What there is of the process that signs, in the words of the status.
+enum SignerState: String {
+    /// It was never started.
+    case none
+    case starting, running
+    /// It has ended for ever.
+    case ended
+}
+
 /// The channels, and the process that signs on them.
 final class Channels {
     /// Nil if there is none.
@@ -25,16 +34,10 @@ final class Channels {
     var ofGroups: Int { open.values.count { $0.client.isOneOfMany } + waiting.values.count { $0.client.isOneOfMany } }
     var total: Int { open.count + waiting.count }
 
-    /// What an administrator is told of the signer.
-    var signerState: String {
-        guard let signer else { return "none" }
-        return signer.isReady ? "running" : signer.isRunning ? "starting" : "ended"
+    var signerState: SignerState {
+        guard let signer else { return .none }
+        return signer.isReady ? .running : signer.isRunning ? .starting : .ended
     }
-
-    /// Whether there is no signer, and there will be none.
-    var hasNoSigner: Bool { signer?.isRunning != true }
-    /// Whether a channel can be asked for now.
-    var isReady: Bool { signer?.isReady == true }
 
     func nextNumber() -> UInt64 {
         lastNumber += 1
@@ -53,17 +56,20 @@ final class Channels {
         return true
     }
 
-    /// Has the signer end a channel.
+    /// Has the signer end a channel. The first reason is the one that counts.
     func end(_ channel: Channel, _ reason: Reason) {
-        channel.endReason = channel.endReason ?? reason
+        guard channel.endReason == nil else { return }
+        channel.endReason = reason
         signer?.end(channel.number)
     }
 
+    /// Whether the signer serves the channel, and goes on doing so.
+    func isOpen(_ channel: Channel) -> Bool { open[channel.number] != nil && channel.endReason == nil }
+
     /// There is nobody any more who waits for the channel.
     func abandon(_ channel: Channel) {
-        guard waiting.removeValue(forKey: channel.number) != nil else { return }
         channel.giveUp()
-        signer?.end(channel.number)
+        if waiting.removeValue(forKey: channel.number) != nil { signer?.end(channel.number) }
     }
 
     /// The caller of a channel that was not opened yet has to ask again.
@@ -98,7 +104,7 @@ final class Channels {
                 if let channel = open.removeValue(forKey: number) { ended.append((channel, counts)) }
             }
         }
-        if hasNoSigner, total > 0 { ended += lostSigner() }
+        if signerState == .ended, total > 0 { ended += lostSigner() }
         for channel in waiting.values where channel.until <= now { lose(channel, "the signer did not answer") }
         return ended
     }

@@ -1,4 +1,5 @@
-// The answer to the verb R: who watches which key, or signs with it, and which content each of them has. keybrokerd(8) explains the lines.
+// The answer to the verb R: who watches which key, or signs with it, and which content each of them has. keybrokerd(8)
+// explains the lines.
 //
 // Must never go to anybody but an administrator. Must never say that a connection has a content that it has not read.
 
@@ -12,8 +13,7 @@ extension Broker {
     private static let roomForMore = KeyName.longest + 32
 
     /// A line for each key that is watched or lent, and after it a line for each connection that watches it and for each
-    /// signing channel. If the query names a key,
-    /// the page begins with that key, whoever has it.
+    /// signing channel. If the query names a key, the page begins with that key, whoever has it.
     func holders(from query: RotationQuery) -> StatusPage {
         noteReadReplies()
         var page = StatusPage()
@@ -27,17 +27,17 @@ extension Broker {
                 }
                 last = RotationQuery(name)
             }
-            let watches = key?.watches.filter { $0.key > after }.sorted { $0.key < $1.key } ?? []
-            for (number, watch) in watches {
-                let line =
-                    "\(name) \(number) generation \(watch.read.map(String.init) ?? "none") \(watch.client.peer.words)"
-                guard page.add(.holder, line, keeping: Self.roomForMore) else { return page.more(from: last) }
-                last = RotationQuery(name, after: number)
+            let watching = (key?.watches ?? [:]).map { number, watch in
+                (number, StatusName.holder, watch.read.map(String.init) ?? "none", watch.client)
             }
-            let channels = key?.channels.filter { $0.key > after }.sorted { $0.key < $1.key } ?? []
-            for (number, channel) in channels {
-                let line = "\(name) \(number) generation \(channel.generation) \(channel.client.peer.words)"
-                guard page.add(.channel, line, keeping: Self.roomForMore) else { return page.more(from: last) }
+            let signing = (key?.channels ?? [:]).map { number, channel in
+                (number, StatusName.channel, String(channel.generation), channel.client)
+            }
+            // The numbers of channels are greater than those of connections.
+            for (number, kind, generation, client) in (watching + signing).sorted(by: { $0.0 < $1.0 })
+            where number > after {
+                let line = "\(name) \(number) generation \(generation) \(client.peer.words)"
+                guard page.add(kind, line, keeping: Self.roomForMore) else { return page.more(from: last) }
                 last = RotationQuery(name, after: number)
             }
         }

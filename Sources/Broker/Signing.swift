@@ -28,28 +28,21 @@ extension Broker {
 
     /// Opens the key for the signer.
     private func ask(
-        for key: Key, _ terms: ChannelTerms, _ request: Record, _ client: Client, _ now: Instant
+        for key: Key, _ terms: ChannelTerms, _ record: Record, _ client: Client, _ now: Instant
     ) -> Decided {
-        var record = request
         do throws(TrustError) {
             var files = try keys.handOutHere(key)
-            record.file = HandedOver(path: files.key.path, status: files.key.status)
-            record.certificate = files.certificateHandedOver
-            let content = Content(of: files)
             guard let file = files.takeKey() else { throw TrustError(.late, "the file is not open yet") }
             var pair = try Self.pair()
             guard let ours = pair.first.take(), let theirs = pair.second.take() else {
                 return .answer(signerIsAway(record, client))
             }
             let channel = Channel(
-                channels.nextNumber(), client, rotations.key(key.name, with: content, now: now), content, terms,
-                record,
-                end: ours.intoDescriptor(), certificate: files.takeCertificate())
+                channels.nextNumber(), client, rotations.key(key.name, with: Content(of: files), now: now), terms,
+                record, files, end: ours.intoDescriptor())
             guard channels.ask(for: channel, account: allowance.number(of: client.account), key: file, end: theirs)
-            else {
-                return .answer(signerIsAway(record, client))
-            }
-            if client.isOneOfMany { groupGrants.count(client.account, now: now) }
+            else { return .answer(signerIsAway(record, client)) }
+            countGrant(to: client, now)
             return .later(channel)
         } catch { return .answer(notHandedOver(error, record, client)) }
     }
@@ -60,29 +53,23 @@ extension Broker {
 
     /// The answer if a limit is reached, or there is no signer.
     private func refusal(of client: Client, _ record: Record, _ now: Instant) -> Answer? {
-        guard client.account.unread < capacity.unreadPerUser else {
-            return busy(.limitUnread, for: Limits.busy, record, client)
-        }
-        if client.isOneOfMany, let wait = groupGrants.wait(of: client.account, now: now) {
-            return busy(.limitRequests, for: wait, record, client)
-        }
+        if let refused = limitOfGrants(to: client, record, now, isWatch: false) { return refused }
         let isFull =
             channels.total >= Limits.channels || client.account.channels >= Limits.channelsPerUser
             || client.isOneOfMany && channels.ofGroups >= Limits.channels / 2
         if isFull { return busy(.limitChannels, for: Limits.busy, record, client) }
-        return channels.isReady ? nil : signerIsAway(record, client)
+        return channels.signerState == .running ? nil : signerIsAway(record, client)
     }
 
     private func signerIsAway(_ request: Record, _ client: Client) -> Answer {
         var record = request
-        (record.file, record.certificate) = (nil, nil)
-        guard channels.hasNoSigner else {
+        switch channels.signerState {
+        case .none: record.detail = "keybroker-signer is not installed"
+        case .ended: record.detail = "the signer has ended; type: \(restart)"
+        case .starting, .running:
             record.detail = "the signer is starting, or has too much to do"
             return busy(.signerUnavailable, for: Limits.busy, record, client)
         }
-        record.detail =
-            channels.signerState == "none"
-            ? "keybroker-signer is not installed" : "the signer has ended; type: \(restart)"
         return unavailable(.signerUnavailable, record, client)
     }
 
@@ -102,9 +89,10 @@ extension Broker {
         let client = channel.client
         var record = channel.request
         switch channel.result {
-        case .opened where channel.endReason == nil && !channel.hasEnded:
+        case .opened where channels.isOpen(channel):
             record.decision = .granted
             record.reason = .permitted
+            (record.file, record.certificate) = (channel.file, channel.certificateFile)
             record.generation = channel.generation
             let recorded = ledger.staged(complete(record, client), of: channel.key.name)
             channel.grant = recorded
@@ -113,12 +101,10 @@ extension Broker {
         case .unusable(let reason):
             channel.giveUp()
             record.detail = reason
-            (record.file, record.certificate) = (nil, nil)
             return unavailable(.keyUnusable, record, client)
         case .opened, .lost, nil:
             channel.giveUp()
             if case .lost(let why) = channel.result { record.detail = why }
-            (record.file, record.certificate) = (nil, nil)
             return busy(.signerUnavailable, for: Limits.busy, record, client)
         }
     }
@@ -156,7 +142,6 @@ extension Broker {
     /// Records the end of a channel. Nothing was granted if the caller was never given its end.
     private func stageEnd(of channel: Channel, _ counts: ChannelCounts?) {
         rotations.end(channel)
-        channel.hasEnded = true
         allowance.noteEndOfChannel(of: channel.client.account, now: .now)
         guard let grant = channel.grant else { return }
         var record = grant.record

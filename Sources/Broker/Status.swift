@@ -92,7 +92,7 @@ extension Broker {
         page.add(.connectionsMost, load.mostConnections)
         page.add(.watches, rotations.count)
         page.add(.oldestWaitingMilliseconds, load.oldestWaiting.wholeMilliseconds)
-        page.add(.signer, channels.signerState)
+        page.add(.signer, channels.signerState.rawValue)
         page.add(.channels, channels.count)
         if let place = credentials.place {
             page.add(.credentialSocket, place)

@@ -59,7 +59,10 @@ package final class SignerProcess {
         do throws(Failure) {
             try socket.send(SignerOrder.open(channel, generation: generation).bytes, with: file, and: end)
             return true
-        } catch { return note(error) }
+        } catch {
+            note(error)
+            return false
+        }
     }
 
     /// Ends a channel. `ended` answers, unless it was said already. If the signer cannot be told now, it is told later.
@@ -73,13 +76,12 @@ package final class SignerProcess {
             do throws(Failure) {
                 try socket.send(SignerOrder.end(channel: channel, generation: generation).bytes)
                 untold.removeFirst()
-            } catch { if !note(error) { return } }
+            } catch { return note(error) }
         }
     }
 
-    private func note(_ failure: Failure) -> Bool {
+    private func note(_ failure: Failure) {
         if failure.code != Failure.wouldBlock, !failure.isShortage { hasEnded = true }
-        return false
     }
 
     /// What the signer says next, or nil if there is nothing now. Does not wait. After `started`, all channels of an

@@ -20,8 +20,7 @@ extension EventLoop {
         }
         // The log says how often each channel was used.
         broker.endChannels()
-        while broker.hasChannels, Instant.now < end.after(Limits.drain) {
-            try turn(wait: Instant.now.until(end.after(Limits.drain)))
-        }
+        let last = end.after(Limits.drain)
+        while broker.hasChannels, Instant.now < last { try turn(wait: Instant.now.until(last)) }
     }
 }

@@ -51,8 +51,7 @@ final class EventLoop {
     init(
         _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, opener: OpenerProcess,
         signer: SignerProcess?, broker: Broker, poller: Poller, reloads: Reloads, manager: ServiceManager,
-        logger: Logger,
-        capacity: Capacity
+        logger: Logger, capacity: Capacity
     ) {
         self.listener = listener
         self.signals = signals

@@ -29,8 +29,7 @@ extension SignerProcess {
 
     /// Where it was installed with this program, or built.
     private static func found() -> String? {
-        guard let own = ProgramArguments.program, let slash = own.lastIndex(of: "/") else { return nil }
-        let folder = own[..<slash]
+        guard let folder = ProgramArguments.program.map({ folder(of: $0) }) else { return nil }
         return ["\(folder)/keybroker-signer", "\(folder)/../lib/keybroker/keybroker-signer"]
             .first(where: ProgramArguments.canExecute)
     }
