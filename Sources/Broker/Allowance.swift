@@ -221,17 +221,13 @@ struct Allowance {
     mutating func endConnection(_ account: UserAccount, _ standing: Standing, now: Instant) {
         account.connections -= 1
         held[standing.rawValue] -= 1
-        noteEnd(of: account, now: now)
-    }
-
-    /// A channel of it has ended.
-    mutating func noteEndOfChannel(of account: UserAccount, now: Instant) { noteEnd(of: account, now: now) }
-
-    private mutating func noteEnd(of account: UserAccount, now: Instant) {
         guard !account.hasOpen else { return }
         // The rate limit must outlive the connection for a moment. A uid that made no request can be forgotten now.
         if !account.isBusy(now) { accounts[account.owner] = nil } else { expectForgetting(now) }
     }
+
+    /// A channel has ended. It counts until it goes, so its account is looked at a moment later.
+    mutating func noteEndOfChannel(now: Instant) { expectForgetting(now) }
 
     private mutating func expectForgetting(_ now: Instant) {
         if nextForgetting == nil { nextForgetting = now.after(.seconds(1)) }

@@ -142,7 +142,7 @@ extension Broker {
     /// Records the end of a channel. Nothing was granted if the caller was never given its end.
     private func stageEnd(of channel: Channel, _ counts: ChannelCounts?) {
         rotations.end(channel)
-        allowance.noteEndOfChannel(of: channel.client.account, now: .now)
+        allowance.noteEndOfChannel(now: .now)
         guard let grant = channel.grant else { return }
         var record = grant.record
         record.event = .channel

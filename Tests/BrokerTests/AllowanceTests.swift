@@ -24,6 +24,24 @@ struct AllowanceTests {
         #expect(allowance.connections == 2)
     }
 
+    /// A channel may outlive the connection that asked for it, and its account is forgotten after both.
+    @Test func anAccountIsKeptAsLongAsItHasAChannel() {
+        var allowance = Allowance()
+        let one = allowance.account(of: 1)
+        allowance.beginConnection(one, .user)
+        one.channels = 1
+        allowance.endConnection(one, .user, now: start)
+        #expect(allowance.account(of: 1) === one)
+        #expect(allowance.nextForgetting == nil)
+        // The end of a channel is noted before it stops counting.
+        allowance.noteEndOfChannel(now: start)
+        one.channels = 0
+        #expect(allowance.nextForgetting == start.after(.seconds(1)))
+        allowance.forgetQuiet(now: start.after(.seconds(1)))
+        #expect(allowance.account(of: 1) !== one)
+        #expect(allowance.nextForgetting == nil)
+    }
+
     @Test func placesAreKeptBackForThoseWhoAreKnown() {
         let capacity = Capacity(total: 64)
         var allowance = Allowance()
