@@ -34,9 +34,9 @@ extension Requests {
         /// - Parameter isKnown: whether these records have its grant.
         mutating func end(_ record: LoggedRecord, isKnown: Bool) {
             guard let signatures = record.number(.signatures) else { return }
-            counts.signatures = counts.signatures.plus(signatures)
-            counts.refused = counts.refused.plus(record.number(.refused) ?? 0)
-            counts.clones = counts.clones.plus(record.number(.clones) ?? 0)
+            counts.add(
+                ChannelCounts(
+                    signatures: signatures, refused: record.number(.refused) ?? 0, clones: record.number(.clones) ?? 0))
             if isKnown { counted = counted.plus(1) }
         }
     }
@@ -85,9 +85,18 @@ extension SigningUses {
     }
 }
 
+extension ChannelCounts {
+    /// Adds what another channel was used for.
+    package mutating func add(_ other: ChannelCounts) {
+        signatures = signatures.plus(other.signatures)
+        refused = refused.plus(other.refused)
+        clones = clones.plus(other.clones)
+    }
+}
+
 extension UInt64 {
     /// The sum, or the largest number if the sum would overflow.
-    package func plus(_ other: UInt64) -> UInt64 {
+    fileprivate func plus(_ other: UInt64) -> UInt64 {
         let (sum, isOver) = addingReportingOverflow(other)
         return isOver ? .max : sum
     }

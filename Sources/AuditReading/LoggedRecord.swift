@@ -138,8 +138,7 @@ extension LoggedRecord.Field {
         case .groups: .ids
         case .file, .certificate: .object
         case .time, .event, .verb, .decision, .reason, .detail, .key, .user, .comm, .unit, .rule, .uses, .policy,
-            .previous,
-            .chain:
+            .previous, .chain:
             .text
         }
     }

@@ -97,9 +97,7 @@ extension Requests {
         guard let key = question.key.flatMap({ KeyName($0) }), question.asksForKey || question.asksForSignatures,
             let caller = question.caller(unmapped: unmapped)
         else { return nil }
-        // If this policy was in force, the records name every group that it names.
-        let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
-        let mayBeUntold = question.hasOtherGroups && !namesAll
+        let mayBeUntold = outcome.mayHideGroups(of: question, namedBy: digest)
         if let wanted = part.wanted {
             return signingEffect(of: policy, on: question, key, caller, wanted, mayBeUntold: mayBeUntold, unmapped)
         }
@@ -108,8 +106,7 @@ extension Requests {
         }
         guard mayBeUntold else { return .denied(stillFor: []) }
         let mayPermit = (policy.rules[key] ?? []).contains { rule in
-            guard case .group(let group) = rule.identity else { return false }
-            return question.caller(with: [group], unmapped: unmapped).map(rule.permits) == true
+            question.mayBePermitted(by: rule, unmapped)
         }
         return mayPermit ? .untold : .denied(stillFor: [])
     }
@@ -126,10 +123,7 @@ extension Requests {
         }
         guard mayBeUntold else { return .denied(stillFor: given) }
         let perhaps = (policy.rules(.sign)[key] ?? []).reduce(into: given) { uses, rule in
-            guard case .group(let group) = rule.identity,
-                question.caller(with: [group], unmapped: unmapped).map(rule.permits) == true
-            else { return }
-            uses.formUnion(rule.uses ?? [])
+            if question.mayBePermitted(by: rule, unmapped) { uses.formUnion(rule.uses ?? []) }
         }
         return perhaps.covers(wanted) ? .untold : .denied(stillFor: given)
     }
@@ -143,8 +137,7 @@ extension Requests {
             return nil
         }
         if let permit = policy.statusPermit(for: caller) { return .permitted(permit.location, for: nil) }
-        let namesAll = digest != nil && outcome.policy == digest.map { Array($0.utf8) }
-        guard question.hasOtherGroups, !namesAll else { return .denied(stillFor: []) }
+        guard outcome.mayHideGroups(of: question, namedBy: digest) else { return .denied(stillFor: []) }
         let mayPermit = policy.statusPermits.contains { permit in
             guard case .group(let group) = permit.identity else { return false }
             return question.caller(with: [group], unmapped: unmapped).map { policy.statusPermit(for: $0) != nil }
@@ -203,4 +196,20 @@ extension Requests.Question {
     package var asksForStatus: Bool { verb == "status" }
     /// Whether the service manager asked for a unit (LoadCredential=).
     package var isForUnit: Bool { verb == "credential" }
+}
+
+extension Requests.Question {
+    /// Whether a rule about a group would permit it, if the caller was in that group.
+    fileprivate func mayBePermitted(by rule: Rule, _ unmapped: (uid: UInt32, gid: UInt32)) -> Bool {
+        guard case .group(let group) = rule.identity else { return false }
+        return caller(with: [group], unmapped: unmapped).map(rule.permits) == true
+    }
+}
+
+extension Requests.Outcome {
+    /// Whether the caller may have been in groups that a policy names and these records do not. If that policy was in force,
+    /// they name all of them.
+    fileprivate func mayHideGroups(of question: Requests.Question, namedBy digest: String?) -> Bool {
+        question.hasOtherGroups && !(digest != nil && policy == digest.map { Array($0.utf8) })
+    }
 }

@@ -121,12 +121,10 @@ struct RecordRows {
 
     /// The end of a signing channel: how often it was used, why it ended, and which grant it was.
     private static func end(_ record: LoggedRecord) -> String {
-        func counted(_ field: LoggedRecord.Field, _ one: String, _ several: String) -> String? {
-            record.number(field).map { "\($0) \($0 == 1 ? one : several)" }
-        }
+        func number(_ field: LoggedRecord.Field) -> Int? { record.number(field).map { Int(clamping: $0) } }
         let known = [
-            counted(.signatures, "signature", "signatures"), counted(.refused, "refused", "refused"),
-            counted(.clones, "clone", "clones"),
+            number(.signatures).map { counted($0, "signature") }, number(.refused).map { "\($0) refused" },
+            number(.clones).map { counted($0, "clone") },
         ].compactMap(\.self)
         let used = known.isEmpty ? "how often it signed is not known" : known.joined(separator: ", ")
         let parts = ["ended: \(used)", record.text(.detail)].compactMap(\.self)

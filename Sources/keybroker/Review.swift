@@ -44,8 +44,7 @@ struct Review {
             if isOfChannels {
                 channels = channels.plus(outcome.granted)
                 counted = counted.plus(outcome.channels.counted)
-                counts.signatures = counts.signatures.plus(outcome.channels.counts.signatures)
-                counts.refused = counts.refused.plus(outcome.channels.counts.refused)
+                counts.add(outcome.channels.counts)
             } else {
                 granted = granted.plus(outcome.granted)
             }
