@@ -93,7 +93,9 @@ struct ChannelTests {
         let end = try #require(try lent.ends(1).first)
         #expect(end["reason"] as? String == "broker-stopped" && end["signatures"] as? Int == 2)
         #expect(try client.sign() == "end")
-        try waitUntil("the signer ends") { !isRunning(signer.keeper) && !isRunning(signer.worker) }
+        try waitUntil("the signer ends") {
+            !OtherProcess.isRunning(signer.keeper) && !OtherProcess.isRunning(signer.worker)
+        }
     }
 
     @Test func aSignerThatEndsByAFaultIsReplaced() throws {

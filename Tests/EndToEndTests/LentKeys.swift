@@ -66,18 +66,11 @@ struct LentKeys {
 
     /// The program keybroker-signer, and the process of it that signs.
     func signer() throws -> (keeper: Int32, worker: Int32) {
-        for keeper in try Self.children(daemon.pid) {
-            let name = try String(contentsOfFile: "/proc/\(keeper)/comm", encoding: .utf8)
-            if name.hasPrefix("keybroker-sign"), let worker = try Self.children(keeper).first {
-                return (keeper, worker)
-            }
+        for keeper in OtherProcess.children(of: daemon.pid)
+        where OtherProcess.name(of: keeper)?.hasPrefix("keybroker-sign") == true {
+            if let worker = OtherProcess.children(of: keeper).first { return (keeper, worker) }
         }
         throw Waited(description: "there is no signer")
-    }
-
-    private static func children(_ pid: Int32) throws -> [Int32] {
-        try String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8).split(separator: " ")
-            .compactMap { Int32($0) }
     }
 }
 
@@ -108,10 +101,4 @@ struct Opened {
     var status: String { String(packet.dropFirst().prefix(1)) }
     var decision: Int { Int(packet.dropFirst(2).prefix { $0.isNumber }) ?? -1 }
     var descriptors: Int { result["descriptors"] as? Int ?? 0 }
-}
-
-/// Whether there is such a process that has not ended. One that nobody has waited for yet has ended.
-func isRunning(_ pid: Int32) -> Bool {
-    let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? "State:\tZ"
-    return !status.contains("State:\tZ")
 }

@@ -168,7 +168,7 @@ struct ConfinementTests {
     }
 
     private func opener(of daemon: Daemon) throws -> Int32 {
-        try #require(try processOf(daemon, named: "keybrokerd-open"))
+        try #require(processOf(daemon, named: "keybrokerd-open"))
     }
 
     /// Its first thread waits in poll(2) for ever, as Swift's locks take it for a thread of the parent. It has no more rights
@@ -238,7 +238,7 @@ struct ConfinementTests {
         // Nobody waits for it before the first name is looked up, and this policy has none.
         var found: Int32?
         try waitUntil("there is such a process") {
-            found = try processOf(daemon, named: "keybrokerd-name")
+            found = processOf(daemon, named: "keybrokerd-name")
             return found != nil
         }
         let child = try #require(found)
@@ -265,9 +265,6 @@ struct ConfinementTests {
 #endif
 
 /// The child of the daemon that has this name. Nil if it has none, or not yet.
-private func processOf(_ daemon: Daemon, named name: String) throws -> Int32? {
-    try String(contentsOfFile: "/proc/\(daemon.pid)/task/\(daemon.pid)/children", encoding: .utf8)
-        .split(separator: " ").compactMap { Int32($0) }.first {
-            (try? String(contentsOfFile: "/proc/\($0)/comm", encoding: .utf8)) == "\(name)\n"
-        }
+private func processOf(_ daemon: Daemon, named name: String) -> Int32? {
+    OtherProcess.children(of: daemon.pid).first { OtherProcess.name(of: $0) == name }
 }

@@ -45,19 +45,7 @@ struct ReloadTests {
 
     /// The process that looks up names for the daemon.
     private func lookup(of daemon: Daemon) throws -> Int32 {
-        try #require(Self.descendants(of: daemon.pid).last { Self.name(of: $0) == "keybrokerd-name" })
-    }
-
-    private static func name(of pid: Int32) -> String? {
-        let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
-        guard !status.contains("\nState:\tZ") else { return nil }
-        return status.split(separator: "\n").first.map { String($0.dropFirst("Name:\t".count)) }
-    }
-
-    private static func descendants(of pid: Int32) -> [Int32] {
-        let text = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
-        let children = (text ?? "").split(separator: " ").compactMap { Int32($0) }
-        return children + children.flatMap(descendants)
+        try #require(OtherProcess.descendants(of: daemon.pid).last { OtherProcess.name(of: $0) == "keybrokerd-name" })
     }
 
     /// Stops the name service and begins a reload, which then waits for it.
@@ -148,7 +136,7 @@ struct ReloadTests {
         // It ends when it notices that the daemon has gone. The kernel does not kill it (PR_SET_PDEATHSIG): the signal would
         // leave the daemon's Landlock domain.
         _ = kill(child, SIGCONT)
-        try waitUntil("the name service has ended") { Self.name(of: child) != "keybrokerd-name" }
+        try waitUntil("the name service has ended") { OtherProcess.name(of: child) != "keybrokerd-name" }
     }
 
     // MARK: A name service that has ended
@@ -173,7 +161,7 @@ struct ReloadTests {
         #expect(
             try FileManager.default.contentsOfDirectory(atPath: "/proc/\(made)/fd").sorted() == ["0", "1", "2", "3"])
         #expect(try daemon.stop() == 0)
-        try waitUntil("it has ended with the daemon") { Self.name(of: made) != "keybrokerd-name" }
+        try waitUntil("it has ended with the daemon") { OtherProcess.name(of: made) != "keybrokerd-name" }
     }
 
     /// It is asked again if it ends in the middle of a question.
@@ -191,7 +179,8 @@ struct ReloadTests {
     /// If nobody can make it anew, a policy with a new name is rejected, and the daemon goes on.
     @Test func withoutItsMakerItStaysAway() throws {
         let daemon = try daemon()
-        let maker = try #require(Self.descendants(of: daemon.pid).first { Self.name(of: $0) == "keybrokerd-make" })
+        let maker = try #require(
+            OtherProcess.descendants(of: daemon.pid).first { OtherProcess.name(of: $0) == "keybrokerd-make" })
         #expect(kill(maker, SIGKILL) == 0)
         try add("b", for: "daemon")
         #expect(try tool(daemon, "reload").status == 0)

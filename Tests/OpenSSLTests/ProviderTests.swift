@@ -126,12 +126,8 @@ struct ProviderTests {
         let bench = try ProviderBench("hangs", keys: [("ec", ProviderBench.p256)], uses: 1)
         let program = try bench.python("ec")
         #expect(try program.ask("one") == "1")
-        func children(_ pid: Int32) throws -> [Int32] {
-            try String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8).split(separator: " ")
-                .compactMap { Int32($0) }
-        }
-        let keeper = try #require(try children(bench.broker.pid).first)
-        let worker = try #require(try children(keeper).first)
+        let keeper = try #require(OtherProcess.children(of: bench.broker.pid).first)
+        let worker = try #require(OtherProcess.children(of: keeper).first)
         kill(worker, SIGSTOP)
         #expect(try program.ask("one") == "0")
         kill(worker, SIGCONT)

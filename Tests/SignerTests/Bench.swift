@@ -34,11 +34,7 @@ final class Bench {
     }
 
     /// The process that signs.
-    func worker() throws -> Int32 {
-        let path = "/proc/\(signer.processID)/task/\(signer.processID)/children"
-        let children = try String(contentsOfFile: path, encoding: .utf8).split(separator: " ")
-        return try #require(children.first.flatMap { Int32($0) })
-    }
+    func worker() throws -> Int32 { try #require(OtherProcess.children(of: signer.processID).first) }
 
     // MARK: Keys
 

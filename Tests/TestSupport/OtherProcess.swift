@@ -1,0 +1,29 @@
+// What the kernel says of other processes: their children, their names, and whether they have ended.
+//
+// Must never take a process that has ended, and that nobody has waited for yet, for one that runs.
+
+internal import Foundation
+
+package enum OtherProcess {
+    /// The children of a process, in the order in which they were made. None if there is no such process.
+    package static func children(of pid: Int32) -> [Int32] {
+        let text = try? String(contentsOfFile: "/proc/\(pid)/task/\(pid)/children", encoding: .utf8)
+        return (text ?? "").split(separator: " ").compactMap { Int32($0) }
+    }
+
+    /// Its children, and the children of each.
+    package static func descendants(of pid: Int32) -> [Int32] {
+        let children = children(of: pid)
+        return children + children.flatMap(descendants)
+    }
+
+    /// The name of a process, at most 15 bytes. Nil if it has ended.
+    package static func name(of pid: Int32) -> String? {
+        let status = (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8)) ?? ""
+        guard !status.contains("\nState:\tZ") else { return nil }
+        return status.split(separator: "\n").first.map { String($0.dropFirst("Name:\t".count)) }
+    }
+
+    /// Whether a process has not ended.
+    package static func isRunning(_ pid: Int32) -> Bool { name(of: pid) != nil }
+}
