@@ -47,27 +47,32 @@ struct Identity {
     private static func context(
         _ key: borrowing PrivateKey, _ handed: borrowing KeyDescriptor, _ options: Options
     ) throws(Exit) -> ServerContext {
+        try context(of: handed.name, options, try handed.readCertificate()) { certificates throws(LibraryFailure) in
+            try ServerContext(key: key, certificates: certificates)
+        }
+    }
+
+    /// Serves with the certificates of the command line, or else with those of the broker.
+    static func context(
+        of name: String, _ options: Options,
+        _ handedOver: @autoclosure () throws(KeyBrokerError) -> SecretBytes?,
+        _ make: (Span<UInt8>) throws(LibraryFailure) -> ServerContext
+    ) throws(Exit) -> ServerContext {
         if let path = options.certificate {
             let bytes = try certificate(at: path)
-            return try using(handed.name, try ServerContext(key: key, certificates: bytes.span))
+            return try using(name, try make(bytes.span))
         }
-        let certificate = try asking(try handed.readCertificate())
-        guard let certificate else { throw noCertificate(handed.name) }
-        return try using(
-            handed.name,
-            try certificate.withBytes { bytes throws(LibraryFailure) in
-                try ServerContext(key: key, certificates: bytes)
-            })
+        let certificate = try asking(try handedOver())
+        guard let certificate else {
+            throw Exit(
+                status: Exit.unusable,
+                description: "key '\(name)': the policy names no certificate for it; name one there "
+                    + "(key \(name) PATH certificate PATH) or with --certificate PATH")
+        }
+        return try using(name, try certificate.withBytes(make))
     }
 
-    static func noCertificate(_ name: String) -> Exit {
-        Exit(
-            status: Exit.unusable,
-            description: "key '\(name)': the policy names no certificate for it; name one there "
-                + "(key \(name) PATH certificate PATH) or with --certificate PATH")
-    }
-
-    static func certificate(at path: String) throws(Exit) -> [UInt8] {
+    private static func certificate(at path: String) throws(Exit) -> [UInt8] {
         do { return try PlainFile.contents(path, limit: certificateLimit) } catch {
             throw Exit(
                 status: Exit.unusable,

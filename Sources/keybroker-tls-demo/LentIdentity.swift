@@ -24,17 +24,9 @@ extension Identity {
     private static func context(
         _ key: LentKey, _ signer: borrowing Signer, _ options: Options
     ) throws(Exit) -> ServerContext {
-        if let path = options.certificate {
-            let bytes = try certificate(at: path)
-            return try using(options.key, try ServerContext(key: key, certificates: bytes.span))
+        try context(of: options.key, options, try signer.readCertificate()) { certificates throws(LibraryFailure) in
+            try ServerContext(key: key, certificates: certificates)
         }
-        let certificate = try asking(try signer.readCertificate())
-        guard let certificate else { throw noCertificate(options.key) }
-        return try using(
-            options.key,
-            try certificate.withBytes { bytes throws(LibraryFailure) in
-                try ServerContext(key: key, certificates: bytes)
-            })
     }
 }
 
