@@ -10,21 +10,10 @@ internal import Wire
 ///
 /// The first packet that arrives is the signer's hello. The channel is close-on-exec, and calls on it do not block.
 struct SigningChannel: ~Copyable, Sendable {
-    /// The name that was asked for.
-    let name: String
     /// The number of the decision: the `seq` of its record in the audit log.
     let decision: UInt64
     let socket: SeqpacketSocket
     let certificate: Descriptor?
-
-    fileprivate init(
-        name: String, decision: UInt64, socket: consuming SeqpacketSocket, certificate: consuming Descriptor?
-    ) {
-        self.name = name
-        self.decision = decision
-        self.socket = socket
-        self.certificate = certificate
-    }
 }
 
 extension KeyBroker {
@@ -36,7 +25,7 @@ extension KeyBroker {
         var exchange = try exchange(.channel(try KeyName(checking: name)), patience)
         guard case .granted(let decision) = exchange.answer.reply else { throw exchange.answer.error(asking: name) }
         return SigningChannel(
-            name: name, decision: decision, socket: try exchange.answer.takeChannel(),
+            decision: decision, socket: try exchange.answer.takeChannel(),
             certificate: try exchange.answer.takeCertificate())
     }
 }

@@ -41,14 +41,13 @@ public struct KeyDescriptor: ~Copyable, Sendable {
     /// Calls `fstat(2)`, `mmap(2)`, `mlock(2)` and `pread(2)`.
     /// - Throws: ``KeyBrokerError/unusableFile(key:reason:)`` if the file is larger, changes while it is read, or
     ///   cannot be read.
-    public borrowing func readKey() throws(KeyBrokerError) -> SecretBytes { try read(key) }
+    public borrowing func readKey() throws(KeyBrokerError) -> SecretBytes {
+        try SecretBytes(contentsOf: key, of: name)
+    }
 
     /// The current content of the certificate file, or nil if there is no certificate. See ``readKey()``.
     public borrowing func readCertificate() throws(KeyBrokerError) -> SecretBytes? {
-        switch certificate {
-        case .some(let file): try read(file)
-        case .none: nil
-        }
+        try certificate.contents(of: name)
     }
 
     /// What tells the content of the two files from a later one.
@@ -59,10 +58,6 @@ public struct KeyDescriptor: ~Copyable, Sendable {
         case .none: break
         }
         return marks
-    }
-
-    private borrowing func read(_ file: borrowing Descriptor) throws(KeyBrokerError) -> SecretBytes {
-        try SecretBytes(contentsOf: file, of: name)
     }
 
     /// Passes the key's descriptor number to `body`, for example for a C library. It is valid only while `body` runs.
@@ -76,10 +71,7 @@ public struct KeyDescriptor: ~Copyable, Sendable {
     public borrowing func withCertificateDescriptor<R: ~Copyable, E: Error>(
         _ body: (Int32?) throws(E) -> R
     ) throws(E) -> R {
-        switch certificate {
-        case .some(let file): try file.withNumber(body)
-        case .none: try body(nil)
-        }
+        try certificate.withNumber(body)
     }
 
     /// Gives the descriptors away. The caller has to close them.
@@ -90,6 +82,25 @@ public struct KeyDescriptor: ~Copyable, Sendable {
             case .none: nil
             }
         return (key.release(), number)
+    }
+}
+
+/// The file of a certificate, if the policy names one.
+extension Optional where Wrapped == Descriptor {
+    /// Nil if there is none.
+    /// - Parameter name: of the key, for the error.
+    borrowing func contents(of name: String) throws(KeyBrokerError) -> SecretBytes? {
+        switch self {
+        case .some(let file): try SecretBytes(contentsOf: file, of: name)
+        case .none: nil
+        }
+    }
+
+    borrowing func withNumber<R: ~Copyable, E: Error>(_ body: (Int32?) throws(E) -> R) throws(E) -> R {
+        switch self {
+        case .some(let file): try file.withNumber(body)
+        case .none: try body(nil)
+        }
     }
 }
 

@@ -81,10 +81,7 @@ public struct Signer: ~Copyable, Sendable {
     /// The current content of the certificate file, at most 1 MiB, or nil if there is no certificate. See
     /// ``KeyDescriptor/readCertificate()``.
     public borrowing func readCertificate() throws(KeyBrokerError) -> SecretBytes? {
-        switch certificate {
-        case .some(let file): try SecretBytes(contentsOf: file, of: name)
-        case .none: nil
-        }
+        try certificate.contents(of: name)
     }
 
     /// Passes the certificate's descriptor number to `body`, or nil if there is no certificate. It is valid only while
@@ -92,10 +89,7 @@ public struct Signer: ~Copyable, Sendable {
     public borrowing func withCertificateDescriptor<R: ~Copyable, E: Error>(
         _ body: (Int32?) throws(E) -> R
     ) throws(E) -> R {
-        switch certificate {
-        case .some(let file): try file.withNumber(body)
-        case .none: try body(nil)
-        }
+        try certificate.withNumber(body)
     }
 
     // MARK: Signatures
