@@ -52,11 +52,13 @@ static uint64_t rights(int version) {
     return all;
 }
 
-int ck_landlock_ruleset(int version, int reads_anything, int keeps_abstract_sockets) {
+int ck_landlock_ruleset(int version, int reads_anything, int keeps) {
     struct ruleset ruleset = {.handled_access_fs = rights(version)};
     if (reads_anything) ruleset.handled_access_fs &= ~(LANDLOCK_ACCESS_FS_READ_FILE | LANDLOCK_ACCESS_FS_READ_DIR);
     if (version >= 4) ruleset.handled_access_net = ACCESS_NET_TCP;
-    if (version >= 6) ruleset.scoped = SCOPE_SIGNAL | (keeps_abstract_sockets ? 0 : SCOPE_ABSTRACT_UNIX_SOCKET);
+    if (version >= 6)
+        ruleset.scoped = (keeps & ck_keeps_signals ? 0 : SCOPE_SIGNAL)
+                         | (keeps & ck_keeps_abstract_sockets ? 0 : SCOPE_ABSTRACT_UNIX_SOCKET);
     size_t size = version >= 6 ? sizeof ruleset : version >= 4 ? offsetof(struct ruleset, scoped)
                                                                 : offsetof(struct ruleset, handled_access_net);
     return outcome(syscall(SYS_landlock_create_ruleset, &ruleset, size, 0));
@@ -120,16 +122,17 @@ static const uint32_t permitted[] = {
     SYS_socketpair,
     // The daemon's own log lines on standard error.
     SYS_pwritev2,
-    // The end of the process; abort(3) of the C library uses writev and tgkill.
-    SYS_writev, SYS_tgkill, SYS_exit, SYS_exit_group,
+    // The end of the process; abort(3) of the C library uses writev, and tgkill (see below).
+    SYS_writev, SYS_exit, SYS_exit_group,
 };
 
 // System calls that are permitted only with a harmless argument. If `mask` is 0, `argument` must be equal to `value`;
 // otherwise it must have no bit of `mask`. If a call has several lines, one of them must match.
-static const struct {
+struct check {
     uint32_t call;
     uint32_t argument, value, mask;
-} checked[] = {
+};
+static const struct check checked[] = {
     // No file may be created with the set-user-ID or set-group-ID bit.
     {SYS_openat, 3, 0, 06000},
     // Not F_NOTIFY, which watches a directory. No locks, and no signals to other processes.
@@ -146,13 +149,27 @@ static const struct {
     {SYS_socket, 0, AF_UNIX, 0},
 };
 
+#ifdef ARCHITECTURE
+static size_t add_check(struct sock_filter *program, size_t length, struct check check) {
+    // Compares the low 32 bits only, because the kernel uses these arguments as 32-bit numbers.
+    uint32_t offset = offsetof(struct seccomp_data, args) + check.argument * sizeof(uint64_t);
+    program[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
+    program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, check.call, 0, 3);
+    program[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset);
+    program[length++] = check.mask ? (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, check.mask, 1, 0)
+                                   : (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, check.value, 0, 1);
+    program[length++] = (struct sock_filter)BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
+    return length;
+}
+#endif
+
 int ck_seccomp_restrict(int is_opener) {
 #ifndef ARCHITECTURE
     (void)is_opener;
     return -ENOSYS;
 #else
     enum { checks = sizeof checked / sizeof *checked, calls = sizeof permitted / sizeof *permitted };
-    struct sock_filter program[3 + 5 * checks + 1 + 2 * calls + 4 + 1];
+    struct sock_filter program[3 + 5 * (checks + 1) + 1 + 2 * calls + 4 + 1];
     const struct sock_filter number = BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr));
     size_t length = 0;
     const struct sock_filter allow = BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW);
@@ -162,17 +179,9 @@ int ck_seccomp_restrict(int is_opener) {
     program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, ARCHITECTURE, 1, 0);
     program[length++] = deny;
     // The kernel runs the program only for calls with checks, as it remembers which calls pass in any case.
-    for (size_t i = 0; i < checks; i++) {
-        // Compares the low 32 bits only, because the kernel uses these arguments as 32-bit numbers.
-        uint32_t offset = offsetof(struct seccomp_data, args) + checked[i].argument * sizeof(uint64_t);
-        program[length++] = number;
-        program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].call, 0, 3);
-        program[length++] = (struct sock_filter)BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offset);
-        program[length++] = checked[i].mask
-                                ? (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, checked[i].mask, 1, 0)
-                                : (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, checked[i].value, 0, 1);
-        program[length++] = allow;
-    }
+    for (size_t i = 0; i < checks; i++) length = add_check(program, length, checked[i]);
+    // No signal to another process. (Landlock would forbid too the one that the kernel sends to the children at the end.)
+    length = add_check(program, length, (struct check){SYS_tgkill, 0, (uint32_t)getpid(), 0});
     program[length++] = number;
     for (size_t i = 0; i < calls; i++) {
         program[length++] = (struct sock_filter)BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, permitted[i], 0, 1);
@@ -230,8 +239,9 @@ int ck_child(int *sockets) {
         *sockets = pair[0];
         return child;
     }
-    // The kernel kills the child when its parent ends, in whatever way that happens, unless the parent is in a Landlock
-    // domain with SCOPE_SIGNAL by then. The child also ends when its socket does.
+    // The kernel kills the child when its parent ends, in whatever way that happens; not if the parent is in a Landlock
+    // domain with SCOPE_SIGNAL by then, nor if the child's user id changes after this. The child also ends when its socket
+    // does.
     prctl(PR_SET_PDEATHSIG, SIGKILL, 0, 0, 0);
     if (getppid() != parent) _exit(0);
     // Only the child's end of the socket pair stays open, as descriptor 3. Its standard streams are /dev/null. Both are

@@ -54,7 +54,10 @@ struct ConfinementTests {
             ("write-to-the-log", open(daemon.audit, Self.writeOnly)),
             ("make-a-file-beside-the-log", open(folder["log/new"], Self.create)), ("flags", "fcntl 1 3"),
             ("a-unix-socket", "socket 1 2 0"), ("memory", "mmap 0 4096 3 0x22 -1 0"),
+            ("signal-itself", "tgkill \(daemon.pid) \(daemon.pid) 0"),
         ]
+        // It has the daemon's account, so that only the sandbox can deny the signal.
+        let child = try #require(OtherProcess.children(of: daemon.pid).first)
         let files: [(String, String)] = [
             ("read-another-file", open(folder["other/key"], Self.readOnly)),
             ("read-shadow", open("/etc/shadow", Self.readOnly)), ("read-passwd", open("/etc/passwd", Self.readOnly)),
@@ -67,7 +70,8 @@ struct ConfinementTests {
             ("execute", "execve \"/bin/true\" 0 0"), ("execute-at", "execveat -100 \"/bin/true\" 0 0 0"),
             ("fork", "fork"),
             ("vfork", "vfork"), ("clone", "clone 17 0"), ("clone3", "clone3 0 0"), ("trace", "ptrace 16 1"),
-            ("signal", "kill 1 0"), ("internet", "socket 2 1 0"), ("internet6", "socket 10 1 0"),
+            ("signal", "kill 1 0"), ("signal-a-child", "tgkill \(child) \(child) 0"),
+            ("internet", "socket 2 1 0"), ("internet6", "socket 10 1 0"),
             ("netlink", "socket 16 3 0"), ("packets", "socket 17 3 0"), ("vsock", "socket 40 1 0"),
             ("execute-memory", "mmap 0 4096 7 0x22 -1 0"), ("make-memory-executable", "mprotect 0x10000 4096 5"),
             ("memory-file", "memfd_create \"x\" 0"), ("namespaces", "unshare 0x10000000"), ("enter", "setns 0 0"),

@@ -165,9 +165,10 @@ int ck_write_at_once(int descriptor, const void *bytes, size_t count);
 
 // landlock_create_ruleset(2): the kernel's version of Landlock, from 1. ENOSYS or EOPNOTSUPP if it has none.
 int ck_landlock_version(void);
+enum { ck_keeps_abstract_sockets = 1, ck_keeps_signals = 2 };
 // A new rule set that denies all that this version of Landlock can deny. With `reads_anything`, reading stays
-// permitted. With `keeps_abstract_sockets`, so does connecting to abstract Unix sockets.
-int ck_landlock_ruleset(int version, int reads_anything, int keeps_abstract_sockets);
+// permitted. `keeps` says whether connecting to abstract Unix sockets and sending signals stay so too.
+int ck_landlock_ruleset(int version, int reads_anything, int keeps);
 enum { ck_may_read = 1, ck_may_list = 2, ck_may_write = 4, ck_may_remove = 8 };
 // landlock_add_rule(2): what is permitted on the file that `handle` is open on, or below that directory.
 int ck_landlock_allow(int ruleset, int version, int handle, int may);

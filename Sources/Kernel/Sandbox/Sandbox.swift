@@ -81,21 +81,23 @@ package struct Sandbox: Sendable {
     }
 
     /// Restricts files with landlock(7): outside of `folders` none can be opened, created, changed or removed, and
-    /// nothing can be executed. A folder that cannot be opened is skipped, and is outside. Calls
-    /// `landlock_restrict_self(2)`.
+    /// nothing can be executed. A folder that cannot be opened is skipped, and is outside. Signals are left to
+    /// ``restrictCalls()``: Landlock would forbid those too that the kernel sends to the children when the process ends.
+    /// Calls `landlock_restrict_self(2)`.
     /// - Parameter keepsAbstractSockets: whether the process may still connect to abstract Unix sockets of others.
     package mutating func restrictFiles(_ folders: [(path: String, rights: Rights)], keepsAbstractSockets: Bool) {
         var covered: Set<FileIdentity> = []
-        put("landlock", try Self.restrictFiles(folders, keepsAbstractSockets, &covered))
+        let keeps = ck_keeps_signals + (keepsAbstractSockets ? ck_keeps_abstract_sockets : 0)
+        put("landlock", try Self.restrictFiles(folders, keeps, &covered))
         if layers.last?.state != nil { readable = covered }
     }
 
     private static func restrictFiles(
-        _ folders: [(path: String, rights: Rights)], _ keepsAbstractSockets: Bool, _ covered: inout Set<FileIdentity>
+        _ folders: [(path: String, rights: Rights)], _ keeps: Int, _ covered: inout Set<FileIdentity>
     ) throws(Failure) -> String {
         let version = try succeed(ck_landlock_version(), "landlock_create_ruleset")
         let ruleset = try Descriptor.opened(
-            ck_landlock_ruleset(version, 0, keepsAbstractSockets ? 1 : 0), by: "landlock_create_ruleset")
+            ck_landlock_ruleset(version, 0, Int32(keeps)), by: "landlock_create_ruleset")
         for (path, rights) in folders {
             let handle = PathCall.openTarget(path)
             if handle < 0 { continue }
@@ -132,7 +134,7 @@ package struct Sandbox: Sendable {
     /// Landlock, the system calls that are permitted do not open anything either.
     package static func denyFiles() {
         var covered: Set<FileIdentity> = []
-        _ = try? restrictFiles([], false, &covered)
+        _ = try? restrictFiles([], 0, &covered)
     }
 
     /// For the process that signs: only the system calls are permitted that answer requests, to all its threads.
@@ -143,7 +145,8 @@ package struct Sandbox: Sendable {
         let version = ck_landlock_version()
         guard version > 0 else { return }
         do throws(Failure) {
-            let ruleset = try Descriptor.opened(ck_landlock_ruleset(version, 1, 1), by: "landlock_create_ruleset")
+            let ruleset = try Descriptor.opened(
+                ck_landlock_ruleset(version, 1, Int32(ck_keeps_abstract_sockets)), by: "landlock_create_ruleset")
             _ = ck_landlock_restrict(ruleset.number)
         } catch {
             // The helper goes on without Landlock, because it has few rights anyway.
