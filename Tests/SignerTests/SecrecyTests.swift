@@ -72,61 +72,6 @@ struct SecrecyTests {
         #expect(Set(calls).isSubset(of: permitted), "\(Set(calls).subtracting(permitted))")
     }
 
-    /// What must not be found: parts of each secret number of the key, as bytes from both ends, and of its text.
-    private func secrets(of file: String) throws -> [(name: String, bytes: Data)] {
-        let result = try Program.run(installed("openssl") ?? "openssl", ["pkey", "-in", file, "-noout", "-text"])
-        try #require(result.status == 0)
-        var numbers: [(name: String, bytes: [UInt8])] = []
-        for line in result.output.split(separator: "\n") {
-            if !line.hasPrefix(" ") {
-                numbers.append((line.split(separator: ":").first.map(String.init) ?? "", []))
-            } else if !numbers.isEmpty {
-                numbers[numbers.count - 1].bytes += line.split(whereSeparator: { ": ".contains($0) })
-                    .compactMap { UInt8($0, radix: 16) }
-            }
-        }
-        var found: [(name: String, bytes: Data)] = []
-        for (name, bytes) in numbers where bytes.count >= 16 && !["pub", "modulus"].contains(name) {
-            for start in [1, bytes.count / 2 - 8, bytes.count - 16] {
-                let part = Data(bytes[max(0, start)..<max(0, start) + 15])
-                found.append(("\(name) at \(start)", part))
-                found.append(("\(name) at \(start), reversed", Data(part.reversed())))
-            }
-        }
-        let text = try String(contentsOfFile: file, encoding: .utf8).split(separator: "\n").filter {
-            !$0.hasPrefix("-")
-        }
-        for (number, line) in text.enumerated() where line.count >= 32 {
-            // The last bytes of a text can be those of the public half.
-            if number < text.count / 2 || name(of: file) == "ed25519" {
-                found.append(("line \(number)", Data(line.utf8.suffix(24))))
-            }
-        }
-        try #require(found.count >= 6)
-        return found
-    }
-
-    private func name(of path: String) -> String { String(path.split(separator: "/").last ?? "") }
-
-    /// Which of them are in the memory of the process, whether or not a core dump would have that part.
-    private func found(_ secrets: [(name: String, bytes: Data)], in pid: Int32) throws -> Set<String> {
-        let memory = try FileHandle(forReadingFrom: URL(fileURLWithPath: "/proc/\(pid)/mem"))
-        var found: Set<String> = []
-        var total = 0
-        for line in try String(contentsOfFile: "/proc/\(pid)/maps", encoding: .utf8).split(separator: "\n") {
-            let words = line.split(separator: " ")
-            let ends = words[0].split(separator: "-").compactMap { UInt64($0, radix: 16) }
-            // The code and the constants of libraries are no one's secret.
-            guard ends.count == 2, words[1].hasPrefix("rw") else { continue }
-            try memory.seek(toOffset: ends[0])
-            guard let bytes = try? memory.read(upToCount: Int(ends[1] - ends[0])) else { continue }
-            total += bytes.count
-            for secret in secrets where bytes.range(of: secret.bytes) != nil { found.insert(secret.name) }
-        }
-        #expect(total > 4 << 20)
-        return found
-    }
-
     @Test(
         arguments: [
             ("ec", "EC", "ec_paramgen_curve:P-256", 0x0403), ("p521", "EC", "ec_paramgen_curve:P-521", 0x0603),
@@ -136,9 +81,9 @@ struct SecrecyTests {
         let bench = try Bench("memory")
         let file =
             if let option { try bench.makeKey(name, algorithm, option) } else { try bench.makeKey(name, algorithm) }
-        let secrets = try secrets(of: file)
+        let secrets = try KeySecrets(of: file)
         let worker = try bench.worker()
-        #expect(try found(secrets, in: worker) == [])
+        #expect(try secrets.found(in: worker) == [])
         let (number, client) = try bench.open(file)
         let (other, second) = try bench.open(file, .tlsServer)
         for _ in 0..<50 {
@@ -146,12 +91,12 @@ struct SecrecyTests {
             _ = try second.signature(handshake(), scheme)
         }
         // While it is in use it is there, or this test would find nothing anywhere. Its text is not.
-        let inUse = try found(secrets, in: worker)
+        let inUse = try secrets.found(in: worker)
         #expect(!inUse.isEmpty)
         #expect(!inUse.contains { $0.hasPrefix("line") }, "\(inUse)")
         bench.signer.end(number)
         _ = try bench.report()
-        #expect(try !found(secrets, in: worker).isEmpty)
+        #expect(try !secrets.found(in: worker).isEmpty)
         // The last channel of the key: its client is gone, and nothing else happens in the signer.
         _ = consume second
         _ = consume client
@@ -159,12 +104,12 @@ struct SecrecyTests {
             Issue.record("it goes on")
             return
         }
-        #expect(try found(secrets, in: worker) == [])
+        #expect(try secrets.found(in: worker) == [])
         // A key that cannot be used leaves nothing either.
         let text = try String(contentsOfFile: file, encoding: .utf8)
         try bench.folder.write("half", String(text.dropLast(60)))
         _ = try bench.request(bench.folder["half"])
         _ = try bench.report()
-        #expect(try found(secrets, in: worker) == [])
+        #expect(try secrets.found(in: worker) == [])
     }
 }

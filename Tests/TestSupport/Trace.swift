@@ -12,9 +12,12 @@ package enum Trace {
     }
 
     /// The lines of strace, in which each descriptor is followed by the path of its file.
-    package static func lines(of pid: Int32, _ body: () throws -> Void) throws -> [String] {
+    /// - Parameter options: more of strace's: `-f` is for all threads of the process.
+    package static func lines(
+        of pid: Int32, options: [String] = [], _ body: () throws -> Void
+    ) throws -> [String] {
         guard let strace = installed("strace") else { throw Waited(description: "strace is not installed") }
-        let tracer = try Program(strace, ["-y", "-p", String(pid)])
+        let tracer = try Program(strace, ["-y", "-p", String(pid)] + options)
         try tracer.wait(for: "strace's attaching", in: .error) { $0.contains("attached") ? true : nil }
         try body()
         // strace may have inherited a mask that blocks other signals from the thread of the test.
