@@ -90,7 +90,7 @@ help:
 	@echo 'make fuzz         looks for inputs that break a parser, FUZZ_SECONDS=60 for each of the FUZZ_TARGETS'
 	@echo 'make coverage     measures which lines of $(COVERED) the unit tests run'
 	@echo 'make sanitize     runs the daemon under AddressSanitizer and ThreadSanitizer, as root'
-	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root'
+	@echo 'make fresh        runs the demo and all tests on a bare Debian in memory, as root (DEBIAN_RELEASE=trixie)'
 	@echo 'make reproducible  builds the package twice, under different circumstances, and compares'
 	@echo 'make bench        measures what the tool costs, beside programs that do the same work'
 	@echo 'make build        builds the programs into $(BINARIES)'

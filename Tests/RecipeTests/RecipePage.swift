@@ -1,6 +1,7 @@
 // The recipes of keybroker-recipes(7), read out of the page: no test has a copy of one.
 //
-// Must never repair what the page says: what is tested is what the page's reader types.
+// Must never repair what the page says: what is tested is what the page's reader types. The reader has another version of
+// PostgreSQL than the page names, if that is another release of Debian.
 
 import Foundation
 import TestSupport
@@ -54,7 +55,11 @@ struct RecipePage {
     static let path = projectFolder.appendingPathComponent("systemd/keybroker-recipes.7")
 
     init() throws {
+        let folders = (try? FileManager.default.contentsOfDirectory(atPath: "/usr/lib/postgresql")) ?? []
+        let version = folders.compactMap { Int($0) }.max() ?? 15
         let page = try String(contentsOf: Self.path, encoding: .utf8)
+            .replacing("postgresql@15-", with: "postgresql@\(version)-")
+            .replacing("/postgresql/15/", with: "/postgresql/\(version)/")
         let parts = page.split(separator: "\n.Sh ")
         func part(_ title: String) throws -> Substring {
             guard let part = parts.first(where: { $0.hasPrefix("\(title)\n") }) else {

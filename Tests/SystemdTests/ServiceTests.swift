@@ -66,12 +66,12 @@ import Testing
         #expect(try machine.property("OOMScoreAdjust") == "-900")
     }
 
-    /// Resident memory when idle.
+    /// Resident memory when idle, of which most is the code of libcrypto.
     @Test func itIsSmall() throws {
         try machine.must("systemctl start keybrokerd.service")
         let pid = try machine.property("MainPID")
         let memory = try machine.must("sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/\(pid)/status")
-        #expect(try #require(Int(memory)) <= 10 * 1024)
+        #expect(try #require(Int(memory)) <= 12 * 1024)
     }
 
     /// `systemctl start` returns as soon as the broker serves, and fails if it cannot.
