@@ -106,6 +106,15 @@ final class FakePeer: PeerSource {
     }
 }
 
+/// The bound that a rate sets: so many at once, and what is added while the test runs, however slow the machine is.
+struct RateBound {
+    private let began = ContinuousClock.now
+
+    func most(_ perSecond: Int) -> Int {
+        perSecond + 1 + Int((ContinuousClock.now - began) / .seconds(1) * Double(perSecond))
+    }
+}
+
 /// A broker with these fakes.
 final class Bench {
     static let policy = """

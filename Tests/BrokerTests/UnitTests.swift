@@ -52,10 +52,12 @@ struct UnitTests {
         #expect(try bench.admit(FakePeer(uid: 1001))?.standing == .user)
         // So it is with the rate.
         var replies: [Reply] = []
+        let (rate, bound) = (Limits.requestsPerSecond, RateBound())
         for client in clients {
             for _ in 0..<10 { replies.append(try bench.ask("1V", client, service(client.uid)).reply) }
         }
-        #expect(replies.count { if case .version = $0 { true } else { false } } == Limits.requestsPerSecond)
+        let served = replies.count { if case .version = $0 { true } else { false } }
+        #expect((rate...bound.most(rate)).contains(served))
         for client in clients { bench.broker.dismiss(client) }
         #expect(try bench.admit(service())?.standing == .unit)
     }
@@ -105,9 +107,10 @@ struct UnitTests {
     @Test func looksAreLimitedForEachUid() throws {
         let bench = try Bench(Self.policy)
         let greedy = FakePeer(uid: 5000, unit: "x.service")
+        let bound = RateBound()
         for _ in 0..<1000 { if let client = try bench.admit(greedy) { bench.broker.dismiss(client) } }
-        // A second may have begun meanwhile.
-        #expect(greedy.askedForProcess <= 3 * Limits.requestsPerSecond)
+        // They are counted from second to second, so the first and the last can be cut short.
+        #expect(greedy.askedForProcess <= Limits.requestsPerSecond + bound.most(Limits.requestsPerSecond))
         #expect(greedy.askedForProcess >= Limits.requestsPerSecond)
         #expect(try bench.admit(service())?.standing == .unit)
         var looks = UnitLooks()
