@@ -15,7 +15,7 @@ TEST_PACKAGES := openssl:openssl curl:curl socat:socat python3:python3 setpriv:u
 	systemd-analyze:systemd /usr/lib/*/security/pam_systemd.so:libpam-systemd pgrep:procps \
 	/usr/lib/*/libnss_systemd.so.2:libnss-systemd \
 	openrc-run:openrc? runsvdir:runit zsh:zsh fish:fish \
-	lintian:lintian logrotate:logrotate nginx:nginx-light man:man-db \
+	lintian:lintian autopkgtest:autopkgtest logrotate:logrotate nginx:nginx-light man:man-db \
 	podman:podman runc:runc ss:iproute2 \
 	gcc:gcc g++:g++ /usr/include/*/sys/socket.h:libc6-dev go:golang-go \
 	/usr/lib/python3/dist-packages/mypy:python3-mypy /usr/lib/python3/dist-packages/build:python3-build \

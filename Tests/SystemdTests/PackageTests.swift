@@ -12,8 +12,10 @@ import Testing
     @Test(.enabled(if: installed("lintian") != nil, "lintian is not installed")) func lintianHasNothingToSay() throws {
         let lintian = try Program.run(
             installed("lintian") ?? "",
+            // A later lintian does not know each tag that this one's overrides are for.
             [
                 "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic",
+                "--suppress-tags", "alien-tag",
                 try Machine.package(),
             ], seconds: 300)
         #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)\(lintian.errors)")
@@ -24,7 +26,9 @@ import Testing
         let needs = try Program.run("/usr/bin/dpkg-deb", ["-f", try Machine.package(), "Depends"]).output
         let libraries = needs.split(separator: ", ").compactMap { $0.split(separator: " ").first }
             .filter { $0.hasPrefix("lib") }
-        #expect(Set(libraries) == ["libc6", "libgcc-s1", "libssl3"])
+        // Debian 13 has another name for the same library.
+        let names = libraries.map { $0 == "libssl3t64" ? "libssl3" : $0 }
+        #expect(Set(names) == ["libc6", "libgcc-s1", "libssl3"])
     }
 
     /// The list in SPDX names every file of the package with its digest, and every library that it needs.

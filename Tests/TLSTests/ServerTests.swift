@@ -63,7 +63,7 @@ import Testing
         let (status, output, errors) = try curl(["--verbose"] + urls)
         #expect(status == 0)
         #expect(output.split(separator: "\n").count == 50)
-        #expect(errors.components(separatedBy: "Re-using existing connection").count >= 50)
+        #expect(errors.matches(of: #/Re-using existing .*connection/#).count >= 49)
         // All requests are sent at once. The responses come in order.
         let request = "GET /status.json HTTP/1.1\\r\\nHost: localhost\\r\\n"
         let pipelined = try Program.run(
