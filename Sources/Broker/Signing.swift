@@ -55,7 +55,8 @@ extension Broker {
     private func refusal(of client: Client, _ record: Record, _ now: Instant) -> Answer? {
         if let refused = limitOfGrants(to: client, record, now, isWatch: false) { return refused }
         let isFull =
-            channels.total >= Limits.channels || client.account.channels >= Limits.channelsPerUser
+            channels.total >= Limits.channels
+            || client.account.channels >= client.bounds?.channels ?? Limits.channelsPerUser
             || client.isOneOfMany && channels.ofGroups >= Limits.channels / 2
         if isFull { return busy(.limitChannels, for: Limits.busy, record, client) }
         return channels.signerState == .running ? nil : signerIsAway(record, client)

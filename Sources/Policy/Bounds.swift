@@ -10,13 +10,19 @@ package struct Bounds: Equatable, Sendable {
     package var requests: Int?
     /// How many watches at the same time.
     package var watches: Int?
+    /// How many signing channels at the same time.
+    package var channels: Int?
     /// How many signatures per second, on each channel.
     package var signatures: Int?
 
-    package init(connections: Int? = nil, requests: Int? = nil, watches: Int? = nil, signatures: Int? = nil) {
+    package init(
+        connections: Int? = nil, requests: Int? = nil, watches: Int? = nil, channels: Int? = nil,
+        signatures: Int? = nil
+    ) {
         self.connections = connections
         self.requests = requests
         self.watches = watches
+        self.channels = channels
         self.signatures = signatures
     }
 }
@@ -33,12 +39,14 @@ extension Policy {
             ofGroups.connections = [ofGroups.connections, more.connections].compactMap(\.self).max()
             ofGroups.requests = [ofGroups.requests, more.requests].compactMap(\.self).max()
             ofGroups.watches = [ofGroups.watches, more.watches].compactMap(\.self).max()
+            ofGroups.channels = [ofGroups.channels, more.channels].compactMap(\.self).max()
             ofGroups.signatures = [ofGroups.signatures, more.signatures].compactMap(\.self).max()
         }
         let ofUser = self.bounds(of: .user(uid))
         bounds.connections = ofUser?.connections ?? ofGroups.connections ?? bounds.connections
         bounds.requests = ofUser?.requests ?? ofGroups.requests ?? bounds.requests
         bounds.watches = ofUser?.watches ?? ofGroups.watches ?? bounds.watches
+        bounds.channels = ofUser?.channels ?? ofGroups.channels ?? bounds.channels
         bounds.signatures = ofUser?.signatures ?? ofGroups.signatures ?? bounds.signatures
         return bounds
     }

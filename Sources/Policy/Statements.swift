@@ -143,7 +143,9 @@ extension Grammar {
         }
         let isEachUser = who.says("each-user")
         let identity = isEachUser ? nil : identity(who, ifMissing: "this line limits nobody")
-        if words.isEmpty { throw missing("'connections N', 'requests N', 'watches N' or 'signatures N' is missing") }
+        if words.isEmpty {
+            throw missing("'connections N', 'requests N', 'watches N', 'channels N' or 'signatures N' is missing")
+        }
         while let bound = words.popFirst() {
             let range: ClosedRange<Int>
             let path: WritableKeyPath<Bounds, Int?>
@@ -151,8 +153,9 @@ extension Grammar {
             case "connections": (range, path) = (Limits.policyConnections, \.connections)
             case "requests": (range, path) = (Limits.policyRequests, \.requests)
             case "watches": (range, path) = (Limits.policyWatches, \.watches)
+            case "channels": (range, path) = (Limits.policyChannels, \.channels)
             case "signatures": (range, path) = (Limits.policySignatures, \.signatures)
-            default: throw unknown(bound, among: ["connections", "requests", "watches", "signatures"])
+            default: throw unknown(bound, among: ["connections", "requests", "watches", "channels", "signatures"])
             }
             let word = try next(&words, "the number after '\(bound.text)' is missing")
             // The digits are checked here because `Int(_:)` also accepts a sign.

@@ -129,9 +129,12 @@ package enum Limits {
     package static let channelMessageBytes = 16_384
     /// How long a client waits for a signature.
     package static let signature = Duration.seconds(1)
-    /// The open channels of one user, and of all together. Those whom only a group makes known have half of all at most.
+    /// The open channels of one user, unless the policy sets a `limit`, and of all together. Those whom only a group makes
+    /// known have half of all at most.
     package static let channelsPerUser = 64
     package static let channels = 4096
+    /// The numbers that `limit … channels` accepts.
+    package static let policyChannels = 1...channels
     /// How long the daemon waits for the signer to open a channel.
     package static let channelOpening = Duration.seconds(5)
     /// How many more ends one channel can have: for workers and threads of the service.

@@ -123,7 +123,7 @@ struct ModelTests {
             counts.denied += found.dropLast().count { $0 == 0 }
             let limits = policy.bounds(for: caller)
             #expect(
-                [limits.connections, limits.requests, limits.watches] == bounds[number],
+                [limits.channels, limits.connections, limits.requests, limits.watches] == bounds[number],
                 "\(context): limits of \(asking)")
         }
     }

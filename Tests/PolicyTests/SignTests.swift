@@ -74,6 +74,12 @@ struct SignTests {
             policy.bounds(for: Caller(uid: uid, groups: groups, unit: nil)).signatures
         }
         #expect(signatures(1, []) == 5 && signatures(1, [10]) == 7 && signatures(33, [10, 200]) == 9)
+
+        let channelled = try self.policy("limit :10 channels 7\nlimit :200 channels 9\nlimit 33 channels 4096\n")
+        func channels(_ uid: UInt32, _ groups: [UInt32]) -> Int? {
+            channelled.bounds(for: Caller(uid: uid, groups: groups, unit: nil)).channels
+        }
+        #expect(channels(1, []) == nil && channels(1, [10, 200]) == 9 && channels(33, [10]) == 4096)
     }
 
     @Test func neverLinesAreAboutOneRight() throws {

@@ -88,7 +88,7 @@ package struct RandomPolicies {
     private mutating func limit() -> String {
         let whom = once(in: 5) ? "each-user" : one(of: people)
         return
-            "limit \(whom) \(one(of: ["connections", "requests", "watches"])) \(Int.random(in: 1...9, using: &random))"
+            "limit \(whom) \(one(of: ["connections", "requests", "watches", "channels"])) \(Int.random(in: 1...9, using: &random))"
     }
 
     /// One line, but none about a key.

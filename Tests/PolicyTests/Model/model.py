@@ -22,7 +22,7 @@ NUMBER = re.compile(r"[0-9]+\Z")
 # permitted, not by a group or a unit either, and that gid is no group of anybody's."
 OVERFLOW = 65534
 NOT_AN_ID = 2**32 - 1
-BOUNDS = {"connections": (1, 65536), "requests": (1, 1000000), "watches": (1, 65536)}
+BOUNDS = {"connections": (1, 65536), "requests": (1, 1000000), "watches": (1, 65536), "channels": (1, 4096)}
 
 # kind: user, group, unit or anyone. value: an id or a pattern; None if the account is not found.
 Identity = namedtuple("Identity", "kind value is_number")
