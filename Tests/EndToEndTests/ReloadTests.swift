@@ -45,7 +45,13 @@ struct ReloadTests {
 
     /// The process that looks up names for the daemon.
     private func lookup(of daemon: Daemon) throws -> Int32 {
-        try #require(OtherProcess.descendants(of: daemon.pid).last { OtherProcess.name(of: $0) == "keybrokerd-name" })
+        // The kernel's list of children may miss one while another ends (proc(5)).
+        var found: Int32?
+        try waitUntil("there is a name service") {
+            found = OtherProcess.descendants(of: daemon.pid).last { OtherProcess.name(of: $0) == "keybrokerd-name" }
+            return found != nil
+        }
+        return try #require(found)
     }
 
     /// Stops the name service and begins a reload, which then waits for it.

@@ -104,7 +104,7 @@ import Testing
         "1LMANY...",
     ])
     func ofAListThatIsNone(_ reply: String) throws {
-        let many = String(repeating: "k@\n", count: 250)
+        let many = String(repeating: "k@\n", count: 1300)
         let broker = try fake(reply.replacing("MANY", with: many))
         let (status, text) = said(folder["s"]) { broker throws(KeyBrokerError) in
             // Without optimisation, a million would take it too long beside other tests.
