@@ -25,6 +25,15 @@ package struct Bounds: Equatable, Sendable {
         self.channels = channels
         self.signatures = signatures
     }
+
+    /// Chooses each limit from this one and the other's.
+    fileprivate mutating func combine(_ other: Bounds, _ choose: (Int?, Int?) -> Int?) {
+        connections = choose(connections, other.connections)
+        requests = choose(requests, other.requests)
+        watches = choose(watches, other.watches)
+        channels = choose(channels, other.channels)
+        signatures = choose(signatures, other.signatures)
+    }
 }
 
 extension Policy {
@@ -36,18 +45,10 @@ extension Policy {
         var ofGroups = Bounds()
         for group in caller.groups {
             guard let more = self.bounds(of: .group(group)) else { continue }
-            ofGroups.connections = [ofGroups.connections, more.connections].compactMap(\.self).max()
-            ofGroups.requests = [ofGroups.requests, more.requests].compactMap(\.self).max()
-            ofGroups.watches = [ofGroups.watches, more.watches].compactMap(\.self).max()
-            ofGroups.channels = [ofGroups.channels, more.channels].compactMap(\.self).max()
-            ofGroups.signatures = [ofGroups.signatures, more.signatures].compactMap(\.self).max()
+            ofGroups.combine(more) { [$0, $1].compactMap(\.self).max() }
         }
-        let ofUser = self.bounds(of: .user(uid))
-        bounds.connections = ofUser?.connections ?? ofGroups.connections ?? bounds.connections
-        bounds.requests = ofUser?.requests ?? ofGroups.requests ?? bounds.requests
-        bounds.watches = ofUser?.watches ?? ofGroups.watches ?? bounds.watches
-        bounds.channels = ofUser?.channels ?? ofGroups.channels ?? bounds.channels
-        bounds.signatures = ofUser?.signatures ?? ofGroups.signatures ?? bounds.signatures
+        bounds.combine(ofGroups) { $1 ?? $0 }
+        if let ofUser = self.bounds(of: .user(uid)) { bounds.combine(ofUser) { $1 ?? $0 } }
         return bounds
     }
 

@@ -111,7 +111,7 @@ struct RateBound {
     private let began = ContinuousClock.now
 
     func most(_ perSecond: Int) -> Int {
-        perSecond + 1 + Int((ContinuousClock.now - began) / .seconds(1) * Double(perSecond))
+        perSecond + Int((ContinuousClock.now - began) / .seconds(1) * Double(perSecond))
     }
 }
 

@@ -151,12 +151,16 @@ struct HouseTests {
         #expect(Self.closure(of: "keybrokerd") == expected)
         // A program that uses the library does not link libcrypto because of it.
         #expect(Self.closure(of: "KeyBrokerClient").isDisjoint(with: ["Digest", "CCrypto", "COpenSSL", "CZlib"]))
-        // What libcrypto itself needs is another matter.
-        let linked = try Program.run(installed("readelf") ?? "readelf", ["--dynamic", Program.built("keybrokerd")])
-        #expect(linked.output.contains("(NEEDED)") && linked.output.contains("[libcrypto.so"))
-        for unwanted in ["Foundation", "libssl", "libz", "ArgumentParser"] {
+        let linked = try Program.run("/usr/bin/ldd", [Program.built("keybrokerd")])
+        #expect(linked.status == 0)
+        #expect(linked.output.contains("libcrypto"))
+        for unwanted in ["Foundation", "libssl", "ArgumentParser"] {
             #expect(!linked.output.contains(unwanted), "\(linked.output)")
         }
+        // libcrypto of OpenSSL 3.5 needs libz itself; the daemon does not.
+        let needed = try Program.run(installed("readelf") ?? "readelf", ["--dynamic", Program.built("keybrokerd")])
+            .output
+        #expect(needed.contains("[libcrypto.so") && !needed.contains("[libz"), "\(needed)")
     }
 
     @Test func everyTargetIsBuiltStrictly() throws {
@@ -213,7 +217,8 @@ struct HouseTests {
         let page = projectFolder.appendingPathComponent(path).path
         let printed = try Program.run(groff, ["-mandoc", "-Tutf8", "-wbreak", "-t", "-rLL=78n", page])
         // groff from 1.23 on says where a line has no space to fill.
-        let complaints = printed.errors.split(separator: "\n").filter { !$0.contains("cannot adjust line") }
+        let isOld = try Program.run(groff, ["--version"]).output.contains(" 1.22.")
+        let complaints = printed.errors.split(separator: "\n").filter { isOld || !$0.contains("cannot adjust line") }
         #expect(printed.status == 0 && complaints.isEmpty, "\(printed.errors)")
     }
 

@@ -83,7 +83,7 @@ struct SecrecyTests {
             if let option { try bench.makeKey(name, algorithm, option) } else { try bench.makeKey(name, algorithm) }
         let secrets = try KeySecrets(of: file)
         let worker = try bench.worker()
-        #expect(try secrets.found(in: worker) == [])
+        #expect(try secrets.found(in: worker, least: 4 << 20) == [])
         let (number, client) = try bench.open(file)
         let (other, second) = try bench.open(file, .tlsServer)
         for _ in 0..<50 {
@@ -91,12 +91,12 @@ struct SecrecyTests {
             _ = try second.signature(handshake(), scheme)
         }
         // While it is in use it is there, or this test would find nothing anywhere. Its text is not.
-        let inUse = try secrets.found(in: worker)
+        let inUse = try secrets.found(in: worker, least: 4 << 20)
         #expect(!inUse.isEmpty)
         #expect(!inUse.contains { $0.hasPrefix("line") }, "\(inUse)")
         bench.signer.end(number)
         _ = try bench.report()
-        #expect(try !secrets.found(in: worker).isEmpty)
+        #expect(try !secrets.found(in: worker, least: 4 << 20).isEmpty)
         // The last channel of the key: its client is gone, and nothing else happens in the signer.
         _ = consume second
         _ = consume client
@@ -104,12 +104,12 @@ struct SecrecyTests {
             Issue.record("it goes on")
             return
         }
-        #expect(try secrets.found(in: worker) == [])
+        #expect(try secrets.found(in: worker, least: 4 << 20) == [])
         // A key that cannot be used leaves nothing either.
         let text = try String(contentsOfFile: file, encoding: .utf8)
         try bench.folder.write("half", String(text.dropLast(60)))
         _ = try bench.request(bench.folder["half"])
         _ = try bench.report()
-        #expect(try secrets.found(in: worker) == [])
+        #expect(try secrets.found(in: worker, least: 4 << 20) == [])
     }
 }

@@ -10,14 +10,14 @@ import Testing
     private let folder = TemporaryFolder("package")
 
     @Test(.enabled(if: installed("lintian") != nil, "lintian is not installed")) func lintianHasNothingToSay() throws {
+        // A later one does not know each tag that the overrides for Debian 12 are for.
+        let isOld = try Program.run(installed("lintian") ?? "", ["--version"]).output.contains("v2.116.")
         let lintian = try Program.run(
             installed("lintian") ?? "",
-            // A later lintian does not know each tag that this one's overrides are for.
             [
                 "--allow-root", "--pedantic", "--display-info", "--fail-on", "error,warning,info,pedantic",
-                "--suppress-tags", "alien-tag",
                 try Machine.package(),
-            ], seconds: 300)
+            ] + (isOld ? [] : ["--suppress-tags", "alien-tag"]), seconds: 300)
         #expect(lintian.status == 0 && lintian.output.isEmpty, "\(lintian.output)\(lintian.errors)")
     }
 

@@ -66,12 +66,13 @@ import Testing
         #expect(try machine.property("OOMScoreAdjust") == "-900")
     }
 
-    /// Resident memory when idle, of which most is the code of libcrypto.
+    /// Resident memory when idle, of which most is the code of libcrypto: that of OpenSSL 3.5 is larger.
     @Test func itIsSmall() throws {
         try machine.must("systemctl start keybrokerd.service")
         let pid = try machine.property("MainPID")
         let memory = try machine.must("sed -n 's/^VmRSS:[^0-9]*\\([0-9]*\\) kB/\\1/p' /proc/\(pid)/status")
-        #expect(try #require(Int(memory)) <= 12 * 1024)
+        let isOld = try machine.must("openssl version").hasPrefix("OpenSSL 3.0")
+        #expect(try #require(Int(memory)) <= (isOld ? 10 : 12) * 1024)
     }
 
     /// `systemctl start` returns as soon as the broker serves, and fails if it cannot.

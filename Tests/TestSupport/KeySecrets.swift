@@ -38,7 +38,8 @@ package struct KeySecrets {
     }
 
     /// Which of them are in memory that the process could write to, whether or not a core dump would have that part.
-    package func found(in pid: Int32) throws -> Set<String> {
+    /// - Parameter least: how many bytes of memory there must be, or it was not read.
+    package func found(in pid: Int32, least: Int = 1 << 16) throws -> Set<String> {
         let memory = try FileHandle(forReadingFrom: URL(fileURLWithPath: "/proc/\(pid)/mem"))
         var found: Set<String> = []
         var total = 0
@@ -52,7 +53,7 @@ package struct KeySecrets {
             total += bytes.count
             for part in parts where bytes.range(of: part.bytes) != nil { found.insert(part.name) }
         }
-        guard total > 1 << 16 else { throw Waited(description: "the memory of \(pid) was not read") }
+        guard total > least else { throw Waited(description: "the memory of \(pid) was not read") }
         return found
     }
 }
