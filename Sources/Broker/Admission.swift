@@ -25,20 +25,23 @@ extension Broker {
     package func admit(_ credentials: PeerCredentials, from source: borrowing some PeerSource & ~Copyable)
         throws(Failure) -> Admission
     {
+        // Taken once: each look at it through the broker would count references to all its parts.
+        let policy = policy.policy
         var peer = Peer(credentials)
         let uid = credentials.uid
         let now = Instant.now
         var account = allowance.account(of: uid)
-        let rate = policy.policy.possibleRequests(
+        let rate = policy.possibleRequests(
             ofUser: uid == overflow.uid ? nil : uid, otherwise: Limits.requestsPerSecond
         ).upperBound
         if let wait = allowance.arrive(account, perSecond: rate, now: now) {
-            return turnAway(peer, standing(of: credentials), account, .limitConnectionRate, for: wait, now)
+            return turnAway(
+                peer, standing(of: credentials, under: policy), account, .limitConnectionRate, for: wait, now)
         }
         var held = account.connections
-        let possible = policy.policy.possibleConnections(
+        let possible = policy.possibleConnections(
             ofUser: uid == overflow.uid ? nil : uid, otherwise: capacity.connectionsPerUser)
-        var standing = standing(of: credentials)
+        var standing = standing(of: credentials, under: policy)
         // This check comes before any other question to the kernel, so that a caller over its limit costs no more than
         // this.
         if held >= possible.upperBound { return turnAway(peer, standing, account, .limitConnections, now) }
@@ -47,28 +50,30 @@ extension Broker {
         }
 
         var groups: PeerGroups?
-        if standing < .group || held >= possible.lowerBound, !policy.policy.namedGroups.isEmpty {
+        if standing < .group || held >= possible.lowerBound, !policy.namedGroups.isEmpty {
             // A caller with very many groups counts as a stranger until it makes a request.
-            groups = try source.peerGroups(among: policy.policy.namedGroups, limit: Limits.groupsReadFreely)
+            groups = try source.peerGroups(among: policy.namedGroups, limit: Limits.groupsReadFreely)
             peer.groups = groups
         }
-        if standing == .stranger, uid != overflow.uid, isPermitted(groups?.named ?? []) { standing = .group }
+        if standing == .stranger, uid != overflow.uid, isPermitted(groups?.named ?? [], by: policy) {
+            standing = .group
+        }
         var hasAskedForProcess = false
         do throws(Failure) {
-            if let facts = try process(of: peer, standing, from: source) {
+            if let facts = try process(of: peer, standing, under: policy, from: source) {
                 (peer.comm, peer.unit, hasAskedForProcess) = (facts.comm, facts.unit, true)
             }
         } catch {
             guard error.isShortage else { throw error }
             return turnAway(peer, standing, account, .descriptorsExhausted, now)
         }
-        if hasAskedForProcess, let unit = peer.unit, policy.policy.permits(unit: unit) {
+        if hasAskedForProcess, let unit = peer.unit, policy.permits(unit: unit) {
             standing = .unit
             account = allowance.account(of: .unit(unit))
             held = account.connections
         }
         let client = Client(peer, standing, account, hasAskedForProcess: hasAskedForProcess)
-        if let groups { client.adopt(groups, under: policy.policy, number: policyNumber, overflow) }
+        if let groups { client.adopt(groups, under: policy, number: policyNumber, overflow) }
         // Without a line about the caller the default holds, whatever lines say of other groups.
         let known = client.bounds.map { $0.connections ?? capacity.connectionsPerUser }
         let bound = known ?? possible.lowerBound
@@ -85,12 +90,12 @@ extension Broker {
     /// What `/proc` says of a caller that only its unit could make better known. Nil if it makes no difference, cannot
     /// be told, or was asked for too often.
     private func process(
-        of peer: Peer, _ standing: Standing, from source: borrowing some PeerSource & ~Copyable
+        of peer: Peer, _ standing: Standing, under policy: Policy, from source: borrowing some PeerSource & ~Copyable
     ) throws(Failure) -> (comm: String?, unit: String?)? {
-        guard standing < .unit, policy.policy.permitsUnits, peer.uid != overflow.uid, let pid = peer.pid else {
+        guard standing < .unit, policy.permitsUnits, peer.uid != overflow.uid, let pid = peer.pid else {
             return nil
         }
-        let most = policy.policy.possibleRequests(ofUser: peer.uid, otherwise: Limits.requestsPerSecond).upperBound
+        let most = policy.possibleRequests(ofUser: peer.uid, otherwise: Limits.requestsPerSecond).upperBound
         guard unitLooks.take(peer.uid, most: most, now: .now) else { return nil }
         return try source.peerProcess(pid, units: units)
     }
@@ -99,17 +104,17 @@ extension Broker {
     package func dismiss(_ client: Client) { allowance.endConnection(client.account, client.standing, now: .now) }
 
     /// The standing that uid and gid alone show.
-    private func standing(of credentials: PeerCredentials) -> Standing {
+    private func standing(of credentials: PeerCredentials, under policy: Policy) -> Standing {
         let uid = credentials.uid
         if uid == 0 || uid == ownUID { return .administrator }
         if uid == overflow.uid { return .stranger }
-        if policy.policy.names(.user(uid)) { return .user }
-        return credentials.gid != overflow.gid && isPermitted([credentials.gid]) ? .group : .stranger
+        if policy.names(.user(uid)) { return .user }
+        return credentials.gid != overflow.gid && isPermitted([credentials.gid], by: policy) ? .group : .stranger
     }
 
     /// Whether a line permits a key to one of the groups. A `limit` line alone makes nobody known.
-    private func isPermitted(_ groups: [UInt32]) -> Bool {
-        groups.contains { policy.policy.permits(.group($0)) }
+    private func isPermitted(_ groups: [UInt32], by policy: Policy) -> Bool {
+        groups.contains { policy.permits(.group($0)) }
     }
 
     private func turnAway(
