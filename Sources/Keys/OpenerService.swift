@@ -36,7 +36,7 @@ final class OpenerService {
         ChildProcess.setName("keybrokerd-open")
         // Before any thread is made, so that it counts for all.
         Sandbox.restrictToReading()
-        do throws(Failure) { try ChildProcess.goOnInNewThread { serve(files, owners) } } catch {
+        do throws(Failure) { try ChildProcess.goOnInNewThread(isOpener: true) { serve(files, owners) } } catch {
             // There can be no other thread either, so this one shares its locks with none.
             serve(files, owners)
         }

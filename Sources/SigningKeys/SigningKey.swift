@@ -20,6 +20,9 @@ package struct UnusableKey: Error, Equatable, Sendable, CustomStringConvertible 
     package let publicKey: [UInt8]
     /// In the order in which a client should prefer them.
     package let schemes: [SignatureScheme]
+    /// Whether a signature takes well under a millisecond. All others take up to some: RSA several when libcrypto renews
+    /// the blinding, P-384, P-521 and Ed448 each time.
+    package var isQuick: Bool { schemes.first == .ecdsaP256SHA256 || schemes.first == .ed25519 }
     private let operations: [SignatureOperation]
     private let longestSignature: Int
 

@@ -39,13 +39,15 @@ final class Channel {
 /// One end of a channel.
 final class ChannelEnd {
     private var socket: SeqpacketSocket?
+    private let place: Place
     let channel: Channel
     let token: UInt64
     /// A packet that the client's queue had no room for. Nothing is read before it is sent.
     var unsent: [UInt8]?
 
-    init(_ socket: consuming SeqpacketSocket, of channel: Channel, token: UInt64) {
+    init(_ socket: consuming SeqpacketSocket, at place: consuming Place, of channel: Channel, token: UInt64) {
         self.socket = .some(consume socket)
+        self.place = place
         self.channel = channel
         self.token = token
     }

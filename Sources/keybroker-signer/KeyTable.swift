@@ -18,9 +18,8 @@ struct KeyTable {
     /// By their public halves.
     private var entries: [[UInt8]: Entry] = [:]
 
-    /// Reads the key in a file, for one more channel. Calls `pread(2)`.
-    mutating func key(in file: consuming Descriptor) throws(UnusableKey) -> SigningKey {
-        let fresh = try Self.read(file)
+    /// The key to use for one more channel, which has this one: an earlier one if it is the same.
+    mutating func adopt(_ fresh: SigningKey) -> SigningKey {
         let entry = entries[fresh.publicKey] ?? Entry(fresh)
         entries[fresh.publicKey] = entry
         entry.channels += 1
@@ -34,7 +33,8 @@ struct KeyTable {
         if entry.channels == 0 { entries.removeValue(forKey: key.publicKey) }
     }
 
-    private static func read(_ file: consuming Descriptor) throws(UnusableKey) -> SigningKey {
+    /// Reads the key in a file. Calls `pread(2)`.
+    static func read(_ file: consuming Descriptor) throws(UnusableKey) -> sending SigningKey {
         let bytes: WipedMemory
         do throws(Failure) {
             guard try file.status().kind == .regular else { throw Failure("read", code: Failure.badData) }

@@ -22,7 +22,7 @@ extension Signer {
                 return false
             }
             let received = try end.withSocket { (socket) throws(Failure) in
-                try socket.receiveArrival(into: &buffer, closingBy: closer)
+                try socket.receiveArrival(into: &buffer, closingBy: shared.closer)
             }
             guard var arrival = received else { return false }
             defer { closeRest(&arrival) }
@@ -53,8 +53,8 @@ extension Signer {
 
     /// Has the descriptors closed that nobody took.
     private func closeRest(_ arrival: inout SeqpacketSocket.Arrival) {
-        if let descriptor = arrival.first.take() { closer.close(descriptor) }
-        if let descriptor = arrival.second.take() { closer.close(descriptor) }
+        if let descriptor = arrival.first.take() { shared.closer.close(descriptor) }
+        if let descriptor = arrival.second.take() { shared.closer.close(descriptor) }
     }
 
     /// The reply, if there is one. An end on which somebody does not speak this protocol is closed: it could be the other
@@ -116,9 +116,11 @@ extension Signer {
         guard channel.ends.count <= Limits.channelClones else {
             return "a channel has at most \(Limits.channelClones) clones at a time"
         }
-        guard hasRoom(for: channel.account) else { return "there are too many channels; try again later" }
+        guard let place = shared.places.take(for: channel.account) else {
+            return "there are too many channels; try again later"
+        }
         guard let descriptor = arrival.first.take() else { return "the descriptor did not arrive" }
-        add(SeqpacketSocket(connected: descriptor), to: channel)
+        add(SeqpacketSocket(connected: descriptor), at: place, to: channel)
         return nil
     }
 

@@ -100,7 +100,7 @@ struct HouseTests {
             "Broker", "Keys", "PolicyLoading", "Policy", "Audit", "SignerControl", "NameLookup", "Wire", "Kernel",
         ],
         "SignerControl": ["Wire", "Kernel"], "SigningKeys": ["CCrypto", "PEM", "Wire"],
-        "keybroker-signer": ["SignerControl", "SigningKeys", "ClientKernel", "Wire", "Kernel"],
+        "keybroker-signer": ["SignerControl", "SigningKeys", "ClientKernel", "Wire", "Kernel", "Synchronization"],
         "ClientKernel": ["CKernel", "Kernel", "Glibc"],
         "KeyBrokerClient": ["ClientKernel", "Wire", "Kernel", "Dispatch", "Synchronization"],
         "KeyBrokerClientFoundation": ["KeyBrokerClient", "Foundation"], "PEM": ["CCrypto", "Digest"],

@@ -4,10 +4,15 @@ internal import Foundation
 
 package enum Trace {
     /// The names of the system calls that `pid` makes while `body` runs, in order.
-    package static func of(_ pid: Int32, _ body: () throws -> Void) throws -> [String] {
-        try lines(of: pid, body).compactMap { line in
-            guard let end = line.firstIndex(of: "("), !line.hasPrefix("strace:") else { return nil }
-            return String(line[..<end])
+    /// - Parameter allThreads: those of its other threads too. Without it, only those of its first thread.
+    package static func of(_ pid: Int32, allThreads: Bool = false, _ body: () throws -> Void) throws -> [String] {
+        try lines(of: pid, options: allThreads ? ["-f"] : [], body).compactMap { line in
+            // A call of one of several threads begins with `[pid 123] `. What another one interrupted comes a second time.
+            let call = line.hasPrefix("[pid") ? line.drop { $0 != "]" }.dropFirst(2) : line[...]
+            guard let end = call.firstIndex(of: "("), !call.hasPrefix("strace:"), !call.hasPrefix("<...") else {
+                return nil
+            }
+            return String(call[..<end])
         }
     }
 

@@ -180,6 +180,8 @@ int ck_landlock_restrict(int ruleset);
 int ck_seccomp_restrict(int is_opener);
 // Installs that filter for the calling thread, and has it wait for ever (poll(2)). It ends with its process.
 _Noreturn void ck_wait_for_ever(int is_opener);
+// Has the calling thread wait for ever, in a call that the filter of the process that signs permits (futex(2)).
+_Noreturn void ck_wait_unconfined(void);
 // Gives up all capabilities that are not in the bit set, and all that an executed program could inherit.
 int ck_keep_capabilities(uint64_t capabilities);
 // fork(2): returns the child's pid in the parent and 0 in the child, which is killed when its parent ends. `socket`

@@ -12,20 +12,25 @@ private final class Errand: Sendable {
 }
 
 extension ChildProcess {
-    /// In the child that opens keys: goes on in a new thread, while the first one waits for ever. Call this before another
-    /// thread is made.
+    /// In a child: goes on in a new thread, while the first one waits for ever. Call this before another thread is made.
     ///
     /// Swift's locks know a thread by its number, and keep that in memory. The first thread of a child has the number of
     /// its parent there. If it and another thread want the same lock, both try without end.
-    /// - Parameter body: ends the process when it is done.
-    package static func goOnInNewThread(_ body: @escaping @Sendable () -> Never) throws(Failure) -> Never {
+    /// - Parameters:
+    ///   - isOpener: true in the child that opens keys: the first thread gets that child's filter of system calls. False
+    ///     if `body` has all threads confined.
+    ///   - body: ends the process when it is done.
+    package static func goOnInNewThread(
+        isOpener: Bool, _ body: @escaping @Sendable () -> Never
+    ) throws(Failure) -> Never {
         try startThread { body() }
-        ck_wait_for_ever(1)
+        if isOpener { ck_wait_for_ever(1) }
+        ck_wait_unconfined()
     }
 }
 
 /// Starts a thread that nobody waits for. Calls `pthread_create(3)`.
-func startThread(_ body: @escaping @Sendable () -> Void) throws(Failure) {
+package func startThread(_ body: @escaping @Sendable () -> Void) throws(Failure) {
     var thread = pthread_t()
     // Safety: the thread takes over the one reference that is handed to it. If there is no thread, it is taken back.
     let errand = unsafe Unmanaged.passRetained(Errand(body))
