@@ -30,6 +30,24 @@ struct WorkerTests {
         }
     }
 
+    /// It reports nothing before it was given anything to do, however fast its thread began: a loop that waits for it would
+    /// turn for ever. The workers are made by several threads, so that some of them are slow.
+    @Test func whoDidNothingIsSilent() async throws {
+        try await withThrowingTaskGroup(of: Void.self) { group in
+            for _ in 0..<8 {
+                group.addTask {
+                    for _ in 0..<40 {
+                        let worker = try Worker<Int, Int>(confinedBy: { () throws(Failure) in }) { $0 }
+                        let poller = try Poller(capacity: 1)
+                        try worker.register(with: poller, as: 7)
+                        #expect(try poller.wait(atMost: .milliseconds(1)).isEmpty)
+                    }
+                }
+            }
+            try await group.waitForAll()
+        }
+    }
+
     /// It does nothing before it is confined.
     @Test func aThreadThatCannotBeConfinedIsNoWorker() throws {
         let isConfined = Mutex(false)

@@ -12,7 +12,6 @@ package final class Worker<Order: Sendable, Outcome: Sendable>: Sendable {
     private struct State {
         var order: Order?
         var outcome: Outcome?
-        var isReady = false
         var fault: Failure?
     }
 
@@ -33,7 +32,6 @@ package final class Worker<Order: Sendable, Outcome: Sendable>: Sendable {
         done = try WakeUp()
         try startThread { [self] in
             do throws(Failure) { try confine() } catch { state.withLock { $0.fault = error } }
-            state.withLock { $0.isReady = true }
             done.signal()
             while true {
                 // The only possible error is a want of memory, after which it comes back here.
@@ -44,7 +42,12 @@ package final class Worker<Order: Sendable, Outcome: Sendable>: Sendable {
                 done.signal()
             }
         }
-        while !state.withLock({ $0.isReady }) { try? done.takeOne() }
+        // This signal has to be taken before there is an outcome. If it stayed, a loop that waits for one would turn for ever.
+        var isReady = false
+        while !isReady {
+            // The only possible error is a want of memory.
+            isReady = (try? done.takeOne()) != nil
+        }
         if let fault = state.withLock({ $0.fault }) { throw fault }
     }
 
