@@ -60,8 +60,9 @@ LEAST_COVERED := 95
 # For `make fuzz`: how long each target, and which ones if not all.
 FUZZ_SECONDS ?= 60
 FUZZ_TARGETS ?=
-# What `make sanitize` runs, and with which sanitizers.
-SANITIZED := BrokerTests KernelTests EndToEndTests
+# What `make sanitize` runs with the sanitizer in the tests, what with the sanitizer in the programs, and with which ones.
+SANITIZED := BrokerTests KernelTests
+SANITIZED_PROGRAMS := EndToEndTests SignerTests
 SANITIZERS ?= address thread
 
 # Where `make install` puts it all.
@@ -158,7 +159,9 @@ coverage:
 
 sanitize:
 	@.ci/install-packages $(BUILD_PACKAGES) $(TEST_PACKAGES)
-	@for each in $(SANITIZERS); do Tests/Sanitizers/sanitize $$each '^($(subst $(SPACE),|,$(SANITIZED)))\.' || exit 1; done
+	$(SWIFT) build --build-tests
+	@for each in $(SANITIZERS); do Tests/Sanitizers/sanitize $$each \
+		'^($(subst $(SPACE),|,$(SANITIZED)))\.' '^($(subst $(SPACE),|,$(SANITIZED_PROGRAMS)))\.' || exit 1; done
 
 reproducible:
 	@.ci/install-packages $(BUILD_PACKAGES) $(DEB_PACKAGES) faketime:faketime taskset:util-linux

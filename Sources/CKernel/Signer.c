@@ -48,6 +48,12 @@ static const uint32_t signing[] = {
     SYS_restart_syscall, SYS_rt_sigprocmask, SYS_rt_sigreturn,
     // The end of the process.
     SYS_exit_group,
+#if defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+    // `make sanitize` alone.
+    SYS_sigaltstack, SYS_sched_yield, SYS_tgkill, SYS_rt_sigaction, SYS_nanosleep, SYS_clock_nanosleep,
+#endif
+#endif
 };
 
 int ck_seccomp_signing(void) {

@@ -75,6 +75,7 @@ struct SecrecyTests {
     }
 
     @Test(
+        .disabled(if: Program.isSanitized, "a sanitizer has too much memory to read it"),
         arguments: [
             ("ec", "EC", "ec_paramgen_curve:P-256", 0x0403), ("p521", "EC", "ec_paramgen_curve:P-521", 0x0603),
             ("rsa", "RSA", "rsa_keygen_bits:2048", 0x0804), ("ed25519", "ED25519", nil, 0x0807),

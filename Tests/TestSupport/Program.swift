@@ -24,6 +24,8 @@ package final class Program: @unchecked Sendable {
     private static let sanitizers = ProcessInfo.processInfo.environment.filter {
         ["ASAN_OPTIONS", "TSAN_OPTIONS"].contains($0.key)
     }
+    /// Whether the programs have a sanitizer, which takes terabytes of addresses, time, and system calls of its own.
+    package static var isSanitized: Bool { !sanitizers.isEmpty }
 
     package init(
         _ executable: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil
@@ -144,8 +146,9 @@ package final class Program: @unchecked Sendable {
         return (status, program.text(), program.text(.error))
     }
 
-    /// The path of a program of this project that was built together with the tests.
+    /// The path of a program of this project that was built together with the tests. `make sanitize` names another folder.
     package static func built(_ name: String) -> String {
+        if let folder = ProcessInfo.processInfo.environment["KEYBROKER_PROGRAMS"] { return "\(folder)/\(name)" }
         let tests = (try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/self/exe")) ?? ""
         return URL(fileURLWithPath: tests).deletingLastPathComponent().appendingPathComponent(name).path
     }
