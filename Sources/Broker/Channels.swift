@@ -26,6 +26,8 @@ final class Channels {
     /// Their numbers are greater than those of connections, so that a list of holders can have both.
     private var lastNumber: UInt64 = 1 << 32
     private var hadSigner = false
+    /// When the signer was heard last.
+    private var heardAt = Instant.boot
 
     init(_ signer: SignerProcess?) { self.signer = signer }
 
@@ -87,6 +89,7 @@ final class Channels {
     /// Reads what the signer has said, and returns the channels that have ended, with what they were used for. That is nil
     /// if the signer has ended.
     func hear(now: Instant) -> [(channel: Channel, counts: ChannelCounts?)] {
+        heardAt = now
         var ended: [(channel: Channel, counts: ChannelCounts?)] = []
         while let report = signer?.next() {
             switch report {
@@ -128,5 +131,9 @@ final class Channels {
     var hasSettled: Bool { !settled.isEmpty }
 
     /// When `hear` has something to do by the clock, or nil if it has nothing.
-    var nextDue: Instant? { settled.isEmpty ? waiting.values.map(\.until).min() : .boot }
+    var nextDue: Instant? {
+        if !settled.isEmpty { return .boot }
+        let untold = signer?.hasUntold == true ? heardAt.after(Limits.signerLook) : nil
+        return .earlier(untold, waiting.values.map(\.until).min())
+    }
 }

@@ -82,8 +82,9 @@ int ck_seccomp_signing(void) {
     program[length++] = allow;
     program[length++] = deny;
     struct sock_fprog filter = {.len = (unsigned short)length, .filter = program};
-    // For all threads.
-    return outcome(syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter));
+    // For all threads. A number above zero is that of a thread that has another filter: then none has this one.
+    long result = syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &filter);
+    return result > 0 ? -EPERM : outcome((int)result);
 #endif
 }
 
@@ -92,12 +93,25 @@ struct closing {
     sem_t has_begun;
 };
 
+struct to_close {
+    int descriptor;
+    uint32_t account;
+};
+
+// How many descriptors of each account wait to be closed. Accounts have numbers in the order in which they come.
+enum { counted_accounts = 8192 };
+static _Atomic uint32_t waiting[counted_accounts];
+
 static void *close_all(void *argument) {
     struct closing *closing = argument;
-    int end = closing->end, descriptor;
+    int end = closing->end;
+    struct to_close next;
     // The starting thread's struct is gone after this.
     sem_post(&closing->has_begun);
-    while (read(end, &descriptor, sizeof descriptor) == sizeof descriptor) close(descriptor);
+    while (read(end, &next, sizeof next) == sizeof next) {
+        close(next.descriptor);
+        waiting[next.account % counted_accounts]--;
+    }
     return NULL;
 }
 
@@ -106,6 +120,8 @@ int ck_start_closing(void) {
     if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
     pthread_attr_t attributes;
     pthread_t thread;
+    // As many as an ordinary user may have; if not, it stays as it is.
+    (void)fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
     int error = fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 ? errno : pthread_attr_init(&attributes);
     if (error == 0) {
         struct closing closing = {.end = ends[0]};
@@ -123,9 +139,15 @@ int ck_start_closing(void) {
     return -error;
 }
 
-int ck_close_elsewhere(int closing, int descriptor) {
-    return outcome(write(closing, &descriptor, sizeof descriptor));
+int ck_close_elsewhere(int closing, int descriptor, uint32_t account) {
+    struct to_close next = {.descriptor = descriptor, .account = account};
+    waiting[account % counted_accounts]++;
+    int result = outcome(write(closing, &next, sizeof next));
+    if (result < 0) waiting[account % counted_accounts]--;
+    return result;
 }
+
+uint32_t ck_waiting_to_be_closed(uint32_t account) { return waiting[account % counted_accounts]; }
 
 _Noreturn void ck_wait_unconfined(void) {
     sem_t never;

@@ -14,9 +14,10 @@ package final class SignerProcess {
     /// The generation of the signer that serves; nil before the first one is ready.
     private var generation: UInt64?
     private var hasEnded = false
-    /// Channels whose end could not be told yet. The signer has more to do then than it can take, and says something when
-    /// it has done some of it.
+    /// Channels whose end could not be told yet, because the signer has more to do than it can take.
     private var untold: [UInt64] = []
+    /// Whether `next` has to be called soon, though the signer may say nothing.
+    package var hasUntold: Bool { !untold.isEmpty && !hasEnded }
     private var buffer = [UInt8](repeating: 0, count: SignerReport.longest)
 
     /// Starts the program, which starts a signer and replaces it if it ends by a fault. Call this while the process has
@@ -87,6 +88,7 @@ package final class SignerProcess {
     /// What the signer says next, or nil if there is nothing now. Does not wait. After `started`, all channels of an
     /// earlier signer have ended.
     package func next() -> SignerReport? {
+        tellEnds()
         while !hasEnded {
             let received: SeqpacketSocket.Received
             do throws(Failure) { received = try socket.receive(into: &buffer) } catch {

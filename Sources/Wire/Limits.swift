@@ -135,6 +135,8 @@ package enum Limits {
     package static let channels = 4096
     /// The numbers that `limit … channels` accepts.
     package static let policyChannels = 1...channels
+    /// How soon the daemon tries again to tell the signer of an end for which it had no room.
+    package static let signerLook = Duration.milliseconds(1)
     /// How long the daemon waits for the signer to open a channel.
     package static let channelOpening = Duration.seconds(5)
     /// How many more ends one channel can have: for workers and threads of the service.
@@ -143,6 +145,11 @@ package enum Limits {
     package static let channelEndsPerUser = 2048
     /// The ends of all channels together. Fewer, if the signer may not have as many descriptors.
     package static let channelEnds = 16_384
+    /// How many descriptors that one user has sent on its channels, or ends of its, may wait to be closed. With more, its
+    /// channels end.
+    package static let channelClosingPerUser = channelEndsPerUser + 512
+    /// How many channels may wait until their keys are read: those of one user, and all.
+    package static let channelOrdersPerUser = 128, channelOrders = 2048
     /// The numbers that `limit … signatures` accepts.
     package static let policySignatures = 1...1_000_000
     /// When a signer that ended by a fault is replaced for the first time. Each further time takes twice as long, up to

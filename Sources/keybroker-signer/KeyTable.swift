@@ -1,4 +1,4 @@
-// The keys that are in use, each of them once, however many channels it has.
+// The keys that are in use in one loop, each of them once, however many channels it has.
 //
 // Must never keep a key that no channel uses, nor the descriptor that it was read from.
 

@@ -13,23 +13,19 @@ extension Signer {
     func attendDaemon() throws(Failure) -> Bool {
         try sendReports()
         var packet = [UInt8](repeating: 0, count: SignerOrder.longest)
-        while takesOrders, var arrival = try control.socket.receiveArrival(into: &packet) {
+        // What it does not take has to wait, and so has what it asks.
+        while reports.isEmpty, var arrival = try control.socket.receiveArrival(into: &packet) {
             guard arrival.length > 0 else { return false }
-            let order = SignerOrder(packet[..<min(arrival.length, packet.count)])
-            switch order {
-            case .open(let channel, generation):
-                let key = arrival.first.take()
-                let end = arrival.second.take()
-                if let second {
-                    try second.pass(.open(channel, generation: generation), key: key, end: end)
-                } else {
-                    open(channel, key: key, end: end)
+            switch SignerOrder(packet[..<min(arrival.length, packet.count)]) {
+            case .open(let new, generation):
+                if let fault = order(new, key: arrival.first.take(), end: arrival.second.take()) {
+                    reports.append(.unusable(channel: new.number, reason: fault))
                 }
             case .end(let number, generation):
                 if let channel = channels[number] {
                     channel.ends.forEach(leave)
-                } else {
-                    try second?.pass(.end(channel: number, generation: generation), key: nil, end: nil)
+                } else if second?.end(number) == true {
+                    reports.append(.unusable(channel: number, reason: "its end was ordered before it was opened"))
                 }
             default: break
             }
@@ -38,18 +34,30 @@ extension Signer {
         return true
     }
 
-    /// What the daemon or the second loop does not take has to wait, and so has what the daemon asks.
-    private var takesOrders: Bool { reports.isEmpty && second?.isReady ?? true }
+    /// Hands an order to open a channel to the second loop. Returns why not.
+    private func order(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) -> String? {
+        guard let second, channels[new.number] == nil, !second.opens(new.number) else { return "its number is in use" }
+        guard shared.closer.waiting(of: new.account) <= Limits.channelClosingPerUser else {
+            return "what this user has sent is still being closed; try again later"
+        }
+        return second.open(new, key: key, end: end) ? nil : "too many keys wait to be read; try again later"
+    }
 
     // MARK: The loop that reads keys
 
-    private func open(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) {
+    /// Opens one channel, and then ends those whose permission has ended, also meanwhile.
+    func obeyFirstLoop() {
+        if let order = shared.orders.next() { open(order) }
+        for number in shared.orders.takeEnds() { channels[number]?.ends.forEach(leave) }
+    }
+
+    private func open(_ order: OpenOrder) {
+        let new = order.new
         do throws(UnusableKey) {
-            guard channels[new.number] == nil else { throw UnusableKey(description: "its number is in use") }
             guard let place = shared.places.take(for: new.account) else {
                 throw UnusableKey(description: "there are too many channels")
             }
-            guard let key, let end, SeqpacketSocket.isEnd(end) else {
+            guard let key = order.takeKey(), let end = order.takeEnd(), SeqpacketSocket.isEnd(end) else {
                 throw UnusableKey(description: "a descriptor is missing")
             }
             open(new, try KeyTable.read(key), SeqpacketSocket(connected: end), place)
@@ -79,8 +87,7 @@ extension Signer {
     // MARK: The loop that the daemon knows
 
     /// Does what the second loop reports, and passes it on.
-    func attendSecond() throws(Failure) {
-        guard let second else { return }
+    func attend(_ second: SecondLoop) throws(Failure) {
         while let report = try second.report() {
             switch report {
             case .opened(let number):
@@ -97,8 +104,6 @@ extension Signer {
             case .started: break
             }
         }
-        try second.sendUnsent()
-        try sendReports()
     }
 
     /// Takes over a channel that the second loop has opened.
@@ -125,9 +130,8 @@ extension Signer {
             }
             reports.removeFirst()
         }
-        let interest: Poller.Interest = !reports.isEmpty ? .writing : takesOrders ? .reading : .hangUp
-        guard interest != followed else { return }
-        try poller.change(control.socket.descriptor, to: interest, as: Token.daemon)
-        followed = interest
+        guard isWaitingForDaemon == reports.isEmpty else { return }
+        isWaitingForDaemon.toggle()
+        try poller.change(control.socket.descriptor, to: isWaitingForDaemon ? .writing : .reading, as: Token.daemon)
     }
 }

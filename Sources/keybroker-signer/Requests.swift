@@ -21,11 +21,16 @@ extension Signer {
                 }
                 return false
             }
+            // Who sends descriptors faster than they can be closed, or such as take long, would use up those of everybody.
+            guard shared.closer.waiting(of: end.channel.account) <= Limits.channelClosingPerUser else {
+                leave(end.token)
+                return false
+            }
             let received = try end.withSocket { (socket) throws(Failure) in
-                try socket.receiveArrival(into: &buffer, closingBy: shared.closer)
+                try socket.receiveArrival(into: &buffer, closingBy: shared.closer, of: end.channel.account)
             }
             guard var arrival = received else { return false }
-            defer { closeRest(&arrival) }
+            defer { closeRest(&arrival, of: end.channel.account) }
             guard arrival.length > 0 else {
                 leave(end.token)
                 return false
@@ -52,9 +57,9 @@ extension Signer {
     }
 
     /// Has the descriptors closed that nobody took.
-    private func closeRest(_ arrival: inout SeqpacketSocket.Arrival) {
-        if let descriptor = arrival.first.take() { shared.closer.close(descriptor) }
-        if let descriptor = arrival.second.take() { shared.closer.close(descriptor) }
+    private func closeRest(_ arrival: inout SeqpacketSocket.Arrival, of account: UInt32) {
+        if let descriptor = arrival.first.take() { shared.closer.close(descriptor, of: account) }
+        if let descriptor = arrival.second.take() { shared.closer.close(descriptor, of: account) }
     }
 
     /// The reply, if there is one. An end on which somebody does not speak this protocol is closed: it could be the other

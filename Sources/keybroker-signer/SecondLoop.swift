@@ -1,7 +1,7 @@
 // The second loop, as the first one sees it: it reads all keys, and signs with the slow ones.
 //
-// It is another `Signer`, in another thread. The first loop is its daemon: it passes on what the daemon orders, and what the
-// second one reports. Must never share anything with it that is not made for two threads, nor wait for it.
+// It is another `Signer`, in another thread. The first loop is its daemon: it hands over what the daemon orders, and passes on
+// what the second one reports. Must never share anything with it that is not made for two threads, nor wait for it.
 
 internal import Kernel
 internal import SignerControl
@@ -13,11 +13,14 @@ final class Shared: Sendable {
     /// Closes what clients sent. No loop closes what was a client's.
     let closer: Closer
     let places: Places
+    /// What the first loop orders the second one to do.
+    let orders: OpenOrders
     /// Channels that the second loop has opened for the first one.
     let opened = Handover<OpenedChannel>()
 
     init() throws(Failure) {
         closer = try Closer()
+        orders = try OpenOrders()
         // One for each end, and some that are on their way.
         places = Places(min(Limits.channelEnds, try Privileges.raiseDescriptorLimit() - Limits.reservedDescriptors))
     }
@@ -45,30 +48,21 @@ final class ControlEnd: Sendable {
 }
 
 final class SecondLoop {
+    /// Its reports come on this end.
     private let control: ControlEnd
-    private let poller: Poller
-    private let token: UInt64
-    private var watched = Poller.Interest.reading
-    /// What it has no room for now. Nothing is passed on before that is.
-    private var unsent: Order?
+    private let orders: OpenOrders
     /// Channels that it was ordered to open, and has not answered for. True if the daemon has ordered their end since.
     private var opening: [UInt64: Bool] = [:]
     private var buffer = [UInt8](repeating: 0, count: SignerReport.longest)
 
-    private struct Order: ~Copyable {
-        let packet: [UInt8]
-        let key: Descriptor?
-        let end: Descriptor?
-    }
-
     /// Starts the thread, and waits until it serves: what a thread does when it begins is forbidden later. The poller
-    /// reports from then on that it has said something, or has room for an order again.
+    /// reports from then on that it has said something.
     init(_ generation: UInt64, _ shared: Shared, watchedBy poller: Poller, as token: UInt64) throws(Failure) {
         var pair = try SeqpacketSocket.pair()
         guard let ours = pair.first.take(), let theirs = pair.second.take() else {
             throw Failure("socketpair", code: Failure.brokenPipe)
         }
-        (self.poller, self.token) = (poller, token)
+        orders = shared.orders
         control = ControlEnd(ours)
         let other = ControlEnd(theirs)
         try startThread {
@@ -79,48 +73,26 @@ final class SecondLoop {
         guard try waitUntilReadable(control.socket.descriptor, until: .never) == .ready,
             try report() == .started(generation: generation)
         else { throw Failure("pthread_create", code: Failure.brokenPipe) }
-        try poller.watch(control.socket.descriptor, for: watched, as: token)
+        try poller.watch(control.socket.descriptor, for: .reading, as: token)
     }
 
-    // MARK: Orders
-
-    /// Whether it takes an order now.
-    var isReady: Bool {
-        switch unsent {
-        case .some: false
-        case .none: true
-        }
+    /// Has it open a channel. Returns false if it has too much to do already.
+    func open(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) -> Bool {
+        guard orders.add(OpenOrder(new, key: key, end: end)) else { return false }
+        opening[new.number] = false
+        return true
     }
 
-    /// Passes an order on. Call this only while it is ready.
-    func pass(_ order: SignerOrder, key: consuming Descriptor?, end: consuming Descriptor?) throws(Failure) {
-        switch order {
-        case .open(let channel, _): opening[channel.number] = false
-        case .end(let number, _): if opening[number] != nil { opening[number] = true }
-        }
-        unsent = Order(packet: order.bytes, key: key, end: end)
-        try sendUnsent()
-    }
+    /// Whether it was ordered to open a channel of this number, and has not answered.
+    func opens(_ number: UInt64) -> Bool { opening[number] != nil }
 
-    /// Sends what it had no room for, if it has now.
-    func sendUnsent() throws(Failure) {
-        switch unsent.take() {
-        case .none: break
-        case .some(let order):
-            do throws(Failure) {
-                try control.socket.send(order.packet, with: order.key, and: order.end)
-            } catch {
-                guard error.code == Failure.wouldBlock || error.isShortage else { throw error }
-                unsent = consume order
-            }
-        }
-        let interest: Poller.Interest = isReady ? .reading : .readingAndWriting
-        guard interest != watched else { return }
-        try poller.change(control.socket.descriptor, to: interest, as: token)
-        watched = interest
+    /// Has it end a channel, or not open it. Returns true if it is not opened, and nothing will be reported of it.
+    func end(_ number: UInt64) -> Bool {
+        if opening[number] != nil { opening[number] = true }
+        guard orders.end(number) else { return false }
+        opening[number] = nil
+        return true
     }
-
-    // MARK: Reports
 
     /// What it says next. Nil if it says nothing.
     func report() throws(Failure) -> SignerReport? {

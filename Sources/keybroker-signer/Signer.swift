@@ -20,16 +20,20 @@ final class Signer {
     let second: SecondLoop?
     var channels: [UInt64: Channel] = [:]
     private var ends: [UInt64: ChannelEnd] = [:]
-    private var lastToken = Token.second
+    private var lastToken = Token.other
     var keys = KeyTable()
     private var turns = Turns()
     /// What the daemon has not taken yet.
     var reports: [SignerReport] = []
-    /// What the poller tells of the daemon.
-    var followed = Poller.Interest.reading
+    /// Whether the poller tells when the daemon takes reports again, and not when it says something.
+    var isWaitingForDaemon = false
     var buffer = [UInt8](repeating: 0, count: ChannelRequest.longest)
 
-    enum Token { static let daemon: UInt64 = 0, second: UInt64 = 1 }
+    /// A channel has ended since what libcrypto left on this thread's stack was overwritten.
+    var hasEndedChannel = false
+
+    /// `other` tells that the other loop has said something.
+    enum Token { static let daemon: UInt64 = 0, other: UInt64 = 1 }
 
     static let daemonHasEnded: Int32 = 0, cannotBegin: Int32 = 78, systemFailed: Int32 = 71
 
@@ -49,7 +53,7 @@ final class Signer {
         do throws(Failure) {
             let shared = try Shared()
             let poller = try Poller(capacity: 256)
-            let second = try SecondLoop(generation, shared, watchedBy: poller, as: Token.second)
+            let second = try SecondLoop(generation, shared, watchedBy: poller, as: Token.other)
             let signer = try Signer(generation, ControlEnd(ChildProcess.takeEnd()), shared, poller, second)
             // For both threads.
             try Privileges.forbidMaking()
@@ -62,6 +66,7 @@ final class Signer {
     /// The second loop, for which the first one is the daemon.
     convenience init(_ generation: UInt64, _ control: ControlEnd, _ shared: Shared) throws(Failure) {
         try self.init(generation, control, shared, Poller(capacity: 256), nil)
+        try shared.orders.register(with: poller, as: Token.other)
     }
 
     private init(
@@ -70,7 +75,7 @@ final class Signer {
         (self.generation, self.control, self.shared, self.poller, self.second) = (
             generation, control, shared, poller, second
         )
-        try poller.watch(control.socket.descriptor, for: followed, as: Token.daemon)
+        try poller.watch(control.socket.descriptor, for: .reading, as: Token.daemon)
     }
 
     /// Returns when the daemon has ended. After each request it looks what the daemon says: a permission that is taken
@@ -79,22 +84,26 @@ final class Signer {
         reports = [.started(generation: generation)]
         try sendReports()
         while true {
-            for event in try poller.wait(atMost: turns.isEmpty ? nil : .zero) {
+            for event in try poller.wait(atMost: hasWork ? .zero : nil) {
                 switch event.token {
                 case Token.daemon: guard try attendDaemon() else { return }
-                case Token.second: try attendSecond()
+                case Token.other: if let second { try attend(second) } else { shared.orders.silence() }
                 default: if let end = ends[event.token] { turns.add(end.token, of: end.channel.account) }
                 }
             }
+            if second == nil { obeyFirstLoop() }
             if let token = turns.next(), let end = ends[token], serve(end) {
                 turns.add(token, of: end.channel.account)
             }
-            if !reports.isEmpty {
+            if hasEndedChannel {
                 Libcrypto.forgetStack()
-                try sendReports()
+                hasEndedChannel = false
             }
+            if !reports.isEmpty { try sendReports() }
         }
     }
+
+    private var hasWork: Bool { !turns.isEmpty || second == nil && !shared.orders.isEmpty }
 
     // MARK: The ends of channels
 
@@ -118,10 +127,11 @@ final class Signer {
         let channel = end.channel
         channel.ends.remove(token)
         try? end.withSocket { (socket) throws(Failure) in try poller.forget(socket.descriptor) }
-        if let socket = end.takeSocket() { shared.closer.close(socket) }
+        if let socket = end.takeSocket() { shared.closer.close(socket, of: channel.account) }
         guard channel.ends.isEmpty else { return }
         channels.removeValue(forKey: channel.number)
         keys.giveBack(channel.key)
+        hasEndedChannel = true
         reports.append(.ended(channel: channel.number, channel.counts))
     }
 }

@@ -21,14 +21,15 @@ final class Bench {
     }
 
     /// What the signer says next.
-    func report() throws -> SignerReport {
+    /// - Parameter askingAgain: true to do what the daemon does while it has something to tell: it asks without being told.
+    func report(askingAgain: Bool = false) throws -> SignerReport {
         let poller = try Poller(capacity: 1)
         try signer.register(with: poller, as: 1)
         let deadline = Instant.now.after(.seconds(30))
         while Instant.now < deadline {
             if let report = signer.next() { return report }
             guard signer.isRunning else { throw Waited(description: "the signer has ended") }
-            _ = try poller.wait(atMost: .seconds(1))
+            _ = try poller.wait(atMost: askingAgain ? Limits.signerLook : .seconds(1))
         }
         throw Waited(description: "the signer says nothing")
     }
@@ -59,21 +60,28 @@ final class Bench {
     func request(
         _ file: String, _ uses: SigningUses = .anything, rate: Int = 0, account: UInt32 = 1
     ) throws -> (number: UInt64, client: ChannelClient) {
-        try #require(try requestIfTaken(file, uses, rate: rate, account: account), "the signer takes no more orders")
-    }
-
-    /// The same. Nil if the signer has no room for more orders now.
-    func requestIfTaken(
-        _ file: String, _ uses: SigningUses = .anything, rate: Int = 0, account: UInt32 = 1
-    ) throws -> (number: UInt64, client: ChannelClient)? {
-        lastNumber += 1
         var pair = try SeqpacketSocket.pair()
         guard let first = pair.first.take(), let second = pair.second.take() else {
             throw Waited(description: "no pair")
         }
+        lastNumber += 1
         let channel = NewChannel(number: lastNumber, account: account, rate: rate, uses: uses)
-        guard signer.open(channel, key: try Descriptor.forReading(file), end: second) else { return nil }
+        #expect(signer.open(channel, key: try Descriptor.forReading(file), end: second))
         return (lastNumber, ChannelClient(first))
+    }
+
+    /// Asks for a channel of which nobody holds the other end, as soon as the signer takes the order. Returns its number.
+    func requestWaiting(_ file: String, account: UInt32) throws -> UInt64 {
+        lastNumber += 1
+        let channel = NewChannel(number: lastNumber, account: account, rate: 0, uses: .anything)
+        let deadline = Instant.now.after(.seconds(30))
+        while Instant.now < deadline {
+            var pair = try SeqpacketSocket.pair()
+            guard let end = pair.second.take() else { throw Waited(description: "no pair") }
+            if signer.open(channel, key: try Descriptor.forReading(file), end: end) { return lastNumber }
+            sched_yield()
+        }
+        throw Waited(description: "the signer takes no order")
     }
 
     /// The same for a key that can be used. The client has got its first packet.

@@ -141,7 +141,7 @@ struct HostileClientTests {
         _ = try client.signature([1], Self.p256)
         bench.signer.end(number)
         _ = try bench.report()
-        // The second thread of the signer closes what clients sent when it gets to run.
+        // A thread of its own closes what clients sent when it gets to run.
         let deadline = Date() + 20
         while descriptors() != before, Date() < deadline { usleep(10_000) }
         #expect(descriptors() == before, "seed \(seed)")

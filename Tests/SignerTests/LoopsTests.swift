@@ -41,8 +41,11 @@ struct LoopsTests {
         for _ in 0..<200 {
             let (number, client) = try bench.request(file)
             bench.signer.end(number)
-            #expect(try bench.report() == .opened(channel: number))
-            #expect(try bench.report() == .ended(channel: number, ChannelCounts()))
+            switch try bench.report() {
+            case .opened(number): #expect(try bench.report() == .ended(channel: number, ChannelCounts()))
+            case .unusable(number, let reason): #expect(reason == "its end was ordered before it was opened")
+            case let other: Issue.record("\(other)")
+            }
             // The first packet may have been sent before.
             while let reply = try client.receive() {
                 guard case .hello = reply else {
@@ -53,46 +56,99 @@ struct LoopsTests {
         }
     }
 
-    /// More orders than the queue between the loops has room for are all obeyed, and answered in their order.
-    @Test func ordersThatHaveNoRoomWait() throws {
+    /// However many keys wait to be read, of others or of the same user, a permission ends at once. The keys of each user
+    /// are read in turn.
+    @Test func nobodyWaitsForTheKeysOfOthers() throws {
         let bench = try Bench("many-orders")
-        let files = [try bench.makeKey("rsa", "RSA", "rsa_keygen_bits:2048"), try bench.makeECKey()]
-        var asked: [(number: UInt64, client: ChannelClient)] = []
-        // The first loop takes orders faster than the second one reads keys. So if it takes no more, the second has no room.
-        while let next = try bench.requestIfTaken(files[asked.count % 2], account: UInt32(asked.count % 7)) {
-            asked.append(next)
-            guard asked.count < 3000 else { throw Waited(description: "the queues are never full") }
+        let slow = try bench.makeKey("rsa", "RSA", "rsa_keygen_bits:2048")
+        let (quick, quickClient) = try bench.open(try bench.makeECKey(), account: 1)
+        let (other, otherClient) = try bench.open(slow, account: 2)
+        // Several seconds of work.
+        var asked: [UInt64: UInt32] = [:]
+        for index in 0..<600 {
+            let account = 3 + UInt32(index % 6)
+            asked[try bench.requestWaiting(slow, account: account)] = account
         }
-        for (number, _) in asked { #expect(try bench.report() == .opened(channel: number)) }
-        for (index, (_, client)) in asked.enumerated() {
-            try client.greet()
-            _ = try client.signature(handshake(), index % 2 == 0 ? 0x0804 : 0x0403)
-        }
-        for (number, _) in asked { bench.signer.end(number) }
-        var ended: Set<UInt64> = []
-        while ended.count < asked.count {
-            guard case .ended(let number, ChannelCounts(signatures: 1, refused: 0, clones: 0)) = try bench.report()
-            else {
-                Issue.record("another report")
-                return
+        let last = try bench.requestWaiting(slow, account: 9)
+        bench.signer.end(quick)
+        bench.signer.end(other)
+        var opened = 0
+        var refused: Set<UInt64> = []
+        var left: Set = [quick, other]
+        while !left.isEmpty {
+            switch try bench.report() {
+            case .opened(let number): opened += asked[number] == nil ? 0 : 1
+            case .unusable(let number, _): refused.insert(number)
+            case .ended(let number, _): left.remove(number)
+            case .started: Issue.record("it began again")
             }
-            ended.insert(number)
         }
-        #expect(ended == Set(asked.map(\.number)))
+        #expect(try quickClient.receive() == nil && otherClient.receive() == nil)
+        #expect(opened < asked.count / 2, "too few keys were waiting")
+        // Whoever asks for the first time waits for one key of each of the others.
+        var before = 0
+        while true {
+            let report = try bench.report()
+            if report == .opened(channel: last) { break }
+            if case .opened = report { before += 1 }
+        }
+        #expect(before < 50, "\(before) others came first")
+        #expect(refused.isEmpty)
+    }
+
+    /// Who has too many keys waiting is told so.
+    @Test func tooManyWaitingKeysAreRefused() throws {
+        let bench = try Bench("too-many")
+        let slow = try bench.makeKey("rsa", "RSA", "rsa_keygen_bits:2048")
+        let count = 3 * Limits.channelOrdersPerUser
+        for _ in 0..<count { _ = try bench.requestWaiting(slow, account: 1) }
+        var opened = 0
+        var refused = 0
+        while opened + refused < count {
+            switch try bench.report() {
+            case .opened: opened += 1
+            case .unusable(_, let reason):
+                refused += 1
+                #expect(reason == "too many keys wait to be read; try again later")
+            // Nobody holds the other end.
+            case .ended: break
+            case .started: Issue.record("it began again")
+            }
+        }
+        #expect(refused > 0 && opened >= Limits.channelOrdersPerUser)
+    }
+
+    /// An end for which the signer has no room is told later, though the signer says nothing in between.
+    @Test func endsThatHaveNoRoomAreToldLater() throws {
+        let bench = try Bench("untold")
+        let (number, client) = try bench.open(try bench.makeECKey())
+        let worker = try bench.worker()
+        kill(worker, SIGSTOP)
+        // There are no such channels, so nothing answers.
+        var absent: UInt64 = 1 << 40
+        while !bench.signer.hasUntold {
+            absent += 1
+            bench.signer.end(absent)
+        }
+        bench.signer.end(number)
+        kill(worker, SIGCONT)
+        #expect(try bench.report(askingAgain: true) == .ended(channel: number, ChannelCounts()))
+        #expect(!bench.signer.hasUntold)
+        #expect(try client.receive() == nil)
     }
 
     /// The bound of one account is one for both loops.
     @Test func bothLoopsCountTheSameEnds() throws {
         let bench = try Bench("places")
         let files = [try bench.makeECKey(), try bench.makeECKey("slow", "P-384")]
+        var single = try files.map { try bench.open($0).client }
+        // Most of the ends are clones, as a channel takes longer.
         var clients: [ChannelClient] = []
-        while clients.count < Limits.channelEndsPerUser {
-            let (number, client) = try bench.request(files[clients.count % 2])
-            guard try bench.report() == .opened(channel: number) else {
-                Issue.record("channel \(clients.count) was not opened")
-                return
-            }
+        let most = Limits.channelEndsPerUser - single.count
+        while clients.count < most {
+            let client = try bench.open(files[clients.count % 2]).client
             clients.append(client)
+            for _ in 0..<min(Limits.channelClones, most - clients.count) { clients.append(try client.clone()) }
         }
         for file in files {
             let (number, _) = try bench.request(file)
@@ -100,7 +156,7 @@ struct LoopsTests {
         }
         // A place that becomes free in one is free for the other.
         for file in [files[1], files[0]] {
-            clients.removeFirst()
+            single.removeFirst()
             guard case .ended = try bench.report() else {
                 Issue.record("it goes on")
                 return

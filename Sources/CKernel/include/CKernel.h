@@ -288,8 +288,10 @@ int ck_wait(int child);
 // pipe2(2), pthread_create(3): a thread that closes the descriptors whose numbers are written to the pipe. Returns the pipe,
 // which never blocks.
 int ck_start_closing(void);
-// write(2) of a number to that pipe. EAGAIN if very many wait to be closed: it stays open.
-int ck_close_elsewhere(int closing, int descriptor);
+// write(2) of a number to that pipe, counted for an account until it is closed. EAGAIN if very many wait: it stays open.
+int ck_close_elsewhere(int closing, int descriptor, uint32_t account);
+// How many wait, of this account and of those that are counted with it.
+uint32_t ck_waiting_to_be_closed(uint32_t account);
 // execve(2) with at most two arguments, of which an empty one is none, and an empty environment. Returns only if that fails.
 int ck_execute_program(const char *path, const char *first, const char *second);
 // socketpair(AF_UNIX, SOCK_SEQPACKET), close-on-exec and non-blocking.

@@ -10,7 +10,7 @@ internal import Glibc
 package final class Poller {
     /// What to wait for on one descriptor.
     package enum Interest {
-        case reading, writing, readingAndWriting
+        case reading, writing
         /// As `reading`, but each packet that arrives is reported once. Who is told must read until there is no more.
         case arrivals
         /// Only whether the peer has hung up. The kernel always reports that.
@@ -72,7 +72,6 @@ package final class Poller {
             switch interest {
             case .reading, .arrivals: ck_readable | ck_peer_done
             case .writing: ck_writable
-            case .readingAndWriting: ck_readable | ck_peer_done | ck_writable
             case .hangUp: 0
             }
         let once = interest == .arrivals ? ck_once : 0

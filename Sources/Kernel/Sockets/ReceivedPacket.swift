@@ -49,9 +49,11 @@ extension SeqpacketSocket {
     }
 
     /// Receives a packet into the buffer, whose size does not change. Nil if no packet is there yet.
-    /// - Parameter closer: closes the descriptors after the second one. Without it they are closed here.
+    /// - Parameters:
+    ///   - closer: closes the descriptors after the second one. Without it they are closed here.
+    ///   - account: for whom it counts them.
     package borrowing func receiveArrival(
-        into buffer: inout [UInt8], closingBy closer: Closer? = nil
+        into buffer: inout [UInt8], closingBy closer: Closer? = nil, of account: UInt32 = 0
     ) throws(Failure) -> Arrival? {
         var numbers = [Int32](repeating: -1, count: closer == nil ? 2 : Self.mostDescriptors)
         var received = ck_received()
@@ -69,7 +71,9 @@ extension SeqpacketSocket {
         let first = received.descriptor_count > 0 ? Descriptor(taking: numbers[0]) : nil
         let second = received.descriptor_count > 1 ? Descriptor(taking: numbers[1]) : nil
         if let closer, received.descriptor_count > 2 {
-            for number in numbers[2..<received.descriptor_count] { closer.close(Descriptor(taking: number)) }
+            for number in numbers[2..<received.descriptor_count] {
+                closer.close(Descriptor(taking: number), of: account)
+            }
         }
         return Arrival(
             length: received.length, first: first, second: second,

@@ -82,3 +82,19 @@ for number, kind in enumerate(["clone", "many", "sign", "queue"], 2):
             sys.exit(f"{kind}: another account waits")
         assert reply[:2] == b"1K", reply
     client.close()
+
+# The sockets above are still being closed, one after the other. What one account sends meanwhile is bounded: no other lacks
+# descriptors for it.
+flooder = opened(8, 1)
+null = os.open("/dev/null", os.O_RDONLY)
+for _ in range(100):
+    try:
+        socket.send_fds(flooder, [b"1C\0\0\0\1"], [null] * 253)
+        flooder.recv(4096)
+    except OSError:
+        break
+else:
+    sys.exit("an account sends descriptors without end")
+count = len(os.listdir(f"/proc/{worker}/fd"))
+assert count < 4000, f"the signer has {count} descriptors"
+opened(9, 2)
