@@ -10,22 +10,17 @@ internal import Wire
 
 /// The order to open one channel, with its two descriptors.
 final class OpenOrder: Sendable {
-    private struct Files: ~Copyable {
-        var key: Descriptor?
-        var end: Descriptor?
-    }
-
     let new: NewChannel
-    private let files: Mutex<Files>
+    private let files: OpenFiles
 
     init(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) {
         self.new = new
-        files = Mutex(Files(key: key, end: end))
+        files = OpenFiles(key, end)
     }
 
-    func takeKey() -> Descriptor? { files.withLock { $0.key.take() } }
+    func takeKey() -> Descriptor? { files.takeFirst() }
 
-    func takeEnd() -> Descriptor? { files.withLock { $0.end.take() } }
+    func takeEnd() -> Descriptor? { files.takeSecond() }
 }
 
 /// What the first loop has ordered.
