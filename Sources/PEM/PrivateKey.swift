@@ -88,11 +88,13 @@ func fingerprint(ofPublicHalfOf key: OpaquePointer) -> String? {
 }
 
 extension Span<UInt8> {
-    /// Whether the text stands anywhere in the bytes.
-    func contains(_ text: StaticString) -> Bool {
-        // Safety: the bytes of both are only compared, while they are there.
-        unsafe withUnsafeBufferPointer { bytes in
-            unsafe bytes.contains(UnsafeBufferPointer(start: text.utf8Start, count: text.utf8CodeUnitCount))
+    /// Whether the text stands anywhere in the bytes. The function of the library for it would bring its regular
+    /// expressions into the signer.
+    func contains(_ text: String) -> Bool {
+        let wanted = text.utf8Span.span
+        guard wanted.count <= count else { return false }
+        return (0...count - wanted.count).contains { start in
+            wanted.indices.allSatisfy { self[start + $0] == wanted[$0] }
         }
     }
 }

@@ -75,6 +75,12 @@ import Testing
         #expect(try #require(Int(memory)) <= (isOld ? 10 : 12) * 1024)
     }
 
+    /// A search for a text in a text brings in Swift's regular expressions, which are a megabyte.
+    @Test(arguments: ["/usr/sbin/keybrokerd", "/usr/lib/keybroker/keybroker-signer"])
+    func itHasNoRegularExpressions(_ program: String) throws {
+        #expect(try machine.must("grep -ac RegexParser \(program) || true") == "0")
+    }
+
     /// `systemctl start` returns as soon as the broker serves, and fails if it cannot.
     @Test func itIsReadyWhenSystemdSaysSo() throws {
         try machine.must("systemctl start keybrokerd.service")

@@ -92,7 +92,8 @@ extension HiddenFolders {
                 folders[point] = isHidden ? .protectHome : nil
             }
             if HidingSetting.privateTmp.folders.contains(point) {
-                folders[point] = root.contains("/systemd-private-") ? .privateTmp : nil
+                let isPrivate = root.split(separator: "/").contains { $0.hasPrefix("systemd-private-") }
+                folders[point] = isPrivate ? .privateTmp : nil
             }
         }
         // What is mounted below a hidden directory, the unit shows again.
