@@ -1,137 +1,186 @@
-// What the daemon orders, and what it is told.
+// What the daemon has ordered: channels to open, and ends of permissions.
 //
-// Must never obey an order for another generation, keep a channel whose end was ordered, or let the daemon's orders overtake
-// one another.
+// Both loops read the daemon's socket, and each of them does before each signature. So nothing is signed that is asked for
+// after the daemon has sent the end of its permission, whichever loop runs first. Must never let one account's orders wait
+// for more than one of each other account, nor the end of a permission wait for anything.
 
 internal import Kernel
 internal import SignerControl
-internal import SigningKeys
+internal import Synchronization
 internal import Wire
 
-extension Signer {
-    /// Returns false if the daemon has ended.
-    func attendDaemon() throws(Failure) -> Bool {
-        try sendReports()
-        var packet = [UInt8](repeating: 0, count: SignerOrder.longest)
-        // What it does not take has to wait, and so has what it asks.
-        while reports.isEmpty, var arrival = try control.socket.receiveArrival(into: &packet) {
-            guard arrival.length > 0 else { return false }
-            switch SignerOrder(packet[..<min(arrival.length, packet.count)]) {
-            case .open(let new, generation):
-                if let fault = order(new, key: arrival.first.take(), end: arrival.second.take()) {
-                    reports.append(.unusable(channel: new.number, reason: fault))
-                }
-            case .end(let number, generation):
-                if let channel = channels[number] {
-                    channel.ends.forEach(leave)
-                } else if second?.end(number) == true {
-                    reports.append(.unusable(channel: number, reason: "its end was ordered before it was opened"))
-                }
-            default: break
-            }
-            try sendReports()
-        }
-        return true
+/// The order to open one channel, with its two descriptors.
+final class OpenOrder: Sendable {
+    let new: NewChannel
+    private let files: OpenFiles
+
+    init(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) {
+        self.new = new
+        files = OpenFiles(key, end)
     }
 
-    /// Hands an order to open a channel to the second loop. Returns why not.
-    private func order(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) -> String? {
-        guard let second, channels[new.number] == nil, !second.opens(new.number) else { return "its number is in use" }
-        guard shared.closer.waiting(of: new.account) <= Limits.channelClosingPerUser else {
+    func takeKey() -> Descriptor? { files.takeFirst() }
+
+    func takeEnd() -> Descriptor? { files.takeSecond() }
+}
+
+final class Orders: Sendable {
+    enum Loop { case first, second }
+
+    fileprivate struct Heard {
+        /// Those that are still to be opened.
+        var waiting: [UInt64: OpenOrder] = [:]
+        var ofAccounts: [UInt32: Int] = [:]
+        var turns = Turns()
+        /// Every channel that was ordered and has not ended, with true if its end was ordered.
+        var channels: [UInt64: Bool] = [:]
+        /// The ends that a loop has not obeyed yet.
+        var endsForFirst: [UInt64] = [], endsForSecond: [UInt64] = []
+        /// What is not done, and why.
+        var refused: [SignerReport] = []
+        var buffer = [UInt8](repeating: 0, count: SignerOrder.longest)
+    }
+
+    /// If so much waits that the daemon does not take, what it asks has to wait as well.
+    private static let mostRefused = 64
+
+    private let heard = Mutex(Heard())
+    private let control: ControlEnd
+    private let generation: UInt64
+    private let closer: Closer
+    private let firstBell: WakeUp, secondBell: WakeUp
+
+    /// - Parameter generation: orders for another one are not obeyed.
+    init(from control: ControlEnd, for generation: UInt64, _ closer: Closer) throws(Failure) {
+        (self.control, self.generation, self.closer) = (control, generation, closer)
+        firstBell = try WakeUp()
+        secondBell = try WakeUp()
+    }
+
+    // MARK: The daemon
+
+    /// Reads what the daemon has sent. Returns false if it has ended. Calls `recvmsg(2)`.
+    func receive() throws(Failure) -> Bool {
+        let (isRunning, hasOpens, hasEnds, hasRefused) = try heard.withLock { (heard) throws(Failure) in
+            var isRunning = true
+            let before = (heard.waiting.count, heard.endsForFirst.count)
+            while heard.refused.count < Self.mostRefused,
+                var arrival = try control.socket.receiveArrival(into: &heard.buffer)
+            {
+                guard arrival.length > 0 else {
+                    isRunning = false
+                    break
+                }
+                switch SignerOrder(heard.buffer[..<min(arrival.length, heard.buffer.count)]) {
+                case .open(let new, generation):
+                    let order = OpenOrder(new, key: arrival.first.take(), end: arrival.second.take())
+                    if let fault = heard.add(order, closer) {
+                        heard.refused.append(.unusable(channel: new.number, reason: fault))
+                    }
+                case .end(let number, generation): heard.end(number)
+                default: break
+                }
+            }
+            return (
+                isRunning, heard.waiting.count > before.0, heard.endsForFirst.count > before.1, !heard.refused.isEmpty
+            )
+        }
+        if hasEnds || hasRefused { firstBell.signal() }
+        if hasOpens || hasEnds { secondBell.signal() }
+        return isRunning
+    }
+
+    /// What the daemon has to be told of orders that were not taken.
+    func takeRefused() -> [SignerReport] {
+        heard.withLock { heard in
+            defer { heard.refused.removeAll() }
+            return heard.refused
+        }
+    }
+
+    // MARK: The loops
+
+    /// Has the poller of a loop report that there may be something for it.
+    func register(_ loop: Loop, with poller: Poller, as token: UInt64) throws(Failure) {
+        try bell(of: loop).register(with: poller, as: token)
+    }
+
+    /// Call this before taking anything.
+    func silence(_ loop: Loop) { bell(of: loop).silence() }
+
+    private func bell(of loop: Loop) -> WakeUp { loop == .first ? firstBell : secondBell }
+
+    /// The channels that have to end, which the caller has to obey now if they are its own.
+    func takeEnds(for loop: Loop) -> [UInt64] {
+        heard.withLock { heard in
+            var ends: [UInt64] = []
+            switch loop {
+            case .first: swap(&ends, &heard.endsForFirst)
+            case .second: swap(&ends, &heard.endsForSecond)
+            }
+            return ends
+        }
+    }
+
+    /// Whether the end of a channel was ordered.
+    func isToEnd(_ number: UInt64) -> Bool { heard.withLock { $0.channels[number] == true } }
+
+    /// The channel has ended, or was not opened.
+    func forget(_ number: UInt64) { heard.withLock { _ = $0.channels.removeValue(forKey: number) } }
+
+    /// The channel to open whose turn it is.
+    func next() -> OpenOrder? {
+        heard.withLock { heard in
+            while let number = heard.turns.next() {
+                if let order = heard.remove(number) { return order }
+            }
+            return nil
+        }
+    }
+
+    /// Whether a channel is to be opened.
+    var haveOpening: Bool { heard.withLock { !$0.turns.isEmpty } }
+
+    /// Whether something was refused that nobody has taken.
+    var haveRefused: Bool { heard.withLock { !$0.refused.isEmpty } }
+}
+
+extension Orders.Heard {
+    /// Returns why a channel is not opened.
+    fileprivate mutating func add(_ order: OpenOrder, _ closer: Closer) -> String? {
+        let (number, account) = (order.new.number, order.new.account)
+        guard channels[number] == nil else { return "its number is in use" }
+        guard closer.waiting(of: account) <= Limits.channelClosingPerUser else {
             return "what this user has sent is still being closed; try again later"
         }
-        return second.open(new, key: key, end: end) ? nil : "too many keys wait to be read; try again later"
+        let own = ofAccounts[account, default: 0]
+        guard own < Limits.channelOrdersPerUser, waiting.count < Limits.channelOrders else {
+            return "too many keys wait to be read; try again later"
+        }
+        channels[number] = false
+        waiting[number] = order
+        ofAccounts[account] = own + 1
+        turns.add(number, of: account)
+        return nil
     }
 
-    // MARK: The loop that reads keys
-
-    /// Opens one channel, and then ends those whose permission has ended, also meanwhile.
-    func obeyFirstLoop() {
-        if let order = shared.orders.next() { open(order) }
-        for number in shared.orders.takeEnds() { channels[number]?.ends.forEach(leave) }
-    }
-
-    private func open(_ order: OpenOrder) {
-        let new = order.new
-        do throws(UnusableKey) {
-            guard let place = shared.places.take(for: new.account) else {
-                throw UnusableKey(description: "there are too many channels")
-            }
-            guard let key = order.takeKey(), let end = order.takeEnd(), SeqpacketSocket.isEnd(end) else {
-                throw UnusableKey(description: "a descriptor is missing")
-            }
-            open(new, try KeyTable.read(key), SeqpacketSocket(connected: end), place)
-        } catch { reports.append(.unusable(channel: new.number, reason: error.description)) }
-        // Reading a key leaves parts of it there.
-        Libcrypto.forgetStack()
-    }
-
-    /// A key that is quick is for the first loop.
-    private func open(
-        _ new: NewChannel, _ key: sending SigningKey, _ end: consuming SeqpacketSocket, _ place: consuming Place
-    ) {
-        if key.isQuick {
-            shared.opened.put(OpenedChannel(new, key, end, place), for: new.number)
-            reports.append(.opened(channel: new.number))
+    /// Ends a channel, or does not open it.
+    fileprivate mutating func end(_ number: UInt64) {
+        guard channels[number] == false else { return }
+        if remove(number) != nil {
+            channels[number] = nil
+            refused.append(.unusable(channel: number, reason: "its end was ordered before it was opened"))
         } else {
-            begin(Channel(new, keys.adopt(key)), end, place)
+            channels[number] = true
+            endsForFirst.append(number)
+            endsForSecond.append(number)
         }
     }
 
-    private func begin(_ channel: Channel, _ end: consuming SeqpacketSocket, _ place: consuming Place) {
-        channels[channel.number] = channel
-        reports.append(.opened(channel: channel.number))
-        add(end, at: place, to: channel)
-    }
-
-    // MARK: The loop that the daemon knows
-
-    /// Does what the second loop reports, and passes it on.
-    func attend(_ second: SecondLoop) throws(Failure) {
-        while let report = try second.report() {
-            switch report {
-            case .opened(let number):
-                let isToEnd = second.hasAnswered(for: number)
-                if let opened = shared.opened.take(number) {
-                    take(opened, isToEnd: isToEnd)
-                } else {
-                    reports.append(report)
-                }
-            case .unusable(let number, _):
-                _ = second.hasAnswered(for: number)
-                reports.append(report)
-            case .ended: reports.append(report)
-            case .started: break
-            }
-        }
-    }
-
-    /// Takes over a channel that the second loop has opened.
-    /// - Parameter isToEnd: true if the daemon has ordered its end since it ordered the channel.
-    private func take(_ opened: OpenedChannel, isToEnd: Bool) {
-        guard let end = opened.end.take(), let place = opened.place.take() else { return }
-        let channel = Channel(opened.new, keys.adopt(opened.key))
-        begin(channel, end, place)
-        if isToEnd { channel.ends.forEach(leave) }
-    }
-
-    // MARK: Reports
-
-    /// Tells the daemon what it has not taken yet, as far as it takes it now.
-    func sendReports() throws(Failure) {
-        while let report = reports.first {
-            do throws(Failure) { try control.socket.send(report.bytes) } catch {
-                switch error.code {
-                case Failure.brokenPipe, Failure.connectionReset: reports.removeAll()
-                case Failure.wouldBlock: break
-                default: guard error.isShortage else { throw error }
-                }
-                break
-            }
-            reports.removeFirst()
-        }
-        guard isWaitingForDaemon == reports.isEmpty else { return }
-        isWaitingForDaemon.toggle()
-        try poller.change(control.socket.descriptor, to: isWaitingForDaemon ? .writing : .reading, as: Token.daemon)
+    fileprivate mutating func remove(_ number: UInt64) -> OpenOrder? {
+        guard let order = waiting.removeValue(forKey: number) else { return nil }
+        let others = ofAccounts[order.new.account, default: 1] - 1
+        ofAccounts[order.new.account] = others > 0 ? others : nil
+        return order
     }
 }

@@ -1,7 +1,7 @@
 // The second loop, as the first one sees it: it reads all keys, and signs with the slow ones.
 //
-// It is another `Signer`, in another thread. The first loop is its daemon: it hands over what the daemon orders, and passes on
-// what the second one reports. Must never share anything with it that is not made for two threads, nor wait for it.
+// It is another `Signer`, in another thread. Both hear the daemon's orders; the first one passes on what the second one
+// reports. Must never share anything with it that is not made for two threads, nor wait for it.
 
 internal import Kernel
 internal import SignerControl
@@ -13,14 +13,14 @@ final class Shared: Sendable {
     /// Closes what clients sent. No loop closes what was a client's.
     let closer: Closer
     let places: Places
-    /// What the first loop orders the second one to do.
-    let orders: OpenOrders
+    let orders: Orders
     /// Channels that the second loop has opened for the first one.
     let opened = Handover<OpenedChannel>()
 
-    init() throws(Failure) {
+    /// - Parameter control: the end on which the daemon's orders come.
+    init(_ generation: UInt64, _ control: ControlEnd) throws(Failure) {
         closer = try Closer()
-        orders = try OpenOrders()
+        orders = try Orders(from: control, for: generation, closer)
         // One for each end, and some that are on their way.
         places = Places(min(Limits.channelEnds, try Privileges.raiseDescriptorLimit() - Limits.reservedDescriptors))
     }
@@ -50,9 +50,6 @@ final class ControlEnd: Sendable {
 final class SecondLoop {
     /// Its reports come on this end.
     private let control: ControlEnd
-    private let orders: OpenOrders
-    /// Channels that it was ordered to open, and has not answered for. True if the daemon has ordered their end since.
-    private var opening: [UInt64: Bool] = [:]
     private var buffer = [UInt8](repeating: 0, count: SignerReport.longest)
 
     /// Starts the thread, and waits until it serves: what a thread does when it begins is forbidden later. The poller
@@ -62,7 +59,6 @@ final class SecondLoop {
         guard let ours = pair.first.take(), let theirs = pair.second.take() else {
             throw Failure("socketpair", code: Failure.brokenPipe)
         }
-        orders = shared.orders
         control = ControlEnd(ours)
         let other = ControlEnd(theirs)
         try startThread {
@@ -76,30 +72,9 @@ final class SecondLoop {
         try poller.watch(control.socket.descriptor, for: .reading, as: token)
     }
 
-    /// Has it open a channel. Returns false if it has too much to do already.
-    func open(_ new: NewChannel, key: consuming Descriptor?, end: consuming Descriptor?) -> Bool {
-        guard orders.add(OpenOrder(new, key: key, end: end)) else { return false }
-        opening[new.number] = false
-        return true
-    }
-
-    /// Whether it was ordered to open a channel of this number, and has not answered.
-    func opens(_ number: UInt64) -> Bool { opening[number] != nil }
-
-    /// Has it end a channel, or not open it. Returns true if it is not opened, and nothing will be reported of it.
-    func end(_ number: UInt64) -> Bool {
-        if opening[number] != nil { opening[number] = true }
-        guard orders.end(number) else { return false }
-        opening[number] = nil
-        return true
-    }
-
     /// What it says next. Nil if it says nothing.
     func report() throws(Failure) -> SignerReport? {
         guard let arrival = try control.socket.receiveArrival(into: &buffer) else { return nil }
         return SignerReport(buffer[..<min(arrival.length, buffer.count)])
     }
-
-    /// It has answered for a channel. Returns whether the daemon has ordered the channel's end meanwhile.
-    func hasAnswered(for number: UInt64) -> Bool { opening.removeValue(forKey: number) == true }
 }

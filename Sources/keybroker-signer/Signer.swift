@@ -20,7 +20,7 @@ final class Signer {
     let second: SecondLoop?
     var channels: [UInt64: Channel] = [:]
     private var ends: [UInt64: ChannelEnd] = [:]
-    private var lastToken = Token.other
+    private var lastToken = Token.orders
     var keys = KeyTable()
     private var turns = Turns()
     /// What the daemon has not taken yet.
@@ -32,8 +32,8 @@ final class Signer {
     /// A channel has ended since what libcrypto left on this thread's stack was overwritten.
     var hasEndedChannel = false
 
-    /// `other` tells that the other loop has said something.
-    enum Token { static let daemon: UInt64 = 0, other: UInt64 = 1 }
+    /// `other` tells that the second loop has said something, `orders` that one of the two has heard the daemon.
+    enum Token { static let daemon: UInt64 = 0, other: UInt64 = 1, orders: UInt64 = 2 }
 
     static let daemonHasEnded: Int32 = 0, cannotBegin: Int32 = 78, systemFailed: Int32 = 71
 
@@ -51,10 +51,11 @@ final class Signer {
 
     private static func serve(_ generation: UInt64) -> Never {
         do throws(Failure) {
-            let shared = try Shared()
+            let control = ControlEnd(ChildProcess.takeEnd())
+            let shared = try Shared(generation, control)
             let poller = try Poller(capacity: 256)
             let second = try SecondLoop(generation, shared, watchedBy: poller, as: Token.other)
-            let signer = try Signer(generation, ControlEnd(ChildProcess.takeEnd()), shared, poller, second)
+            let signer = try Signer(generation, control, shared, poller, second)
             // For both threads.
             try Privileges.forbidMaking()
             try Sandbox.restrictToSigning()
@@ -66,7 +67,6 @@ final class Signer {
     /// The second loop, for which the first one is the daemon.
     convenience init(_ generation: UInt64, _ control: ControlEnd, _ shared: Shared) throws(Failure) {
         try self.init(generation, control, shared, Poller(capacity: 256), nil)
-        try shared.orders.register(with: poller, as: Token.other)
     }
 
     private init(
@@ -76,10 +76,13 @@ final class Signer {
             generation, control, shared, poller, second
         )
         try poller.watch(control.socket.descriptor, for: .reading, as: Token.daemon)
+        try shared.orders.register(loop, with: poller, as: Token.orders)
     }
 
-    /// Returns when the daemon has ended. After each request it looks what the daemon says: a permission that is taken
-    /// away ends at once.
+    var isSecond: Bool { second == nil }
+    var loop: Orders.Loop { isSecond ? .second : .first }
+
+    /// Returns when the daemon has ended.
     func serve() throws(Failure) {
         reports = [.started(generation: generation)]
         try sendReports()
@@ -87,11 +90,12 @@ final class Signer {
             for event in try poller.wait(atMost: hasWork ? .zero : nil) {
                 switch event.token {
                 case Token.daemon: guard try attendDaemon() else { return }
-                case Token.other: if let second { try attend(second) } else { shared.orders.silence() }
+                case Token.other: if let second { try attend(second) }
+                case Token.orders: shared.orders.silence(loop)
                 default: if let end = ends[event.token] { turns.add(end.token, of: end.channel.account) }
                 }
             }
-            if second == nil { obeyFirstLoop() }
+            obey()
             if let token = turns.next(), let end = ends[token], serve(end) {
                 turns.add(token, of: end.channel.account)
             }
@@ -103,7 +107,9 @@ final class Signer {
         }
     }
 
-    private var hasWork: Bool { !turns.isEmpty || second == nil && !shared.orders.isEmpty }
+    private var hasWork: Bool {
+        !turns.isEmpty || isSecond && shared.orders.haveOpening || reports.isEmpty && shared.orders.haveRefused
+    }
 
     // MARK: The ends of channels
 
@@ -130,6 +136,7 @@ final class Signer {
         if let socket = end.takeSocket() { shared.closer.close(socket, of: channel.account) }
         guard channel.ends.isEmpty else { return }
         channels.removeValue(forKey: channel.number)
+        shared.orders.forget(channel.number)
         keys.giveBack(channel.key)
         hasEndedChannel = true
         reports.append(.ended(channel: channel.number, channel.counts))

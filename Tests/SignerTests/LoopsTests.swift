@@ -56,6 +56,24 @@ struct LoopsTests {
         }
     }
 
+    /// What is asked for after the end of the permission was sent is not signed, whichever loop runs first.
+    @Test(arguments: [("ec", "P-256", 0x0403), ("slow", "P-384", 0x0503)] as [(String, String, UInt16)])
+    func nothingIsSignedAfterTheEndWasSent(_ name: String, _ curve: String, _ scheme: UInt16) throws {
+        let bench = try Bench("ended")
+        let file = try bench.makeECKey(name, curve)
+        for _ in 0..<300 {
+            let (number, client) = try bench.open(file)
+            bench.signer.end(number)
+            let request = ChannelRequest.sign(sequence: client.next(), scheme: scheme, message: handshake()[...])
+            // The channel may be closed already.
+            do throws(Failure) { try client.socket.send(request.packet) } catch {
+                #expect(error.code == Failure.brokenPipe)
+            }
+            #expect(try client.receive() == nil)
+            #expect(try bench.report() == .ended(channel: number, ChannelCounts()))
+        }
+    }
+
     /// However many keys wait to be read, of others or of the same user, a permission ends at once. The keys of each user
     /// are read in turn.
     @Test func nobodyWaitsForTheKeysOfOthers() throws {
