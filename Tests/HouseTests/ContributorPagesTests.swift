@@ -18,7 +18,7 @@ struct ContributorPagesTests {
             drawn[String(target.1)] = Set(cells[3].matches(of: #/`([\w-]+)`/#).map { String($0.1) })
         }
         let system: Set = ["Glibc", "Synchronization", "Dispatch", "Foundation"]
-        for (target, arrows) in HouseTests.arrows {
+        for (target, arrows) in ArrowTests.arrows {
             #expect(drawn[target] == arrows.subtracting(system), "\(target)")
         }
     }
@@ -39,7 +39,7 @@ struct ContributorPagesTests {
     @Test func readmeNamesWhatThereIs() throws {
         let readme = try text("README.md")
         let tree = try #require(readme.firstMatch(of: #/\nSources\/\n((?s:.*?))\n```/#)).1
-        for target in HouseTests.arrows.keys {
+        for target in ArrowTests.arrows.keys {
             #expect(tree.contains(try Regex("\\b\(target)\\b(?!-)")), "\(target)")
         }
         let statuses = try #require(readme.firstMatch(of: #/\*\*Exit statuses\*\*((?s:.*?))\n\n/#)).1
