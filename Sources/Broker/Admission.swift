@@ -25,7 +25,6 @@ extension Broker {
     package func admit(_ credentials: PeerCredentials, from source: borrowing some PeerSource & ~Copyable)
         throws(Failure) -> Admission
     {
-        // Taken once: each look at it through the broker would count references to all its parts.
         let policy = policy.policy
         var peer = Peer(credentials)
         let uid = credentials.uid

@@ -143,7 +143,7 @@ final class UserAccount {
 }
 
 /// The accounts of all uids and units that are connected or were connected a moment ago.
-struct Allowance {
+final class Allowance {
     private var accounts: [AccountOwner: UserAccount] = [:]
     private var held = [Int](repeating: 0, count: Standing.allCases.count)
     /// The rate limit that all callers with very many groups share if only a group could make them known.
@@ -166,17 +166,19 @@ struct Allowance {
     /// Whether there is a place left for a caller of this standing.
     func hasPlace(for standing: Standing, isFirst: Bool, in capacity: Capacity) -> Bool {
         // In the order of the standings, each of which may fill what those before it may, and more.
-        !Standing.allCases[standing.rawValue...].contains { standing in
-            let sum = held[...standing.rawValue].reduce(0, +)
-            return sum >= capacity.places(for: standing, isFirst: isFirst)
+        var sum = 0
+        for other in Standing.allCases {
+            sum += held[other.rawValue]
+            if other >= standing, sum >= capacity.places(for: other, isFirst: isFirst) { return false }
         }
+        return true
     }
 
     /// Counts a connection of a uid before anything else is asked about it.
     /// - Parameter rate: how many requests the uid may make in a second. It needs no more connections than that, but
     ///   who was refused once comes again.
     /// - Returns: how long the uid must wait if it connects too often, else nil.
-    mutating func arrive(_ account: UserAccount, perSecond rate: Int, now: Instant) -> Duration? {
+    func arrive(_ account: UserAccount, perSecond rate: Int, now: Instant) -> Duration? {
         accounts[account.owner] = account
         expectForgetting(now)
         return account.arrivals.take(Rate(perSecond: rate * 2), now)
@@ -184,7 +186,7 @@ struct Allowance {
 
     /// Whether a refused connection gets a reply. If not, it is counted, and the reply would cost more than the
     /// connection.
-    mutating func mayAnswerRefusal(_ account: UserAccount, _ standing: Standing, now: Instant) -> Bool {
+    func mayAnswerRefusal(_ account: UserAccount, _ standing: Standing, now: Instant) -> Bool {
         if account.refusals.take(Rate(perSecond: Limits.refusalsPerSecond), now) == nil { return true }
         if account.surplus == 0 { withSurplus.append(account) }
         account.surplus += 1
@@ -194,7 +196,7 @@ struct Allowance {
 
     /// Returns the uids and units that had connections closed without a reply, each with their number, and forgets the
     /// numbers.
-    mutating func takeSurplus() -> [(owner: AccountOwner, standing: Standing, count: Int)] {
+    func takeSurplus() -> [(owner: AccountOwner, standing: Standing, count: Int)] {
         guard !withSurplus.isEmpty else { return [] }
         defer { withSurplus.removeAll(keepingCapacity: true) }
         return withSurplus.map { account in
@@ -204,7 +206,7 @@ struct Allowance {
     }
 
     /// The signer's name for an account: all channels of one have one turn together.
-    mutating func number(of account: UserAccount) -> UInt32 {
+    func number(of account: UserAccount) -> UInt32 {
         if account.signerNumber == 0 {
             lastSignerNumber &+= 1
             account.signerNumber = max(1, lastSignerNumber)
@@ -212,13 +214,13 @@ struct Allowance {
         return account.signerNumber
     }
 
-    mutating func beginConnection(_ account: UserAccount, _ standing: Standing) {
+    func beginConnection(_ account: UserAccount, _ standing: Standing) {
         accounts[account.owner] = account
         account.connections += 1
         held[standing.rawValue] += 1
     }
 
-    mutating func endConnection(_ account: UserAccount, _ standing: Standing, now: Instant) {
+    func endConnection(_ account: UserAccount, _ standing: Standing, now: Instant) {
         account.connections -= 1
         held[standing.rawValue] -= 1
         guard !account.hasOpen else { return }
@@ -227,14 +229,14 @@ struct Allowance {
     }
 
     /// A channel has ended. It counts until it goes, so its account is looked at a moment later.
-    mutating func noteEndOfChannel(now: Instant) { expectForgetting(now) }
+    func noteEndOfChannel(now: Instant) { expectForgetting(now) }
 
-    private mutating func expectForgetting(_ now: Instant) {
+    private func expectForgetting(_ now: Instant) {
         if nextForgetting == nil { nextForgetting = now.after(.seconds(1)) }
     }
 
     /// Forgets uids that have no connection and whose rate limit no longer matters.
-    mutating func forgetQuiet(now: Instant) {
+    func forgetQuiet(now: Instant) {
         accounts = accounts.filter { $0.value.hasOpen || $0.value.isBusy(now) }
         nextForgetting = nil
         if accounts.values.contains(where: { !$0.hasOpen }) { expectForgetting(now) }
@@ -243,7 +245,7 @@ struct Allowance {
     // MARK: Groups
 
     /// Whether the daemon may now read the groups of one more caller that has very many. If so, it is counted.
-    mutating func mayReadManyGroups(now: Instant) -> Bool {
+    func mayReadManyGroups(now: Instant) -> Bool {
         manyGroups.take(Rate(perSecond: Limits.callersWithManyGroupsPerSecond), now) == nil
     }
 }

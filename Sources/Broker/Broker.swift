@@ -20,9 +20,8 @@ package enum Packet {
 
 /// Decides, opens and records. Its caller sends the answers.
 package final class Broker {
-    package var policy: LoadedPolicy { inForce.loaded }
-    /// It is held by reference, so that a look at a part of it does not copy the whole.
-    private var inForce: PolicyInForce
+    /// The policy in force.
+    package private(set) var policy: LoadedPolicy
     /// The number of the policy in force. What was learned about a caller for one policy may not be enough for the
     /// next.
     private(set) var policyNumber = 0
@@ -32,7 +31,7 @@ package final class Broker {
     let keys: any KeyOpener
     let overflow: OverflowIDs
     let capacity: Capacity
-    var allowance = Allowance()
+    let allowance = Allowance()
     private var groupGrants = GroupGrants()
     private var lists = KeyLists()
     let rotations = Rotations()
@@ -52,7 +51,7 @@ package final class Broker {
         policy: LoadedPolicy, log: any RecordLog, keys: any KeyOpener, signer: SignerProcess? = nil,
         capacity: Capacity, overflow: OverflowIDs = .ofThisKernel()
     ) {
-        inForce = PolicyInForce(policy)
+        self.policy = policy
         self.keys = keys
         channels = Channels(signer)
         self.capacity = capacity
@@ -63,7 +62,7 @@ package final class Broker {
 
     /// Puts a policy in force.
     func adopt(_ policy: LoadedPolicy) {
-        inForce = PolicyInForce(policy)
+        self.policy = policy
         missing = nil
         policyNumber += 1
         lists.forget()

@@ -13,10 +13,10 @@ extension Grammar {
     ///   - warns: whether to look for lines that are valid, but probably not meant so.
     ///   - judges: whether to look for permissions that `never` lines exclude.
     mutating func finish(warns: Bool, judges: Bool) -> ParseResult {
-        policy.complete()
-        for mention in mentions where !policy.tables.isDeclared(mention.key) {
-            if policy.tables.keys[Int(mention.key)].isFaulty { continue }
-            let name = policy.tables.name(mention.key)
+        draft.tables.complete()
+        for mention in mentions where !draft.tables.isDeclared(mention.key) {
+            if draft.tables.keys[Int(mention.key)].isFaulty { continue }
+            let name = draft.tables.name(mention.key)
             let word = goBack(to: mention.word, line: mention.line)
             report("no key '\(name)' is declared; a line 'key \(name) PATH' is missing", word)
         }
@@ -25,18 +25,18 @@ extension Grammar {
         let isFaulty = errors > 0
         if warns { warn(isFaulty: isFaulty) }
         let all = diagnostics.sorted { $0.order < $1.order }.map(\.diagnostic)
-        return ParseResult(policy: isFaulty ? nil : policy, diagnostics: all + omitted, missing: missing)
+        return ParseResult(policy: isFaulty ? nil : Policy(draft), diagnostics: all + omitted, missing: missing)
     }
 
     /// Goes back to the line of a rule. Returns the word for its key.
     mutating func goBack(to rule: UInt32, _ right: Right) -> Word {
-        let entry = policy.tables.table(right)[rule]
+        let entry = draft.tables.table(right)[rule]
         return goBack(to: entry.word, line: entry.line)
     }
 
     /// One diagnostic for all errors that are not listed, and one for all such warnings.
     private var omitted: [Diagnostic] {
-        let file = policy.tables.texts.files.last ?? ""
+        let file = draft.tables.texts.files.last ?? ""
         return [
             (Diagnostic.Severity.error, errors - Limits.policyErrors),
             (.warning, warnings - Limits.policyWarnings),
@@ -44,7 +44,7 @@ extension Grammar {
     }
 
     mutating func warn(isFaulty: Bool) {
-        let tables = policy.tables
+        let tables = draft.tables
         for right in Right.allCases {
             warnOfUselessPermits(tables, right)
             warnOfUselessUnits(tables, right)
@@ -144,7 +144,7 @@ extension Grammar {
 
     private mutating func warn(_ rule: UInt32, _ right: Right, _ reason: @autoclosure () -> String) {
         let word = goBack(to: rule, right)
-        let written = policy.tables.texts.string(policy.tables.table(right)[rule].who)
+        let written = draft.tables.texts.string(draft.tables.table(right)[rule].who)
         report("'\(word.text)' for \(written) adds nothing: \(reason())", word, .warning)
     }
 }

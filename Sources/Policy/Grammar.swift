@@ -6,7 +6,7 @@ internal import Wire
 
 struct Grammar {
     let resolver: Resolver
-    var policy = Policy()
+    var draft = Draft()
     var diagnostics: [(order: Order, diagnostic: Diagnostic)] = []
     /// The keys that were named before they were declared.
     var mentions: [Mention] = []
@@ -47,14 +47,14 @@ struct Grammar {
 
     init(_ resolver: Resolver) {
         self.resolver = resolver
-        policy.setNobodies([.user(resolver.overflowUID), .group(resolver.overflowGID)])
+        draft.nobodies = [.user(resolver.overflowUID), .group(resolver.overflowGID)]
     }
 
     // MARK: Lines
 
     mutating func read(_ texts: consuming [PolicyText]) {
-        let places = policy.tables.texts.append(texts)
-        for (file, place) in places.enumerated() { read(file, policy.tables.texts.bytes[place]) }
+        let places = draft.tables.texts.append(texts)
+        for (file, place) in places.enumerated() { read(file, draft.tables.texts.bytes[place]) }
     }
 
     private mutating func read(_ file: Int, _ text: ArraySlice<UInt8>) {
@@ -98,11 +98,11 @@ struct Grammar {
 
     // MARK: Words and faults
 
-    var location: Location { Location(file: policy.tables.texts.files[line.file], line: line.number) }
+    var location: Location { Location(file: draft.tables.texts.files[line.file], line: line.number) }
 
     /// Goes back to a line that was read, to report something about one of its words.
     mutating func goBack(to part: Part, line number: UInt32) -> Word {
-        let texts = policy.tables.texts
+        let texts = draft.tables.texts
         let bytes = texts.line(around: part)
         line = Line(file: texts.file(of: part), number: Int(number), bytes: bytes)
         return Word(bytes: texts[part], column: Int(part.start) - bytes.startIndex + 1)

@@ -8,8 +8,8 @@ internal import Wire
 extension Grammar {
     /// The number of the pattern of units that the word is. Nil if it is none, which is reported.
     mutating func unitNumber(_ word: Word) -> UInt32? {
-        if let known = policy.tables.number(ofUnit: word.text) { return known }
-        if let pattern = UnitPattern(word.bytes) { return policy.tables.add(pattern) }
+        if let known = draft.tables.number(ofUnit: word.text) { return known }
+        if let pattern = UnitPattern(word.bytes) { return draft.tables.add(pattern) }
         report("bad unit name '\(word.text)': \(UnitPattern.fault(in: word.bytes) ?? "")", word)
         return nil
     }
@@ -42,7 +42,7 @@ extension Grammar {
         }
         switch isGroup ? resolver.group(name.text) : resolver.user(name.text) {
         case .id(let id):
-            if !isGroup { policy.setName(name.text, of: id) }
+            if !isGroup { draft.setName(name.text, of: id) }
             return checked(isGroup ? .group(id) : .user(id), word, permits: permits)
         case .unknown:
             let message = "no such \(kind): '\(name.text)'; \(effect())"
@@ -74,7 +74,7 @@ extension Grammar {
             return nil
         }
         guard let number = unitNumber(word) else { return nil }
-        let pattern = policy.tables.units[Int(number)]
+        let pattern = draft.tables.units[Int(number)]
         if permits, let unit = pattern.unitOfAnyUser {
             report(
                 "this line permits every user that can log in: \(word.text) matches \(unit) too", word, .warning)

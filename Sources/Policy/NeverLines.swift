@@ -52,9 +52,9 @@ extension Grammar {
         guard isAnyone || identity != nil, errors == errorsBefore else { return }
         for (key, word) in names {
             let never = Exclusion(
-                identity: identity, writtenIdentity: who.text, right: right, key: policy.tables.name(key),
+                identity: identity, writtenIdentity: who.text, right: right, key: draft.tables.name(key),
                 exceptions: exceptions, writtenExceptions: words.map(\.text), location: location)
-            policy.add(never)
+            draft.add(never)
             assertions.append(
                 Assertion(
                     never: never, line: line, word: word, missesUser: missesUser, missesGroup: missesGroup))
@@ -66,16 +66,16 @@ extension Grammar {
     /// Reports each permission that a `never` line excludes.
     mutating func judge() {
         guard !assertions.isEmpty else { return }
-        let tables = policy.tables
+        let tables = draft.tables
         var permitsOf: [RightToKey: Suspects] = [:]
         for subject in Set(assertions.map(\.never.subject)) {
             guard let key = tables.number(ofKey: subject.key.description.utf8) else { continue }
             let right = subject.right
             let permits = tables.table(right).byKey[key].map { Permit(rule: tables.rule($0, right), number: $0) }
-            permitsOf[subject] = Suspects(permits.filter { !policy.isNobody($0.rule.identity) })
+            permitsOf[subject] = Suspects(permits.filter { !draft.nobodies.contains($0.rule.identity) })
         }
         var limits = SearchLimits()
-        for assertion in assertions where assertion.never.identity.map(policy.isNobody) != true {
+        for assertion in assertions where assertion.never.identity.map(draft.nobodies.contains) != true {
             let permits = permitsOf[assertion.never.subject]?.against(assertion.never.identity) ?? []
             line = assertion.line
             pairsLeft -= permits.count

@@ -1,7 +1,8 @@
 // A policy that was read without errors: keys, permissions, limits, and what must never be permitted.
 //
 // A policy has only permissions: what no line permits is denied, and the order of lines has no meaning. Account names
-// are already numbers here. They were looked up once, when the policy was read.
+// are already numbers here. They were looked up once, when the policy was read. Must never change after that: the next
+// policy is another object.
 
 package import Wire
 
@@ -107,68 +108,57 @@ package struct StatusPermit: Equatable, Sendable {
     package var statement: String { "permit \(writtenIdentity) status" }
 }
 
-/// The keys, who may have them, and the limits of the callers.
-package struct Policy: Sendable {
+/// The keys, who may have them, and the limits of the callers. It has many parts, and is an object so that who uses it
+/// counts one reference and not one to each part, some times for each request.
+package final class Policy: Sendable {
     /// The keys and the rules. A verdict looks only at rules that name the caller, and never at those of others. So it
     /// takes the same time for a key of others as for a key that does not exist.
-    var tables = Tables()
+    let tables: Tables
     /// Who may ask for the status, in the order of the lines.
-    package private(set) var statusPermits: [StatusPermit] = []
+    package let statusPermits: [StatusPermit]
     /// The places of the same lines by identity.
-    private var statusOf: [Identity: Int] = [:]
+    private let statusOf: [Identity: Int]
     /// The places of those that are about units.
-    private var statusOfUnits: [Int] = []
+    private let statusOfUnits: [Int]
     /// What the policy must not permit, by key.
-    package private(set) var nevers: [KeyName: [Exclusion]] = [:]
-    /// What the kernel shows for each uid and each gid that it cannot express here. A line about one of them is about
-    /// nobody.
-    private var nobodies: Set<Identity> = []
-    private var bounds: [Identity: Bounds] = [:]
-    private var boundsOfEachUser = Bounds()
+    package let nevers: [KeyName: [Exclusion]]
+    private let nobodies: Set<Identity>
+    private let bounds: [Identity: Bounds]
+    /// The limits of each user that no other line is about.
+    let defaultBounds: Bounds
     /// The names of the users that the policy names, for the log.
-    package private(set) var userNames: [UInt32: String] = [:]
+    package let userNames: [UInt32: String]
     /// The groups that lines name, sorted. Other groups of a caller make no difference.
-    package private(set) var namedGroups: [UInt32] = []
+    package let namedGroups: [UInt32]
     /// The units that lines permit something with a key to: plain names, and patterns with a star.
-    private var namedUnits: [String: UnitPattern] = [:], unitPatterns: [UnitPattern] = []
+    private let namedUnits: [String: UnitPattern], unitPatterns: [UnitPattern]
     /// The lowest and the highest limit that lines about groups set, or nil if none sets one.
-    private(set) var connectionsOfGroups: ClosedRange<Int>?, requestsOfGroups: ClosedRange<Int>?
+    let connectionsOfGroups: ClosedRange<Int>?, requestsOfGroups: ClosedRange<Int>?
 
-    package init() {}
+    /// A policy without any line.
+    package convenience init() { self.init(Draft()) }
 
-    mutating func add(_ permit: StatusPermit) {
-        statusOf[permit.identity] = statusPermits.count
-        if permit.identity.unit != nil { statusOfUnits.append(statusPermits.count) }
-        statusPermits.append(permit)
-    }
+    /// - Parameter draft: after its last line was read.
+    init(_ draft: Draft) {
+        tables = draft.tables
+        statusPermits = draft.statusPermits
+        statusOf = draft.statusOf
+        statusOfUnits = draft.statusOfUnits
+        nevers = draft.nevers
+        nobodies = draft.nobodies
+        bounds = draft.bounds
+        defaultBounds = draft.boundsOfEachUser
+        userNames = draft.userNames
 
-    mutating func add(_ never: Exclusion) { nevers[never.key, default: []].append(never) }
-
-    /// How many permissions there are.
-    package var permissions: Int { tables.getting.rules.count + tables.signing.rules.count }
-
-    /// Sets a limit. If `identity` is nil, it holds for each user that no other line is about.
-    mutating func setBound(_ bound: WritableKeyPath<Bounds, Int?>, to number: Int, for identity: Identity?) {
-        if let identity {
-            bounds[identity, default: Bounds()][keyPath: bound] = number
-        } else {
-            boundsOfEachUser[keyPath: bound] = number
-        }
-    }
-
-    /// Prepares the policy for use after its last line was read.
-    mutating func complete() {
-        tables.complete()
         func gid(_ identity: Identity) -> UInt32? { if case .group(let gid) = identity { gid } else { nil } }
         var gids = Set(tables.identities.lazy.compactMap(gid))
         gids.formUnion(bounds.keys.lazy.compactMap(gid))
         gids.formUnion(statusOf.keys.lazy.compactMap(gid))
         namedGroups = gids.sorted()
-        for case .unit(let pattern) in tables.identities {
-            if pattern.hasStar { unitPatterns.append(pattern) } else { namedUnits[pattern.description] = pattern }
-        }
-        unitPatterns.sort { $0.description < $1.description }
-        let ofGroups = namedGroups.compactMap { bounds[.group($0)] }
+        let units = tables.identities.compactMap(\.unit)
+        unitPatterns = units.filter(\.hasStar).sorted { $0.description < $1.description }
+        namedUnits = Dictionary(units.lazy.filter { !$0.hasStar }.map { ($0.description, $0) }) { first, _ in first }
+        let ofGroups = namedGroups.compactMap { draft.bounds[.group($0)] }
         connectionsOfGroups = Self.range(ofGroups.compactMap(\.connections))
         requestsOfGroups = Self.range(ofGroups.compactMap(\.requests))
     }
@@ -177,6 +167,9 @@ package struct Policy: Sendable {
         guard let least = numbers.min(), let most = numbers.max() else { return nil }
         return least...most
     }
+
+    /// How many permissions there are.
+    package var permissions: Int { tables.getting.rules.count + tables.signing.rules.count }
 
     /// Whether a line permits something to this identity, or limits it.
     package func names(_ identity: Identity) -> Bool {
@@ -203,8 +196,6 @@ package struct Policy: Sendable {
         return identities
     }
 
-    func statusPermit(of identity: Identity) -> StatusPermit? { statusOf[identity].map { statusPermits[$0] } }
-
     /// The first line that permits the status to this caller.
     package func statusPermit(for caller: Caller) -> StatusPermit? {
         guard !statusOf.isEmpty, caller.canBeNamed else { return nil }
@@ -215,14 +206,8 @@ package struct Policy: Sendable {
         return places.min().map { statusPermits[$0] }
     }
 
-    mutating func setNobodies(_ identities: Set<Identity>) { nobodies = identities }
-
-    /// Whether no caller can be of this identity.
+    /// Whether no caller can be of this identity: a line about it is about nobody.
     package func isNobody(_ identity: Identity) -> Bool { nobodies.contains(identity) }
 
-    mutating func setName(_ name: String, of uid: UInt32) { userNames[uid] = name }
-
     func bounds(of identity: Identity) -> Bounds? { bounds[identity] }
-
-    var defaultBounds: Bounds { boundsOfEachUser }
 }

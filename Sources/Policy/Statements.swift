@@ -11,7 +11,7 @@ extension Grammar {
         let nameWord = try next(&words, "the key's name is missing")
         let key = key(nameWord)
         var isFaulty = true
-        defer { if isFaulty, let key { policy.tables.noteFault(key) } }
+        defer { if isFaulty, let key { draft.tables.noteFault(key) } }
         let sourceWord = try next(&words, "the path of the key's file is missing")
         let hasSource = isSource(sourceWord)
         var certificate: Word?
@@ -22,18 +22,18 @@ extension Grammar {
             if let extra = words.first { throw unknown(extra, among: []) }
         }
         guard let key, hasSource else { return }
-        if policy.tables.isDeclared(key) {
-            let first = policy.tables.key(key)
+        if draft.tables.isDeclared(key) {
+            let first = draft.tables.key(key)
             report("key '\(first.name)' is declared twice; the first declaration is at \(first.location)", nameWord)
             return
         }
-        policy.tables.declare(key, nameWord, source: sourceWord, certificate: certificate, line: line.number)
+        draft.tables.declare(key, nameWord, source: sourceWord, certificate: certificate, line: line.number)
         isFaulty = false
     }
 
     /// The number of the key that the word names. Nil if it is no name of a key, which is reported.
     mutating func key(_ word: Word) -> UInt32? {
-        if KeyName.accepts(word.bytes) { return policy.tables.intern(word) }
+        if KeyName.accepts(word.bytes) { return draft.tables.intern(word) }
         report("bad key name '\(word.text)': \(KeyName.fault(in: word.bytes) ?? "")", word)
         return nil
     }
@@ -41,7 +41,7 @@ extension Grammar {
     /// The number of the key that a line about a key names.
     mutating func mentionedKey(_ word: Word) -> UInt32? {
         guard let key = key(word) else { return nil }
-        if !policy.tables.isDeclared(key) {
+        if !draft.tables.isDeclared(key) {
             mentions.append(Mention(key: key, line: UInt32(line.number), word: Part(word)))
         }
         return key
@@ -101,7 +101,7 @@ extension Grammar {
         if right == .sign, uses == nil { isFaulty = true }
         for word in names {
             guard let key = mentionedKey(word), let identity, !isFaulty else { continue }
-            policy.tables.add(identity, unit: unit, key: key, uses: uses, line: line.number, who: who, word: word)
+            draft.tables.add(identity, unit: unit, key: key, uses: uses, line: line.number, who: who, word: word)
         }
     }
 
@@ -127,10 +127,10 @@ extension Grammar {
     private mutating func permitStatus(to identity: Identity?, _ who: Word) {
         guard let identity else { return }
         let permit = StatusPermit(identity: identity, writtenIdentity: who.text, location: location)
-        if let first = policy.statusPermit(of: identity) {
+        if let first = draft.statusPermit(of: identity) {
             report("'status' for \(who.text) adds nothing: \(first.location) permits that already", who, .warning)
         } else {
-            policy.add(permit)
+            draft.add(permit)
         }
     }
 
@@ -176,7 +176,7 @@ extension Grammar {
                 continue
             }
             boundLocations[key] = location
-            policy.setBound(path, to: number, for: identity)
+            draft.setBound(path, to: number, for: identity)
         }
     }
 }

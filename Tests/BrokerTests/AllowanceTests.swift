@@ -10,7 +10,7 @@ struct AllowanceTests {
     private let start = Instant(sinceBoot: .seconds(1000))
 
     @Test func connectionsAreCountedPerUser() {
-        var allowance = Allowance()
+        let allowance = Allowance()
         let one = allowance.account(of: 1)
         allowance.beginConnection(one, .user)
         allowance.beginConnection(allowance.account(of: 1), .user)
@@ -26,7 +26,7 @@ struct AllowanceTests {
 
     /// A channel may outlive the connection that asked for it, and its account is forgotten after both.
     @Test func anAccountIsKeptAsLongAsItHasAChannel() {
-        var allowance = Allowance()
+        let allowance = Allowance()
         let one = allowance.account(of: 1)
         allowance.beginConnection(one, .user)
         one.channels = 1
@@ -44,7 +44,7 @@ struct AllowanceTests {
 
     @Test func placesAreKeptBackForThoseWhoAreKnown() {
         let capacity = Capacity(total: 64)
-        var allowance = Allowance()
+        let allowance = Allowance()
         var taken = 0
         func fill(_ standing: Standing) -> Int {
             var count = 0
@@ -69,7 +69,7 @@ struct AllowanceTests {
         allowance.endConnection(allowance.account(of: 1), .stranger, now: start)
         for standing in Standing.allCases { #expect(allowance.hasPlace(for: standing, isFirst: true, in: capacity)) }
         // Administrators that came first do not reduce the share of strangers.
-        var empty = Allowance()
+        let empty = Allowance()
         for uid in 0..<10 as Range<UInt32> { empty.beginConnection(empty.account(of: uid), .administrator) }
         #expect(empty.hasPlace(for: .stranger, isFirst: true, in: capacity))
         // Even a capacity of one serves somebody.
@@ -81,7 +81,7 @@ struct AllowanceTests {
     /// A few uids with many connections leave places for a uid that a line names and that has no connection yet.
     @Test func theFirstConnectionOfANamedUserFindsAPlace() {
         let capacity = Capacity(total: 64)
-        var allowance = Allowance()
+        let allowance = Allowance()
         let greedy = allowance.account(of: 1)
         var count = 0
         while allowance.hasPlace(for: .user, isFirst: count == 0, in: capacity) {
@@ -116,7 +116,7 @@ struct AllowanceTests {
     }
 
     @Test func manyGroupsAreReadForSoManyCallersASecond() {
-        var allowance = Allowance()
+        let allowance = Allowance()
         func mayRead(_ now: Instant) -> Bool { allowance.mayReadManyGroups(now: now) }
         let most = Limits.callersWithManyGroupsPerSecond
         for _ in 0..<most { #expect(mayRead(start)) }
@@ -125,7 +125,7 @@ struct AllowanceTests {
     }
 
     @Test func whoIsGoneIsForgotten() {
-        var allowance = Allowance()
+        let allowance = Allowance()
         for uid in 0..<1000 as Range<UInt32> {
             let account = allowance.account(of: uid)
             allowance.beginConnection(account, .stranger)
@@ -143,7 +143,7 @@ struct AllowanceTests {
     // MARK: Connections that are surplus
 
     @Test func whoConnectsTooOftenIsToldSoAndThenOnlyCounted() {
-        var allowance = Allowance()
+        let allowance = Allowance()
         let account = allowance.account(of: 1)
         // Twice as many connections as requests in a second, all of them at once.
         func arrive(_ account: UserAccount, after time: Duration = .zero) -> Duration? {
