@@ -38,7 +38,8 @@ package enum Limits {
     /// When the daemon ends: how long it waits for requests of callers that are connected already.
     package static let drain = Duration.seconds(1)
     /// Connections that wait to be accepted. The kernel has one queue for all uids and serves who came first, so during a
-    /// flood everybody waits as long as the queue is. Callers that find it full wait in `connect(2)`.
+    /// flood everybody waits as long as the queue is: some 7 microseconds for each, nearly all of them the kernel's. Callers
+    /// that find it full wait in `connect(2)`, but a non-blocking one fails, and so the queue is no shorter than this.
     package static let backlog = 128
     /// How many refused connections of a uid get a reply: so many at once, and so many a second. Others are closed without
     /// one.
@@ -48,6 +49,9 @@ package enum Limits {
     /// How many requests are answered in one turn, and how many of one uid while others have asked as well. Also how many
     /// new connections are taken in one turn.
     package static let requestsPerTurn = 64, requestsOfUserPerTurn = 8
+    /// How many new connections are closed without a reply in one turn: somebody who connects without end fills the queue
+    /// with them.
+    package static let surplusPerTurn = 16
     /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64
     /// Paths to keys that are remembered as trusted. Each one costs a descriptor.

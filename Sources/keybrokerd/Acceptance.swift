@@ -15,10 +15,13 @@ extension EventLoop {
         // A client may have read its reply a moment ago, and so freed a place.
         connections.look(turnBegan, all: true)
         do throws(Failure) {
-            // The rest waits in the queue.
+            // The rest waits in the queue. After some of a flood, those who are connected have their turn again.
+            var surplus = 0
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
-                guard turn.count < Limits.requestsPerTurn, let socket = try listener.socket.accept() else { break }
-                admit(socket, &turn)
+                guard turn.count < Limits.requestsPerTurn, surplus < Limits.surplusPerTurn,
+                    let socket = try listener.socket.accept()
+                else { break }
+                if !admit(socket, &turn) { surplus += 1 }
             }
         } catch {
             guard error.isShortage else { return acceptTrouble.log("a connection could not be taken: \(error)") }
@@ -27,11 +30,13 @@ extension EventLoop {
         }
     }
 
-    private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) {
+    /// Returns false if it was closed without a reply.
+    private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) -> Bool {
         let admission: Admission
         do throws(Failure) { admission = try broker.admit(try socket.peerCredentials(), from: socket) } catch {
             // It is not known who the caller is, so it gets no answer.
-            return peerTrouble.log("a caller's identity could not be read: \(error)")
+            peerTrouble.log("a caller's identity could not be read: \(error)")
+            return false
         }
         switch admission {
         case .admitted(let client):
@@ -43,8 +48,9 @@ extension EventLoop {
         case .turnedAway(let client, let answer):
             lastNumber += 1
             turn.append((Connection(number: lastNumber, socket: socket, client: client), answer))
-        case .surplus: return
+        case .surplus: return false
         }
+        return true
     }
 
     // MARK: Pauses

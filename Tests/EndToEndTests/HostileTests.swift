@@ -5,6 +5,7 @@
 import Foundation
 import TestSupport
 import Testing
+import Wire
 
 @Suite(.serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"))
 struct HostileTests {
@@ -148,6 +149,21 @@ struct HostileTests {
         #expect(records.count < 60)
         let verified = try Program.run(Program.built("keybroker"), ["audit", "verify", daemon.audit])
         #expect(verified.status == 0, "\(verified.errors)")
+    }
+
+    /// However many connections of a flood wait, those who are connected have a turn after some of them.
+    @Test(.enabled(if: installed("strace") != nil, "needs strace"))
+    func aFloodHasAFewConnectionsInATurn() throws {
+        let daemon = try daemon()
+        let flood = try hostile(daemon, "\(stranger)", ["loop", "3"])
+        try waitUntilReady(flood)
+        let calls = try Trace.of(daemon.pid) { try flood.waitForExit() }
+        let turns = calls.split(separator: "epoll_wait").map { turn in
+            zip(turn, zip(turn.dropFirst(), turn.dropFirst(2))).count {
+                $0 == "accept4" && $1 == ("getsockopt", "close")
+            }
+        }
+        #expect(turns.max() == Limits.surplusPerTurn)
     }
 
     @Test func manyUsersLeavePlacesForTheKnown() throws {
