@@ -60,6 +60,9 @@ package final class KeyStore: KeyOpener {
     package private(set) var keysOutside: [(key: KeyName, path: String)] = []
     package private(set) var keysHidden: [(key: KeyName, path: String, setting: HidingSetting)] = []
     private var remembered: [String: (place: TrustedPath, until: Instant)] = [:]
+    /// The ways to the directories of files that are no symbolic links, by the part of their paths before the name. So
+    /// any number of keys in a directory takes one walk.
+    private var folders: [Substring: (folder: TrustedFolder, until: Instant)] = [:]
     /// How many ways were walked.
     private var walks = 0
     private var filesChanged = false
@@ -124,7 +127,10 @@ package final class KeyStore: KeyOpener {
         return nil
     }
 
-    private func isWatched(_ source: Source) -> Bool { source.path().flatMap { remembered[$0] } != nil }
+    private func isWatched(_ source: Source) -> Bool {
+        guard let path = source.path() else { return false }
+        return remembered[path] != nil || path.lastSlash.map { folders[path[..<$0]] != nil } == true
+    }
 
     private func open(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut {
         let file = try open(key)
@@ -175,16 +181,21 @@ package final class KeyStore: KeyOpener {
         return changes.ways
     }
 
-    private func forgetWays() { remembered.removeAll() }
+    private func forgetWays() {
+        remembered.removeAll()
+        folders.removeAll()
+    }
 
     private func forget(_ source: Source) {
-        if let path = source.path() { remembered[path] = nil }
+        guard let path = source.path() else { return }
+        remembered[path] = nil
+        if let slash = path.lastSlash { folders[path[..<slash]] = nil }
     }
 
     /// If there is no descriptor for it, the ways to other keys may hold them.
     private func open(_ source: Source) throws(TrustError) -> TrustedFile {
         do { return try openAtOnce(source) } catch {
-            guard error.kind == .shortage, !remembered.isEmpty else { throw error }
+            guard error.kind == .shortage, !remembered.isEmpty || !folders.isEmpty else { throw error }
             forgetWays()
             return try openAtOnce(source)
         }
@@ -200,16 +211,42 @@ package final class KeyStore: KeyOpener {
             }
         }
         remembered[path] = nil
+        if let file = try openInKnownFolder(path, now) { return file }
         walks += 1
         let place = try owners.place(of: path, watchedBy: watch, follows: isFollowing)
         // A path is not remembered if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {
-            if remembered.count >= Limits.rememberedPaths { forgetWays() }
-            remembered[path] = (place, now.after(Limits.remembered))
+            if remembered.count + folders.count + 1 >= Limits.rememberedPaths { forgetWays() }
+            let until = now.after(Limits.remembered)
+            remembered[path] = (place, until)
+            if let parent = place.parent { folders[parent[...]] = (place.folder, until) }
         }
         do { return try place.open() } catch {
-            guard error.kind == .unreadable, !sandbox.covers(place.folder) else { throw error }
+            guard error.kind == .unreadable, !sandbox.covers(place.folder.path) else { throw error }
             throw TrustError(.elsewhere(0), place.path)
         }
     }
+
+    /// Opens a file of a directory to which the way is known. Nil if there is none, or only a walk can tell.
+    private func openInKnownFolder(_ path: String, _ now: Instant) throws(TrustError) -> TrustedFile? {
+        guard !isFollowing, let slash = path.lastSlash, let (folder, until) = folders[path[..<slash]], now < until
+        else {
+            return nil
+        }
+        do {
+            let place = try owners.place(of: String(path[path.index(after: slash)...]), in: folder)
+            let file = try place.open()
+            // Half of the room is for ways that nothing else knows.
+            if remembered.count + folders.count < Limits.rememberedPaths / 2 { remembered[path] = (place, until) }
+            return file
+        } catch {
+            guard error.kind != .shortage else { throw error }
+            return nil
+        }
+    }
+}
+
+extension String {
+    /// Where the part before the name of the file ends.
+    fileprivate var lastSlash: Index? { utf8.lastIndex(of: UInt8(ascii: "/")) }
 }

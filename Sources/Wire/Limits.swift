@@ -54,7 +54,7 @@ package enum Limits {
     package static let surplusPerTurn = 16
     /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64
-    /// Paths to keys that are remembered as trusted. Each one costs a descriptor.
+    /// Ways to keys, and to their directories, that are remembered as trusted. Each one costs a descriptor at most.
     package static let rememberedPaths = 256
     /// How long a remembered path is trusted before it is checked again. inotify does not report every change: for
     /// example a new mount on the path, or a change on a network file system by another host.

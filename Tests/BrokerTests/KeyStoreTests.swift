@@ -24,10 +24,12 @@ struct KeyStoreTests {
     @Test func aKeyAndItsCertificateAreAPair() throws {
         for (name, content) in [("old", "OLD"), ("new", "NEW")] {
             try folder.directory(name)
+            try folder.directory("\(name)/public")
             try folder.write("\(name)/key", content)
-            try folder.write("\(name)/chain", content)
+            try folder.write("\(name)/public/chain", content)
         }
-        let lines = "key alone \(folder["old/key"])\nkey pair \(folder["old/key"]) certificate \(folder["old/chain"])\n"
+        let certificate = folder["old/public/chain"]
+        let lines = "key alone \(folder["old/key"])\nkey pair \(folder["old/key"]) certificate \(certificate)\n"
         let policy = try Bench.load(lines, folder).policy
         let store = KeyStore(owners: .now, watch: try ChangeWatch(), sandbox: Sandbox())
         let alone = try #require(KeyName("alone").flatMap { policy.keys[$0] })

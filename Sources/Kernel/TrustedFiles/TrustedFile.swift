@@ -30,9 +30,27 @@ extension TrustedFile {
     package var facts: FileFacts { FileFacts(path: path, status: status) }
 }
 
+/// A directory to which the way was checked. The places of files in it share its handle.
+package final class TrustedFolder: Sendable {
+    let handle: Descriptor
+    /// The real path, with symbolic links followed.
+    package let path: String
+    /// Whether the `ChangeWatch` reports it if any part of the path changes.
+    package let isWatched: Bool
+
+    init(_ handle: consuming Descriptor, path: String, isWatched: Bool) {
+        self.handle = handle
+        self.path = path
+        self.isWatched = isWatched
+    }
+
+    /// The path of an entry.
+    func path(of name: String) -> String { path == "/" ? "/\(name)" : "\(path)/\(name)" }
+}
+
 /// The place of a trusted file: a directory that was checked, and a name in it that is not a symbolic link.
 package final class TrustedPath: Sendable {
-    private let directory: Descriptor
+    package let folder: TrustedFolder
     private let name: ReadyPath
     private let owners: TrustedOwners
     /// The real path, with symbolic links followed.
@@ -41,28 +59,29 @@ package final class TrustedPath: Sendable {
     package let isWatched: Bool
     /// Whether it also reports changes of the file itself.
     package let isFollowed: Bool
+    /// The directory in which the path that was walked has its last component, if that is the file itself: the way to
+    /// other files there is the same. Nil if it is a symbolic link.
+    package let parent: String?
 
     init(
-        directory: consuming Descriptor, name: String, path: String, owners: TrustedOwners, isWatched: Bool,
-        isFollowed: Bool
+        in folder: TrustedFolder, name: String, path: String, owners: TrustedOwners, isWatched: Bool, isFollowed: Bool,
+        parent: String?
     ) {
-        self.directory = directory
+        self.folder = folder
         self.name = ReadyPath(name)
         self.owners = owners
         self.path = path
         self.isWatched = isWatched
         self.isFollowed = isFollowed
+        self.parent = parent
     }
-
-    /// The directory that contains the file.
-    package var folder: String { Kernel.folder(of: path) }
 
     /// Opens the file with `O_RDONLY` and checks it on the descriptor. Each call opens it again, with a file offset of
     /// 0. Calls only `openat(2)` and `fstat(2)`.
     package func open() throws(TrustError) -> TrustedFile {
         let descriptor = try examining(
             path,
-            try Descriptor.opened(name.openForReading(in: directory.number), by: "openat"))
+            try Descriptor.opened(name.openForReading(in: folder.handle.number), by: "openat"))
         let status = try examining(path, try descriptor.status())
         try owners.checkFile(status, path)
         return TrustedFile(descriptor: descriptor, status: status, path: path)

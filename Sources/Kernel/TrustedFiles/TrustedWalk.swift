@@ -30,9 +30,24 @@ extension TrustedOwners {
     ) throws(TrustError) -> TrustedPath {
         let walk = try walk(to: path, watchedBy: watch, follows: follows)
         try checkFile(walk.status, walk.path)
+        let last = "/\(walk.name)".utf8
+        let isDirect = !walk.endsInLink && path.utf8.suffix(last.count).elementsEqual(last)
         return TrustedPath(
-            directory: try walk.takeParent(), name: walk.name, path: walk.path, owners: self,
-            isWatched: walk.isWatched, isFollowed: follows && walk.isWatched && walk.isFileWatched)
+            in: try walk.takeFolder(), name: walk.name, path: walk.path, owners: self, isWatched: walk.isWatched,
+            isFollowed: follows && walk.isWatched && walk.isFileWatched,
+            parent: isDirect ? String(decoding: path.utf8.dropLast(last.count), as: UTF8.self) : nil)
+    }
+
+    /// The place of a regular file in a directory to which the way was walked before: the last step of such a walk.
+    /// Throws if there is none, also if there is a symbolic link, which only a walk can follow.
+    package func place(of name: String, in folder: TrustedFolder) throws(TrustError) -> TrustedPath {
+        let path = folder.path(of: name)
+        try checkIsLocal(path)
+        let handle = try handle(of: name, in: folder.handle, at: path)
+        try checkFile(try examining(path, try handle.status()), path)
+        return TrustedPath(
+            in: folder, name: name, path: path, owners: self, isWatched: folder.isWatched, isFollowed: false,
+            parent: nil)
     }
 
     /// The names in the directory at `path`, sorted by bytes. The path to it is checked first.
@@ -67,6 +82,7 @@ extension TrustedOwners {
             case "..": try walk.goUp()
             default:
                 guard let target = try walk.step(to: String(name), isLast: ahead.isEmpty) else { continue }
+                if ahead.isEmpty { walk.endsInLink = true }
                 links += 1
                 guard links <= Self.mostLinks else {
                     throw TrustError(.untrusted, "\(path) leads over more than \(Self.mostLinks) symbolic links")
@@ -103,6 +119,8 @@ final class Walk {
     private(set) var isWatched: Bool
     /// Whether changes of the file at the end are reported.
     private(set) var isFileWatched = false
+    /// Whether the last component of the path was a symbolic link.
+    var endsInLink = false
 
     init(from root: String, owners: TrustedOwners, watch: ChangeWatch?, follows: Bool) throws(TrustError) {
         let handle = try examining(
@@ -176,9 +194,11 @@ final class Walk {
         }
     }
 
-    /// A handle of the directory that contains the file.
-    func takeParent() throws(TrustError) -> Descriptor {
-        try examining(path, try here.handle.duplicate())
+    /// The directory that contains the file.
+    func takeFolder() throws(TrustError) -> TrustedFolder {
+        TrustedFolder(
+            try examining(path, try here.handle.duplicate()), path: here.path.isEmpty ? "/" : here.path,
+            isWatched: isWatched)
     }
 }
 
