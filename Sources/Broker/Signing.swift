@@ -118,7 +118,6 @@ extension Broker {
     /// A new policy is in force. It is asked about each caller as that was known when it got the channel: if only another
     /// group or unit would permit it now, it has to ask anew.
     func judgeChannels() {
-        for channel in channels.waiting.values { channels.lose(channel, "the policy was read anew meanwhile") }
         for channel in channels.open.values {
             guard let caller = channel.client.caller else { continue }
             switch policy.policy.signingVerdict(on: channel.key.name, for: caller) {
@@ -128,6 +127,8 @@ extension Broker {
                 if terms != channel.terms { channels.end(channel, .permissionChanged) }
             }
         }
+        // These come after the others, who sign meanwhile.
+        for channel in channels.waiting.values { channels.lose(channel, "the policy was read anew meanwhile") }
     }
 
     /// The daemon ends, and with it all channels.

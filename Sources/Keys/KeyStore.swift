@@ -63,8 +63,6 @@ package final class KeyStore: KeyOpener {
     /// The ways to the directories of files that are no symbolic links, by the part of their paths before the name. So
     /// any number of keys in a directory takes one walk.
     private var folders: [Substring: (folder: TrustedFolder, until: Instant)] = [:]
-    /// How many ways were walked.
-    private var walks = 0
     private var filesChanged = false
     /// Whether paths that are walked now are to be followed.
     private var isFollowing = false
@@ -104,7 +102,7 @@ package final class KeyStore: KeyOpener {
     /// `read(2)` if there are two.
     private func open(_ key: Key) throws(TrustError) -> HandOut {
         guard let certificate = key.certificate else {
-            return HandOut(key: try open(key.source), certificate: nil)
+            return HandOut(key: try open(key.source).intoFile(), certificate: nil)
         }
         for _ in 1..<Limits.pairAttempts {
             if let pair = try pair(key.source, certificate) { return pair }
@@ -115,26 +113,23 @@ package final class KeyStore: KeyOpener {
     }
 
     /// Both files, or nil if they may be what was there at two times.
-    private func pair(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut? {
-        let before = walks
-        let pair = try open(key, certificate)
-        // One way from memory and one walked now may be of two times.
-        guard !forgetWaysIfChanged(), walks != before + 1 else { return nil }
+    private func pair(_ keySource: Source, _ certificateSource: Source) throws(TrustError) -> HandOut? {
+        let key = try open(keySource)
+        let certificate = try open(certificateSource)
+        let (way, other) = (key.way, certificate.way)
+        // One way from memory and one walked now may be of two times, unless both files are in the same open directory.
+        guard !forgetWaysIfChanged(), way.folder === other.folder || way.isNew == other.isNew else { return nil }
+        let pair = HandOut(key: key.intoFile(), certificate: certificate.intoFile())
         // A change on a way that is not watched is not reported: then the key must still be the same one.
-        var isSame = isWatched(key) && isWatched(certificate)
-        if !isSame { isSame = ContentMark(try open(key).status) == ContentMark(pair.key.status) }
+        var isSame = way.isWatched && other.isWatched
+        if !isSame { isSame = ContentMark(try open(keySource).intoFile().status) == ContentMark(pair.key.status) }
         if isSame { return pair }
         return nil
     }
 
-    private func isWatched(_ source: Source) -> Bool {
-        guard let path = source.path() else { return false }
-        return remembered[path] != nil || path.lastSlash.map { folders[path[..<$0]] != nil } == true
-    }
-
     private func open(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut {
-        let file = try open(key)
-        return HandOut(key: file, certificate: try open(certificate))
+        let file = try open(key).intoFile()
+        return HandOut(key: file, certificate: try open(certificate).intoFile())
     }
 
     package func adopt(_ policy: LoadedPolicy) {
@@ -193,7 +188,7 @@ package final class KeyStore: KeyOpener {
     }
 
     /// If there is no descriptor for it, the ways to other keys may hold them.
-    private func open(_ source: Source) throws(TrustError) -> TrustedFile {
+    private func open(_ source: Source) throws(TrustError) -> Opened {
         do { return try openAtOnce(source) } catch {
             guard error.kind == .shortage, !remembered.isEmpty || !folders.isEmpty else { throw error }
             forgetWays()
@@ -201,18 +196,17 @@ package final class KeyStore: KeyOpener {
         }
     }
 
-    private func openAtOnce(_ source: Source) throws(TrustError) -> TrustedFile {
+    private func openAtOnce(_ source: Source) throws(TrustError) -> Opened {
         guard let path = source.path() else { throw TrustError(missingCredential: source.description) }
         let now = Instant.now
         if let (place, until) = remembered[path], now < until {
-            do { return try place.open() } catch {
+            do { return Opened(try place.open(), Way(place, isNew: false)) } catch {
                 // Only a new walk can tell what happened to the file, and whether it can still be trusted.
                 guard error.kind != .shortage else { throw error }
             }
         }
         remembered[path] = nil
         if let file = try openInKnownFolder(path, now) { return file }
-        walks += 1
         let place = try owners.place(of: path, watchedBy: watch, follows: isFollowing)
         // A path is not remembered if something changed during the walk.
         if place.isWatched, !forgetWaysIfChanged() {
@@ -221,21 +215,21 @@ package final class KeyStore: KeyOpener {
             remembered[path] = (place, until)
             if let parent = place.parent { folders[parent[...]] = (place.folder, until) }
         }
-        do { return try place.open() } catch {
+        do { return Opened(try place.open(), Way(place, isNew: true)) } catch {
             guard error.kind == .unreadable, !sandbox.covers(place.folder.path) else { throw error }
             throw TrustError(.elsewhere(0), place.path)
         }
     }
 
     /// Opens a file of a directory to which the way is known. Nil if there is none, or only a walk can tell.
-    private func openInKnownFolder(_ path: String, _ now: Instant) throws(TrustError) -> TrustedFile? {
+    private func openInKnownFolder(_ path: String, _ now: Instant) throws(TrustError) -> Opened? {
         guard !isFollowing, let slash = path.lastSlash, let (folder, until) = folders[path[..<slash]], now < until
         else {
             return nil
         }
         do {
-            let place = try owners.place(of: String(path[path.index(after: slash)...]), in: folder)
-            let file = try place.open()
+            let place = try owners.place(of: String(path[path.utf8.index(after: slash)...]), in: folder)
+            let file = Opened(try place.open(), Way(place, isNew: false))
             // Half of the room is for ways that nothing else knows.
             if remembered.count + folders.count < Limits.rememberedPaths / 2 { remembered[path] = (place, until) }
             return file
@@ -244,6 +238,30 @@ package final class KeyStore: KeyOpener {
             return nil
         }
     }
+}
+
+/// On which way a file was opened.
+private struct Way {
+    let folder: TrustedFolder
+    let isWatched: Bool
+    /// Whether it was walked just now, and not taken from memory.
+    let isNew: Bool
+
+    init(_ place: TrustedPath, isNew: Bool) {
+        (folder, isWatched, self.isNew) = (place.folder, place.isWatched, isNew)
+    }
+}
+
+private struct Opened: ~Copyable {
+    private let file: TrustedFile
+    let way: Way
+
+    init(_ file: consuming TrustedFile, _ way: Way) {
+        self.file = file
+        self.way = way
+    }
+
+    consuming func intoFile() -> TrustedFile { file }
 }
 
 extension String {

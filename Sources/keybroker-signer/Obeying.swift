@@ -19,13 +19,13 @@ extension Signer {
     func obey() {
         if isSecond, let order = shared.orders.next() { open(order) }
         for number in shared.orders.takeEnds(for: loop) { channels[number]?.ends.forEach(leave) }
-        // What the daemon does not take must not become more and more.
-        if reports.isEmpty { reports = shared.orders.takeRefused() }
+        if !isSecond { reports += shared.orders.takeRefused() }
     }
 
-    /// Whether the daemon still permits what the channel signs, with all that it has sent by now.
-    func isPermitted(_ channel: Channel) throws(Failure) -> Bool {
-        try shared.orders.receive() && !shared.orders.isToEnd(channel.number)
+    /// Whether the daemon still permits what the channel signs, with all that it has sent by now. If it cannot be heard,
+    /// nothing is signed.
+    func isPermitted(_ channel: Channel) -> Bool {
+        (try? shared.orders.receive()) == true && !shared.orders.isToEnd(channel.number)
     }
 
     // MARK: The loop that reads keys

@@ -41,9 +41,6 @@ final class Orders: Sendable {
         var buffer = [UInt8](repeating: 0, count: SignerOrder.longest)
     }
 
-    /// If so much waits that the daemon does not take, what it asks has to wait as well.
-    private static let mostRefused = 64
-
     private let heard = Mutex(Heard())
     private let control: ControlEnd
     private let generation: UInt64
@@ -59,35 +56,38 @@ final class Orders: Sendable {
 
     // MARK: The daemon
 
-    /// Reads what the daemon has sent. Returns false if it has ended. Calls `recvmsg(2)`.
+    /// Reads all that the daemon has sent. Returns false if it has ended. Calls `recvmsg(2)`.
     func receive() throws(Failure) -> Bool {
-        let (isRunning, hasOpens, hasEnds, hasRefused) = try heard.withLock { (heard) throws(Failure) in
-            var isRunning = true
+        var (isRunning, failure): (Bool, Failure?) = (true, nil)
+        let (hasOpens, hasEnds, hasRefused) = heard.withLock { heard in
             let before = (heard.waiting.count, heard.endsForFirst.count)
-            while heard.refused.count < Self.mostRefused,
-                var arrival = try control.socket.receiveArrival(into: &heard.buffer)
-            {
-                guard arrival.length > 0 else {
-                    isRunning = false
-                    break
-                }
-                switch SignerOrder(heard.buffer[..<min(arrival.length, heard.buffer.count)]) {
-                case .open(let new, generation):
-                    let order = OpenOrder(new, key: arrival.first.take(), end: arrival.second.take())
-                    if let fault = heard.add(order, closer) {
-                        heard.refused.append(.unusable(channel: new.number, reason: fault))
-                    }
-                case .end(let number, generation): heard.end(number)
-                default: break
-                }
-            }
+            do throws(Failure) { isRunning = try listen(&heard) } catch { failure = error }
             return (
-                isRunning, heard.waiting.count > before.0, heard.endsForFirst.count > before.1, !heard.refused.isEmpty
+                heard.waiting.count > before.0, heard.endsForFirst.count > before.1, !heard.refused.isEmpty
             )
         }
+        // What was heard counts, whatever came then.
         if hasEnds || hasRefused { firstBell.signal() }
         if hasOpens || hasEnds { secondBell.signal() }
+        if let failure { throw failure }
         return isRunning
+    }
+
+    /// The daemon has only so many channels that it can ask for, and so much can be refused.
+    private func listen(_ heard: inout Heard) throws(Failure) -> Bool {
+        while var arrival = try control.socket.receiveArrival(into: &heard.buffer) {
+            guard arrival.length > 0 else { return false }
+            switch SignerOrder(heard.buffer[..<min(arrival.length, heard.buffer.count)]) {
+            case .open(let new, generation):
+                let order = OpenOrder(new, key: arrival.first.take(), end: arrival.second.take())
+                if let fault = heard.add(order, closer) {
+                    heard.refused.append(.unusable(channel: new.number, reason: fault))
+                }
+            case .end(let number, generation): heard.end(number)
+            default: break
+            }
+        }
+        return true
     }
 
     /// What the daemon has to be told of orders that were not taken.
@@ -140,9 +140,6 @@ final class Orders: Sendable {
 
     /// Whether a channel is to be opened.
     var haveOpening: Bool { heard.withLock { !$0.turns.isEmpty } }
-
-    /// Whether something was refused that nobody has taken.
-    var haveRefused: Bool { heard.withLock { !$0.refused.isEmpty } }
 }
 
 extension Orders.Heard {

@@ -35,7 +35,7 @@ extension Signer {
                 leave(end.token)
                 return false
             }
-            let (reply, isLast) = try answer(&arrival, end.channel)
+            let (reply, isLast) = answer(&arrival, end.channel)
             if let reply { try send(reply.packet, on: end) }
             if isLast { leave(end.token) }
             return !isLast && end.unsent == nil
@@ -66,7 +66,7 @@ extension Signer {
     /// end of a channel, and each reply would be answered for ever.
     private func answer(
         _ arrival: inout SeqpacketSocket.Arrival, _ channel: Channel
-    ) throws(Failure) -> (reply: ChannelReply?, isLast: Bool) {
+    ) -> (reply: ChannelReply?, isLast: Bool) {
         let request: ChannelRequest
         do throws(ChannelRequest.Malformed) {
             request = try ChannelRequest(buffer[..<min(arrival.length, buffer.count)], length: arrival.length)
@@ -80,7 +80,7 @@ extension Signer {
                 channel.counts.refused += 1
                 return (.malformed(sequence: sequence, reason: "no descriptor comes with S"), true)
             }
-            guard try isPermitted(channel) else { return (nil, true) }
+            guard isPermitted(channel) else { return (nil, true) }
             let reply = signature(sequence, scheme, message, channel)
             if case .signature = reply { channel.counts.signatures += 1 } else { channel.counts.refused += 1 }
             return (reply, false)

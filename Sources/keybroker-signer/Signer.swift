@@ -107,9 +107,7 @@ final class Signer {
         }
     }
 
-    private var hasWork: Bool {
-        !turns.isEmpty || isSecond && shared.orders.haveOpening || reports.isEmpty && shared.orders.haveRefused
-    }
+    private var hasWork: Bool { !turns.isEmpty || isSecond && shared.orders.haveOpening }
 
     // MARK: The ends of channels
 

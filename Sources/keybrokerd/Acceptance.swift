@@ -18,7 +18,7 @@ extension EventLoop {
             // The rest waits in the queue. After some of a flood, those who are connected have their turn again.
             var surplus = 0
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
-                guard turn.count < Limits.requestsPerTurn, surplus < Limits.surplusPerTurn,
+                guard turn.count < Limits.requestsPerTurn, surplus < Limits.surplusPerTurn || isStopping,
                     let socket = try listener.socket.accept()
                 else { break }
                 if !admit(socket, &turn) { surplus += 1 }

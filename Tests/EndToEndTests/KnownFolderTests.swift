@@ -31,6 +31,21 @@ struct KnownFolderTests {
         #expect(calls.count { $0 == "openat" } == 2)
     }
 
+    /// A key and its certificate in one directory, which is how most have them.
+    @Test(.enabled(if: installed("strace") != nil, "needs strace"))
+    func aPairInADirectoryTakesOneWalk() throws {
+        try folder.directory("keys")
+        for name in ["key", "crt"] { try folder.write("keys/\(name)", name, mode: 0o600) }
+        let daemon = try Daemon(
+            folder,
+            policy: "key k \(folder["keys/key"]) certificate \(folder["keys/crt"])\npermit 61001 key k\n")
+        let peer = try PeerProcess(daemon.socket, uid: 61001)
+        var contents: [String] = []
+        let lines = try Trace.lines(of: daemon.pid) { contents = try peer.ask("1Gk").contents }
+        #expect(contents == ["key", "crt"])
+        #expect(lines.count { $0.contains(#""/", O_"#) } == 1)
+    }
+
     /// Each of these is in a directory to which the way is known, or looks so.
     @Test func everyFileIsCheckedItself() throws {
         for name in ["keys", "other"] { try folder.directory(name) }

@@ -74,6 +74,23 @@ struct LoopsTests {
         }
     }
 
+    /// Also if many orders before that end were withdrawn.
+    @Test func nothingIsSignedAfterManyEnds() throws {
+        let bench = try Bench("many-ends")
+        let slow = try bench.makeKey("rsa", "RSA", "rsa_keygen_bits:2048")
+        let (number, client) = try bench.open(slow, account: 2)
+        let waiting = try (0..<Limits.channelOrdersPerUser).map { _ in try bench.requestWaiting(slow, account: 1) }
+        for channel in waiting { bench.signer.end(channel) }
+        bench.signer.end(number)
+        while bench.signer.hasUntold { _ = bench.signer.next() }
+        let request = ChannelRequest.sign(sequence: client.next(), scheme: 0x0804, message: handshake()[...])
+        // The channel may be closed already.
+        do throws(Failure) { try client.socket.send(request.packet) } catch {
+            #expect(error.code == Failure.brokenPipe)
+        }
+        #expect(try client.receive() == nil)
+    }
+
     /// However many keys wait to be read, of others or of the same user, a permission ends at once. The keys of each user
     /// are read in turn.
     @Test func nobodyWaitsForTheKeysOfOthers() throws {
