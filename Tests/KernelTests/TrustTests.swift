@@ -116,6 +116,15 @@ struct TrustTests {
         #expect(distrust("absolute") == nil)
     }
 
+    /// Swift takes a slash and a combining mark behind it for one character.
+    @Test func aSlashIsASlashWhateverComesBehindIt() throws {
+        try folder.directory("theirs", mode: 0o755, owner: 1)
+        try folder.write("theirs/\u{301}key", "x", mode: 0o600)
+        try folder.shell("ln -s 'theirs/\u{301}key' link")
+        #expect(distrust("link")?.description.hasPrefix(folder["theirs"] + " ") == true)
+        #expect(distrust("theirs/\u{301}key")?.kind == .untrusted)
+    }
+
     @Test func whatIsNoFile() throws {
         try folder.shell("mkfifo -m 600 fifo")
         #expect(distrust("fifo")?.description == "\(folder["fifo"]) is a FIFO, not a regular file")

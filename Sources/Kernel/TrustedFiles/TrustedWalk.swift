@@ -17,6 +17,12 @@ private func handle(
         try Descriptor.opened(PathCall.openHandle(in: number)(name), by: "openat"))
 }
 
+/// The parts of a path as the kernel sees them. A slash with a combining mark behind it is one character, and no slash to
+/// `String`.
+private func components(of path: String) -> [Substring] {
+    path.utf8.split(separator: UInt8(ascii: "/")).map { Substring($0) }
+}
+
 extension TrustedOwners {
     /// The number of symbolic links on one path that the kernel would follow (path_resolution(7)).
     private static let mostLinks = 40
@@ -75,7 +81,7 @@ extension TrustedOwners {
         let path = try examining(path, try absolutePath(path))
         let walk = try Walk(from: "/", owners: self, watch: watch, follows: follows)
         var links = 0
-        var ahead: [Substring] = path.split(separator: "/").reversed()
+        var ahead: [Substring] = components(of: path).reversed()
         while let name = ahead.popLast() {
             switch name {
             case ".": continue
@@ -88,7 +94,7 @@ extension TrustedOwners {
                     throw TrustError(.untrusted, "\(path) leads over more than \(Self.mostLinks) symbolic links")
                 }
                 if target.utf8.first == UInt8(ascii: "/") { walk.restart() }
-                ahead.append(contentsOf: target.split(separator: "/").reversed())
+                ahead.append(contentsOf: components(of: target).reversed())
             }
         }
         return walk
