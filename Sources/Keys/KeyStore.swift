@@ -116,12 +116,12 @@ package final class KeyStore: KeyOpener {
     private func pair(_ keySource: Source, _ certificateSource: Source) throws(TrustError) -> HandOut? {
         let key = try open(keySource)
         let certificate = try open(certificateSource)
-        let (way, other) = (key.way, certificate.way)
+        let (folder, other) = (key.folder, certificate.folder)
         // One way from memory and one walked now may be of two times, unless both files are in the same open directory.
-        guard !forgetWaysIfChanged(), way.folder === other.folder || way.isNew == other.isNew else { return nil }
+        guard !forgetWaysIfChanged(), folder === other || key.isNew == certificate.isNew else { return nil }
         let pair = HandOut(key: key.intoFile(), certificate: certificate.intoFile())
         // A change on a way that is not watched is not reported: then the key must still be the same one.
-        var isSame = way.isWatched && other.isWatched
+        var isSame = folder.isWatched && other.isWatched
         if !isSame { isSame = ContentMark(try open(keySource).intoFile().status) == ContentMark(pair.key.status) }
         if isSame { return pair }
         return nil
@@ -200,7 +200,7 @@ package final class KeyStore: KeyOpener {
         guard let path = source.path() else { throw TrustError(missingCredential: source.description) }
         let now = Instant.now
         if let (place, until) = remembered[path], now < until {
-            do { return Opened(try place.open(), Way(place, isNew: false)) } catch {
+            do { return Opened(try place.open(), in: place.folder, isNew: false) } catch {
                 // Only a new walk can tell what happened to the file, and whether it can still be trusted.
                 guard error.kind != .shortage else { throw error }
             }
@@ -215,7 +215,7 @@ package final class KeyStore: KeyOpener {
             remembered[path] = (place, until)
             if let parent = place.parent { folders[parent[...]] = (place.folder, until) }
         }
-        do { return Opened(try place.open(), Way(place, isNew: true)) } catch {
+        do { return Opened(try place.open(), in: place.folder, isNew: true) } catch {
             guard error.kind == .unreadable, !sandbox.covers(place.folder.path) else { throw error }
             throw TrustError(.elsewhere(0), place.path)
         }
@@ -229,7 +229,7 @@ package final class KeyStore: KeyOpener {
         }
         do {
             let place = try owners.place(of: String(path[path.utf8.index(after: slash)...]), in: folder)
-            let file = Opened(try place.open(), Way(place, isNew: false))
+            let file = Opened(try place.open(), in: place.folder, isNew: false)
             // Half of the room is for ways that nothing else knows.
             if remembered.count + folders.count < Limits.rememberedPaths / 2 { remembered[path] = (place, until) }
             return file
@@ -240,25 +240,17 @@ package final class KeyStore: KeyOpener {
     }
 }
 
-/// On which way a file was opened.
-private struct Way {
-    let folder: TrustedFolder
-    let isWatched: Bool
-    /// Whether it was walked just now, and not taken from memory.
-    let isNew: Bool
-
-    init(_ place: TrustedPath, isNew: Bool) {
-        (folder, isWatched, self.isNew) = (place.folder, place.isWatched, isNew)
-    }
-}
-
+/// A file, and the way on which it was opened.
 private struct Opened: ~Copyable {
     private let file: TrustedFile
-    let way: Way
+    let folder: TrustedFolder
+    /// Whether the way was walked just now, and not taken from memory.
+    let isNew: Bool
 
-    init(_ file: consuming TrustedFile, _ way: Way) {
+    init(_ file: consuming TrustedFile, in folder: TrustedFolder, isNew: Bool) {
         self.file = file
-        self.way = way
+        self.folder = folder
+        self.isNew = isNew
     }
 
     consuming func intoFile() -> TrustedFile { file }

@@ -88,7 +88,7 @@ func fingerprint(ofPublicHalfOf key: OpaquePointer) -> String? {
 }
 
 extension Span<UInt8> {
-    /// Whether the text stands anywhere in the bytes. The function of the library for it would bring its regular
+    /// Whether the text stands anywhere in the bytes. Swift's own search for it would link the library of regular
     /// expressions into the signer.
     func contains(_ text: String) -> Bool {
         let wanted = text.utf8Span.span

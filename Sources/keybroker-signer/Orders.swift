@@ -58,25 +58,24 @@ final class Orders: Sendable {
 
     /// Reads all that the daemon has sent. Returns false if it has ended. Calls `recvmsg(2)`.
     func receive() throws(Failure) -> Bool {
-        var (isRunning, failure): (Bool, Failure?) = (true, nil)
-        let (hasOpens, hasEnds, hasRefused) = heard.withLock { heard in
-            let before = (heard.waiting.count, heard.endsForFirst.count)
-            do throws(Failure) { isRunning = try listen(&heard) } catch { failure = error }
-            return (
-                heard.waiting.count > before.0, heard.endsForFirst.count > before.1, !heard.refused.isEmpty
-            )
+        var (isRunning, hasHeard, failure): (Bool, Bool, Failure?) = (true, false, nil)
+        heard.withLock { heard in
+            do throws(Failure) { isRunning = try listen(&heard, &hasHeard) } catch { failure = error }
         }
-        // What was heard counts, whatever came then.
-        if hasEnds || hasRefused { firstBell.signal() }
-        if hasOpens || hasEnds { secondBell.signal() }
+        // What was heard counts, whatever came then. Orders are few, so both loops look whether there is one for them.
+        if hasHeard {
+            firstBell.signal()
+            secondBell.signal()
+        }
         if let failure { throw failure }
         return isRunning
     }
 
     /// The daemon has only so many channels that it can ask for, and so much can be refused.
-    private func listen(_ heard: inout Heard) throws(Failure) -> Bool {
+    private func listen(_ heard: inout Heard, _ hasHeard: inout Bool) throws(Failure) -> Bool {
         while var arrival = try control.socket.receiveArrival(into: &heard.buffer) {
             guard arrival.length > 0 else { return false }
+            hasHeard = true
             switch SignerOrder(heard.buffer[..<min(arrival.length, heard.buffer.count)]) {
             case .open(let new, generation):
                 let order = OpenOrder(new, key: arrival.first.take(), end: arrival.second.take())

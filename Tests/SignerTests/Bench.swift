@@ -147,6 +147,13 @@ final class ChannelClient {
         return reply
     }
 
+    /// The same on a channel that may be closed already.
+    func signUnlessEnded(_ message: [UInt8], _ scheme: UInt16) throws -> ChannelReply? {
+        do { return try sign(message, scheme) } catch let failure as Failure where failure.code == Failure.brokenPipe {
+            return try receive()
+        }
+    }
+
     func signature(_ message: [UInt8], _ scheme: UInt16) throws -> [UInt8] {
         guard case .signature(_, let bytes)? = try sign(message, scheme) else {
             throw Waited(description: "no signature")

@@ -64,12 +64,7 @@ struct LoopsTests {
         for _ in 0..<300 {
             let (number, client) = try bench.open(file)
             bench.signer.end(number)
-            let request = ChannelRequest.sign(sequence: client.next(), scheme: scheme, message: handshake()[...])
-            // The channel may be closed already.
-            do throws(Failure) { try client.socket.send(request.packet) } catch {
-                #expect(error.code == Failure.brokenPipe)
-            }
-            #expect(try client.receive() == nil)
+            #expect(try client.signUnlessEnded(handshake(), scheme) == nil)
             #expect(try bench.report() == .ended(channel: number, ChannelCounts()))
         }
     }
@@ -83,12 +78,7 @@ struct LoopsTests {
         for channel in waiting { bench.signer.end(channel) }
         bench.signer.end(number)
         while bench.signer.hasUntold { _ = bench.signer.next() }
-        let request = ChannelRequest.sign(sequence: client.next(), scheme: 0x0804, message: handshake()[...])
-        // The channel may be closed already.
-        do throws(Failure) { try client.socket.send(request.packet) } catch {
-            #expect(error.code == Failure.brokenPipe)
-        }
-        #expect(try client.receive() == nil)
+        #expect(try client.signUnlessEnded(handshake(), 0x0804) == nil)
     }
 
     /// However many keys wait to be read, of others or of the same user, a permission ends at once. The keys of each user

@@ -55,26 +55,26 @@ package final class TrustedPath: Sendable {
     private let owners: TrustedOwners
     /// The real path, with symbolic links followed.
     package let path: String
-    /// Whether the `ChangeWatch` reports it if any part of the path changes.
-    package let isWatched: Bool
-    /// Whether it also reports changes of the file itself.
+    /// Whether the `ChangeWatch` also reports changes of the file itself.
     package let isFollowed: Bool
     /// The directory in which the path that was walked has its last component, if that is the file itself: the way to
     /// other files there is the same. Nil if it is a symbolic link.
     package let parent: String?
 
     init(
-        in folder: TrustedFolder, name: String, path: String, owners: TrustedOwners, isWatched: Bool, isFollowed: Bool,
-        parent: String?
+        _ name: String, in folder: TrustedFolder, _ owners: TrustedOwners, isFollowed: Bool = false,
+        parent: String? = nil
     ) {
         self.folder = folder
         self.name = ReadyPath(name)
         self.owners = owners
-        self.path = path
-        self.isWatched = isWatched
+        path = folder.path(of: name)
         self.isFollowed = isFollowed
         self.parent = parent
     }
+
+    /// Whether the `ChangeWatch` reports it if any part of the path changes.
+    package var isWatched: Bool { folder.isWatched }
 
     /// Opens the file with `O_RDONLY` and checks it on the descriptor. Each call opens it again, with a file offset of
     /// 0. Calls only `openat(2)` and `fstat(2)`.

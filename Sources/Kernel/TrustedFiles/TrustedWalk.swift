@@ -39,7 +39,7 @@ extension TrustedOwners {
         let last = "/\(walk.name)".utf8
         let isDirect = !walk.endsInLink && path.utf8.suffix(last.count).elementsEqual(last)
         return TrustedPath(
-            in: try walk.takeFolder(), name: walk.name, path: walk.path, owners: self, isWatched: walk.isWatched,
+            walk.name, in: try walk.takeFolder(), self,
             isFollowed: follows && walk.isWatched && walk.isFileWatched,
             parent: isDirect ? String(decoding: path.utf8.dropLast(last.count), as: UTF8.self) : nil)
     }
@@ -51,9 +51,7 @@ extension TrustedOwners {
         try checkIsLocal(path)
         let handle = try handle(of: name, in: folder.handle, at: path)
         try checkFile(try examining(path, try handle.status()), path)
-        return TrustedPath(
-            in: folder, name: name, path: path, owners: self, isWatched: folder.isWatched, isFollowed: false,
-            parent: nil)
+        return TrustedPath(name, in: folder, self)
     }
 
     /// The names in the directory at `path`, sorted by bytes. The path to it is checked first.
