@@ -138,7 +138,7 @@ struct Tables: Sendable {
         }
         let rule = RuleEntry(
             identity: number, key: key, unit: unit ?? Self.none, line: UInt32(line), who: Part(who), word: Part(word),
-            uses: uses ?? [])
+            uses: uses ?? SigningUses())
         if uses == nil { getting.add(rule) } else { signing.add(rule) }
     }
 

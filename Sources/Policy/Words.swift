@@ -27,21 +27,25 @@ package struct Word {
 /// The words of a line, separated by spaces and tabs. A comment is left out.
 package func words(of line: ArraySlice<UInt8>) -> [Word] {
     var words: [Word] = []
+    // Most lines have no more than this, and a policy can have hundreds of thousands of them.
+    words.reserveCapacity(6)
+    let bytes = line.span
     var start: Int?
     func end(at index: Int) {
-        if let start { words.append(Word(bytes: line[start..<index], column: start - line.startIndex + 1)) }
+        guard let first = start else { return }
+        words.append(Word(bytes: line.dropFirst(first).prefix(index - first), column: first + 1))
         start = nil
     }
-    for index in line.indices {
-        switch line[index] {
+    for index in bytes.indices {
+        switch bytes[index] {
         case UInt8(ascii: "#"):
             end(at: index)
             return words
         case space, tab: end(at: index)
-        default: start = start ?? index
+        default: if start == nil { start = index }
         }
     }
-    end(at: line.endIndex)
+    end(at: bytes.count)
     return words
 }
 
