@@ -95,6 +95,8 @@ final class UserAccount {
     fileprivate var surplus = 0, standingOfSurplus = Standing.stranger
     /// When the caller that was refused last was told to come back.
     private var promised = Instant.boot
+    /// Until when it has fewer requests, because it does not wait as it is told.
+    private var slowedUntil = Instant.boot
     /// Grants that only a group permits, beyond the free ones.
     var sharedGrants = Pace()
 
@@ -122,6 +124,15 @@ final class UserAccount {
     /// nothing.
     func waitBeforeRequest(perSecond rate: Int, now: Instant) -> Duration? {
         requests.take(Rate(perSecond: rate), now)
+    }
+
+    /// One of its clients asked again before the moment that it was told, or too many of its connections were refused.
+    func slowDown(now: Instant) { slowedUntil = now.after(Limits.slowed) }
+
+    /// How many requests it may make in a second now.
+    /// - Parameter rate: how many it may make if its clients wait as they are told.
+    func requestsPerSecond(of rate: Int, now: Instant) -> Int {
+        slowedUntil > now ? max(1, rate / Limits.slowedPart) : rate
     }
 
     /// How long a caller is told to wait that makes one request too many. Callers that are refused one after the other
@@ -188,6 +199,7 @@ final class Allowance {
     /// connection.
     func mayAnswerRefusal(_ account: UserAccount, _ standing: Standing, now: Instant) -> Bool {
         if account.refusals.take(Rate(perSecond: Limits.refusalsPerSecond), now) == nil { return true }
+        account.slowDown(now: now)
         if account.surplus == 0 { withSurplus.append(account) }
         account.surplus += 1
         account.standingOfSurplus = standing

@@ -73,6 +73,9 @@ package final class Broker {
         sweep()
     }
 
+    /// A client has asked again before the moment that it was told.
+    package func noteEarlyRequest(of client: Client) { client.account.slowDown(now: .now) }
+
     // MARK: The answer to a request
 
     /// Decides a request. An answer counts only after `commit` has returned.
@@ -104,16 +107,18 @@ package final class Broker {
             // The rate limit by the credentials comes first, because reading the rest costs time as well.
             let possible = policy.policy.possibleRequests(
                 ofUser: client.uid == overflow.uid ? nil : client.uid, otherwise: Limits.requestsPerSecond)
-            if let wait = client.account.wait(perSecond: possible.upperBound, now: now) {
-                let turn = client.account.waitInTurn(wait, perSecond: possible.upperBound, now: now)
+            let most = client.account.requestsPerSecond(of: possible.upperBound, now: now)
+            if let wait = client.account.wait(perSecond: most, now: now) {
+                let turn = client.account.waitInTurn(wait, perSecond: most, now: now)
                 return busy(.limitRequests, for: turn, record, client)
             }
             if let reason = try identify(client, from: source, now) {
                 return busy(reason, for: Limits.busy, record, client)
             }
         }
-        if let wait = client.account.waitBeforeRequest(perSecond: client.rate, now: now) {
-            let turn = client.account.waitInTurn(wait, perSecond: client.rate, now: now)
+        let rate = client.account.requestsPerSecond(of: client.rate, now: now)
+        if let wait = client.account.waitBeforeRequest(perSecond: rate, now: now) {
+            let turn = client.account.waitInTurn(wait, perSecond: rate, now: now)
             return busy(.limitRequests, for: turn, record, client)
         }
         return nil

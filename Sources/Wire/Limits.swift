@@ -21,6 +21,10 @@ package enum Limits {
     package static let unreadPerUser = 64
     /// Requests per second and uid, unless the policy sets a `limit`.
     package static let requestsPerSecond = 100
+    /// For how long a user has only a part of its requests after one of its clients asked before the moment that it was
+    /// told, or a connection of it was closed without a reply; and which part. Each grant has a record, so who does not
+    /// wait would fill the log the fastest.
+    package static let slowed = Duration.seconds(1), slowedPart = 4
     /// A caller may have `groupsReadFreely` supplementary groups before limits apply to reading them. If a caller has
     /// more and no line of the policy names its uid, its groups are read only for `callersWithManyGroupsPerSecond`, and
     /// each time counts as `requestsForManyGroups` requests.

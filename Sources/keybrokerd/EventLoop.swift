@@ -151,6 +151,7 @@ final class EventLoop {
             }
             if connection.state == .open, connection.nextRequest > turnBegan {
                 let event: ConnectionEvent = ready.isHungUp ? .hangUp : .earlyPacket
+                if event == .earlyPacket { broker.noteEarlyRequest(of: connection.client) }
                 return try perform(connection.state.step(on: event), on: connection)
             }
             switch try connection.receive(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {

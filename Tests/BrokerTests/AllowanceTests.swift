@@ -184,6 +184,24 @@ struct AllowanceTests {
         #expect(account.waitInTurn(wait, perSecond: 100, now: start.after(.seconds(20))) == wait)
     }
 
+    @Test func whoDoesNotWaitHasAQuarterForASecond() {
+        let account = Allowance().account(of: 1)
+        #expect(account.requestsPerSecond(of: 100, now: start) == 100)
+        account.slowDown(now: start)
+        let soon = start.after(Limits.slowed - .milliseconds(1))
+        #expect([100, 3].map { account.requestsPerSecond(of: $0, now: soon) } == [25, 1])
+        #expect(account.requestsPerSecond(of: 100, now: start.after(Limits.slowed)) == 100)
+    }
+
+    @Test func whoseConnectionsGetNoReplyIsSlowedDown() {
+        let allowance = Allowance()
+        let account = allowance.account(of: 1)
+        for _ in 0..<Limits.refusalsPerSecond { #expect(allowance.mayAnswerRefusal(account, .user, now: start)) }
+        #expect(account.requestsPerSecond(of: 100, now: start) == 100)
+        #expect(!allowance.mayAnswerRefusal(account, .user, now: start))
+        #expect(account.requestsPerSecond(of: 100, now: start) == 25)
+    }
+
     @Test func eachUserHasAShareOfATurn() {
         let account = Allowance().account(of: 1)
         for turn in 1...2 as ClosedRange<UInt64> {

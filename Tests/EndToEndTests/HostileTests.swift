@@ -238,10 +238,11 @@ struct HostileTests {
         }
         crowd.signal(SIGKILL)
         try crowd.waitForExit()
-        // The first refusals of a stranger have records of their own. Then a record says that more were counted.
+        // The first refusals of a stranger have records of their own. Then a record says that more were counted. It asks less
+        // often than would be folded for it alone, and more often than there may be new records for all since the crowd.
         let peer = try PeerProcess(daemon.socket, uid: stranger)
-        let reasons = try (0..<6).map { _ in try daemon.record(peer.ask("1Gk").decision)["reason"] as? String }
-        #expect(reasons.contains("folded"))
+        let decisions = try (1..<Limits.recordsAtOnce).map { _ in try peer.ask("1Gk").decision }
+        #expect(try decisions.contains { try daemon.record($0)["reason"] as? String == "folded" })
         // A uid that a line names still gets records of its own.
         let named = try PeerProcess(daemon.socket, uid: victim).ask("1Gnone")
         #expect(try daemon.record(named.decision)["uid"] as? Int == Int(victim))
@@ -278,5 +279,17 @@ struct HostileTests {
             Program.built("keybroker"), ["audit", "summary", "--format", "json", "--audit", daemon.audit])
         try #require(summary.status == 0, "\(summary.errors)")
         #expect(!summary.output.contains("\"uid\":\(attacker),\"granted\":\(count)"), "\(summary.output)")
+    }
+
+    @Test func whoDoesNotWaitAsItIsToldIsSlowedDown() throws {
+        let daemon = try daemon("limit 61001 requests 4\n")
+        let impatient = try PeerProcess(daemon.socket, uid: attacker)
+        for _ in 0..<4 { #expect(try impatient.ask("1Gk").status == "K") }
+        let first = try impatient.ask("1Gk")
+        // This is not read before the moment that was told, and is refused then: one request a second is left of four.
+        let second = try impatient.ask("1Gk")
+        #expect([first, second].map(\.status) == ["B", "B"])
+        #expect(try #require(Int(second.text)) > #require(Int(first.text)))
+        try expectVictimIsServed(daemon)
     }
 }

@@ -3,7 +3,7 @@
 Becomes the account, does what the mode says, prints "ready", and keeps what it holds until it is killed or its
 standard input ends. GROUPS is a number: so many supplementary groups, 1 and up. Its children die with it.
 """
-import array, ctypes, os, random, signal, socket, sys, time
+import array, ctypes, os, random, signal, socket, struct, sys, time
 
 path, account, mode, arguments = sys.argv[1], sys.argv[2].split(","), sys.argv[3], sys.argv[4:]
 libc = ctypes.CDLL(None)
@@ -20,8 +20,10 @@ def become(uid, groups=0):
 
 def connect():
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    connection.settimeout(5)
+    # With a timeout of Python's it would not wait for room in the queue.
+    connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", 5, 0))
     connection.connect(path)
+    connection.settimeout(5)
     return connection
 
 
