@@ -118,6 +118,8 @@ static const uint32_t permitted[] = {
     SYS_sendfile,
     // Existing sockets, and messages to the service manager, each of which makes its own socket (see below).
     SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
+    // The thread that closes what clients sent (Closer).
+    SYS_timer_settime,
     // The pairs of signing channels.
     SYS_socketpair,
     // The daemon's own log lines on standard error.

@@ -37,8 +37,12 @@ static const uint32_t signing[] = {
     SYS_epoll_wait,
 #endif
     SYS_epoll_pwait, SYS_epoll_ctl, SYS_close,
-    // The thread that closes what clients sent. A client whose end is closed there has to notice before.
-    SYS_read, SYS_write, SYS_shutdown,
+    // The thread that closes what clients sent (Closer). A client whose end is closed has to notice before.
+    SYS_read, SYS_write, SYS_shutdown, SYS_setsockopt, SYS_recvfrom, SYS_timer_settime,
+#ifdef SYS_poll
+    SYS_poll,
+#endif
+    SYS_ppoll,
     // Is what a client sent an end of a pair? And the file of a key.
     SYS_getsockopt, SYS_fstat, SYS_newfstatat, SYS_pread64,
     // Memory, the C library, and libcrypto's random numbers.
@@ -87,67 +91,6 @@ int ck_seccomp_signing(void) {
     return result > 0 ? -EPERM : outcome((int)result);
 #endif
 }
-
-struct closing {
-    int end;
-    sem_t has_begun;
-};
-
-struct to_close {
-    int descriptor;
-    uint32_t account;
-};
-
-// How many descriptors of each account wait to be closed. Accounts have numbers in the order in which they come.
-enum { counted_accounts = 8192 };
-static _Atomic uint32_t waiting[counted_accounts];
-
-static void *close_all(void *argument) {
-    struct closing *closing = argument;
-    int end = closing->end;
-    struct to_close next;
-    // The starting thread's struct is gone after this.
-    sem_post(&closing->has_begun);
-    while (read(end, &next, sizeof next) == sizeof next) {
-        close(next.descriptor);
-        waiting[next.account % counted_accounts]--;
-    }
-    return NULL;
-}
-
-int ck_start_closing(void) {
-    int ends[2];
-    if (pipe2(ends, O_CLOEXEC) < 0) return -errno;
-    pthread_attr_t attributes;
-    pthread_t thread;
-    // As many as an ordinary user may have; if not, it stays as it is.
-    (void)fcntl(ends[1], F_SETPIPE_SZ, 1 << 20);
-    int error = fcntl(ends[1], F_SETFL, O_NONBLOCK) < 0 ? errno : pthread_attr_init(&attributes);
-    if (error == 0) {
-        struct closing closing = {.end = ends[0]};
-        sem_init(&closing.has_begun, 0, 0);
-        pthread_attr_setstacksize(&attributes, 65536);
-        error = pthread_create(&thread, &attributes, close_all, &closing);
-        pthread_attr_destroy(&attributes);
-        // A thread makes system calls when it begins, which the filter does not permit: the C library ends the process.
-        while (error == 0 && sem_wait(&closing.has_begun) < 0) continue;
-        sem_destroy(&closing.has_begun);
-    }
-    if (error == 0) return ends[1];
-    close(ends[0]);
-    close(ends[1]);
-    return -error;
-}
-
-int ck_close_elsewhere(int closing, int descriptor, uint32_t account) {
-    struct to_close next = {.descriptor = descriptor, .account = account};
-    waiting[account % counted_accounts]++;
-    int result = outcome(write(closing, &next, sizeof next));
-    if (result < 0) waiting[account % counted_accounts]--;
-    return result;
-}
-
-uint32_t ck_waiting_to_be_closed(uint32_t account) { return waiting[account % counted_accounts]; }
 
 _Noreturn void ck_wait_unconfined(void) {
     sem_t never;

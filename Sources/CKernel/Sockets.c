@@ -211,6 +211,33 @@ int ck_want_senders(int socket) {
     return outcome(setsockopt(socket, SOL_SOCKET, SO_PASSCRED, &on, sizeof on));
 }
 
+int ck_look(int socket, void *bytes, size_t room, struct ck_received *received) {
+    memset(received, 0, sizeof *received);
+    struct iovec part = {.iov_base = bytes, .iov_len = room};
+    union {
+        struct cmsghdr align;
+        // Room for the sender, and none for a descriptor.
+        char room[CMSG_SPACE(sizeof(struct ucred))];
+    } control;
+    struct msghdr message = {
+        .msg_iov = &part, .msg_iovlen = 1, .msg_control = control.room, .msg_controllen = sizeof control.room};
+    long result;
+    do result = recvmsg(socket, &message, MSG_PEEK | MSG_DONTWAIT | MSG_TRUNC);
+    while (result < 0 && errno == EINTR);
+    if (result < 0) return -errno;
+    received->length = (size_t)result;
+    received->bytes_cut = (message.msg_flags & MSG_TRUNC) != 0;
+    received->descriptors_cut = (message.msg_flags & MSG_CTRUNC) != 0;
+    return CMSG_FIRSTHDR(&message) != NULL;
+}
+
+int ck_drop_packet(int socket) {
+    long result;
+    do result = recv(socket, NULL, 0, MSG_DONTWAIT);
+    while (result < 0 && errno == EINTR);
+    return result < 0 ? -errno : 0;
+}
+
 int ck_notify(const char *address, const void *bytes, size_t count) {
     struct sockaddr_un manager;
     int result = address_of(address, &manager);

@@ -56,6 +56,9 @@ package enum Limits {
     /// How many new connections are closed without a reply in one turn: somebody who connects without end fills the queue
     /// with them.
     package static let surplusPerTurn = 16
+    /// How many connections may wait to be closed whose callers have sent descriptors, before no more are accepted; and when
+    /// it is tried again.
+    package static let closing = 256, closingAgain = Duration.milliseconds(5)
     /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64
     /// Ways to keys, and to their directories, that are remembered as trusted. Each one costs a descriptor at most.
@@ -156,6 +159,8 @@ package enum Limits {
     /// How many descriptors that one user has sent on its channels, or ends of its, may wait to be closed. With more, its
     /// channels end.
     package static let channelClosingPerUser = channelEndsPerUser + 512
+    /// The same of all users together. With more, the signer ends, and is replaced.
+    package static let channelClosing = 131_072
     /// How many channels may wait until their keys are read: those of one user, and all.
     package static let channelOrdersPerUser = 128, channelOrders = 2048
     /// The numbers that `limit … signatures` accepts.

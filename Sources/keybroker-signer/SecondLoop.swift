@@ -10,7 +10,7 @@ internal import Wire
 
 /// What both loops use.
 final class Shared: Sendable {
-    /// Closes what clients sent. No loop closes what was a client's.
+    /// Closes what clients sent. No loop closes what could take long.
     let closer: Closer
     let places: Places
     let orders: Orders
@@ -19,7 +19,7 @@ final class Shared: Sendable {
 
     /// - Parameter control: the end on which the daemon's orders come.
     init(_ generation: UInt64, _ control: ControlEnd) throws(Failure) {
-        closer = try Closer()
+        closer = try Closer(most: Limits.channelClosing)
         orders = try Orders(from: control, for: generation, closer)
         // One for each end, and some that are on their way.
         places = Places(min(Limits.channelEnds, try Privileges.raiseDescriptorLimit() - Limits.reservedDescriptors))

@@ -114,6 +114,8 @@ final class Signer {
     /// Makes the socket another end of the channel. If it takes no packet, it is none.
     func add(_ socket: consuming SeqpacketSocket, at place: consuming Place, to channel: Channel) {
         lastToken += 1
+        // It fails for no socket of this kind. If it did, what was sent on it would be closed here.
+        try? socket.expectDescriptors()
         let end = ChannelEnd(socket, at: place, of: channel, token: lastToken)
         ends[end.token] = end
         channel.ends.insert(end.token)

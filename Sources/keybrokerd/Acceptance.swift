@@ -18,9 +18,11 @@ extension EventLoop {
             // The rest waits in the queue. After some of a flood, those who are connected have their turn again.
             var surplus = 0
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
-                guard turn.count < Limits.requestsPerTurn, surplus < Limits.surplusPerTurn || isStopping,
-                    let socket = try listener.socket.accept()
-                else { break }
+                guard turn.count < Limits.requestsPerTurn, surplus < Limits.surplusPerTurn || isStopping else { break }
+                if let closer, closer.waiting >= Limits.closing {
+                    return pauseAccepting(until: Instant.now.after(Limits.closingAgain))
+                }
+                guard let socket = try acceptOne() else { break }
                 if !admit(socket, &turn) { surplus += 1 }
             }
         } catch {
@@ -30,25 +32,42 @@ extension EventLoop {
         }
     }
 
+    private func acceptOne() throws(Failure) -> SeqpacketSocket? {
+        guard var socket = try listener.socket.accept() else {
+            // Whoever connects from now on does so after the kernel was told to refuse descriptors.
+            expectsDescriptors = !listener.refusesDescriptors
+            return nil
+        }
+        if expectsDescriptors { try socket.expectDescriptors() }
+        return socket
+    }
+
     /// Returns false if it was closed without a reply.
     private func admit(_ socket: consuming SeqpacketSocket, _ turn: inout Turn) -> Bool {
+        let credentials: PeerCredentials
         let admission: Admission
-        do throws(Failure) { admission = try broker.admit(try socket.peerCredentials(), from: socket) } catch {
+        do throws(Failure) {
+            credentials = try socket.peerCredentials()
+            admission = try broker.admit(credentials, from: socket)
+        } catch {
             // It is not known who the caller is, so it gets no answer.
             peerTrouble.log("a caller's identity could not be read: \(error)")
+            closer?.close(socket, of: .max)
             return false
         }
         switch admission {
         case .admitted(let client):
             lastNumber += 1
-            let connection = Connection(number: lastNumber, socket: socket, client: client)
+            let connection = Connection(number: lastNumber, socket: socket, client: client, closer)
             connections.add(connection)
             // Most clients have sent their request by now.
             attend(to: connection, .readable(lastNumber), &turn)
         case .turnedAway(let client, let answer):
             lastNumber += 1
-            turn.append((Connection(number: lastNumber, socket: socket, client: client), answer))
-        case .surplus: return false
+            turn.append((Connection(number: lastNumber, socket: socket, client: client, closer), answer))
+        case .surplus:
+            closer?.close(socket, of: credentials.uid)
+            return false
         }
         return true
     }

@@ -10,7 +10,9 @@ internal import Wire
 final class Connection {
     /// The number by which the poller knows the connection. It is never used again.
     let number: UInt64
-    let socket: SeqpacketSocket
+    private(set) var socket: SeqpacketSocket
+    /// Closes the socket if that could take long. Nil if there can be no thread for that.
+    private let closer: Closer?
     let client: Client
     var state = ConnectionState.open
     /// When the connection ends if no request is granted before.
@@ -35,12 +37,15 @@ final class Connection {
     private(set) var nextLook = Instant.boot
     private var lookAfter = Limits.firstLook
 
-    init(number: UInt64, socket: consuming SeqpacketSocket, client: Client) {
+    init(number: UInt64, socket: consuming SeqpacketSocket, client: Client, _ closer: Closer?) {
         self.number = number
         self.socket = socket
         self.client = client
+        self.closer = closer
         idleAt = Instant.now.after(Limits.idle)
     }
+
+    deinit { closer?.close(socket.take(), of: client.uid) }
 
     enum Incoming {
         /// A packet of this many bytes was received. `Malformed` says why it cannot be a request.

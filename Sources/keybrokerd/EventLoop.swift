@@ -26,7 +26,11 @@ final class EventLoop {
     let logger: Logger
     let capacity: Capacity
     let connections: ConnectionTable
+    /// Closes what would keep the loop. Nil if there can be no thread for that.
+    let closer: Closer?
 
+    /// Whether the connections that are accepted now may bring descriptors.
+    var expectsDescriptors = true
     var lastNumber: UInt64 = Token.firstConnection
     private var turnNumber: UInt64 = 0
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
@@ -50,8 +54,8 @@ final class EventLoop {
 
     init(
         _ listener: consuming Listener, signals: consuming Signals, watch: ChangeWatch?, opener: OpenerProcess,
-        signer: SignerProcess?, broker: Broker, poller: Poller, reloads: Reloads, manager: ServiceManager,
-        logger: Logger, capacity: Capacity
+        signer: SignerProcess?, broker: Broker, poller: Poller, reloads: Reloads, closer: Closer?,
+        manager: ServiceManager, logger: Logger, capacity: Capacity
     ) {
         self.listener = listener
         self.signals = signals
@@ -62,6 +66,7 @@ final class EventLoop {
         self.broker = broker
         self.poller = poller
         self.reloads = reloads
+        self.closer = closer
         self.manager = manager
         self.logger = logger
         self.capacity = capacity

@@ -12,6 +12,8 @@ struct Listener: ~Copyable {
     /// The lock on the socket's path, or nil if the service manager made the socket.
     private let claim: LockFile?
     let path: String?
+    /// Whether the kernel refuses descriptors on connections that were made since this process has the socket.
+    let refusesDescriptors: Bool
 
     var description: String { path ?? "the service manager's socket" }
     /// True if the service manager owns the socket, so that callers can wait in it for another daemon.
@@ -28,8 +30,8 @@ struct Listener: ~Copyable {
         group: @autoclosure () throws(Exit) -> UInt32?
     ) throws(Exit) -> Listener {
         if let inherited {
-            _ = inherited.refuseDescriptors()
-            return Listener(socket: inherited, claim: nil, path: nil)
+            let refuses = inherited.refuseDescriptors()
+            return Listener(socket: inherited, claim: nil, path: nil, refusesDescriptors: refuses)
         }
         let (path, group) = (try path(), try group())
         let claim = try claimed(path, owners: owners) { path throws(Failure) in
@@ -39,9 +41,9 @@ struct Listener: ~Copyable {
         // Mode and group are set before `listen(2)`, so that nobody can connect earlier.
         try Exit.onFailure(try setMode(path, mode))
         if let group { try Exit.onFailure(try setOwner(path, uid: nil, gid: group)) }
-        _ = socket.refuseDescriptors()
+        let refuses = socket.refuseDescriptors()
         try Exit.onFailure(try socket.listen(backlog: Limits.backlog))
-        return Listener(socket: socket, claim: claim, path: path)
+        return Listener(socket: socket, claim: claim, path: path, refusesDescriptors: refuses)
     }
 
     /// Makes sure that a socket can be made at `path`: that nobody else can put one there, and that no other instance

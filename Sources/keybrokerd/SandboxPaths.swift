@@ -10,11 +10,11 @@ extension Sandbox {
     /// - Parameters:
     ///   - audit: the absolute path of the log.
     ///   - sockets: the absolute paths of the daemon's own sockets. Those of the service manager are not among them.
-    ///   - beginThread: makes a thread, which is under all of it but the filter of system calls.
-    mutating func apply<Thread>(
+    ///   - beginThreads: makes threads, which are under all of it but the filter of system calls.
+    mutating func apply<Threads>(
         _ folders: (policies: Set<String>, keys: Set<String>), audit: String, sockets: [String],
-        _ logger: Logger, beginThread: (Sandbox) -> Thread
-    ) -> Thread {
+        _ logger: Logger, beginThreads: (Sandbox) -> Threads
+    ) -> Threads {
         var permitted: [(path: String, rights: Rights)] = []
         permitted += folders.policies.map { ($0, [.read, .list]) }
         permitted += folders.keys.map { ($0, .read) }
@@ -26,11 +26,11 @@ extension Sandbox {
         permitted += sockets.map { (folder(of: $0), .remove) }
         keepOneCapability()
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)
-        let thread = beginThread(self)
+        let threads = beginThreads(self)
         restrictCalls()
         for layer in layers where layer.state == nil {
             logger.log("goes on without the wall \(layer.name): \(printable(layer.reason ?? ""))")
         }
-        return thread
+        return threads
     }
 }

@@ -94,8 +94,11 @@ struct Start {
         watch?.seal()
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + Limits.credentials + 8))
-        let reloads = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
-            Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger)
+        let (reloads, closer) = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
+            (
+                Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger),
+                Self.closer(logger)
+            )
         }
         let keys = KeyStore(owners: keyOwners, watch: watch, sandbox: sandbox, opener: opener)
         let broker = Broker(policy: policy, log: log, keys: keys, signer: signer, capacity: capacity)
@@ -104,7 +107,7 @@ struct Start {
         try Exit.onFailure(try broker.start(), status: .audit)
         let loop = EventLoop(
             listener, signals: signals, watch: watch, opener: opener, signer: signer, broker: broker, poller: poller,
-            reloads: reloads, manager: manager, logger: logger, capacity: capacity)
+            reloads: reloads, closer: closer, manager: manager, logger: logger, capacity: capacity)
         loop.credentials = try credentials(credentialListener, broker, poller, logger)
         logger.journal = journal
         loop.warnOfKeysOutside()
@@ -148,6 +151,17 @@ struct Start {
     private static func changeWatch(_ logger: Logger) -> ChangeWatch? {
         do throws(Failure) { return try ChangeWatch() } catch {
             logger.log("changes on the ways to keys cannot be watched, so each way is walked for each grant: \(error)")
+            return nil
+        }
+    }
+
+    /// Nil if there can be no thread for that.
+    private static func closer(_ logger: Logger) -> Closer? {
+        do throws(Failure) {
+            return try Closer(most: .max) { () throws(Failure) in try? Sandbox.restrictCallsOfThread() }
+        } catch {
+            logger.log(
+                "a caller can keep the others waiting, as there can be no thread that closes what it sent: \(error)")
             return nil
         }
     }

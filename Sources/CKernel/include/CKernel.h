@@ -79,13 +79,16 @@ struct ck_received {
     int32_t sender;           // SCM_CREDENTIALS: the sender's pid as seen from here; 0 if unknown
 };
 // recvmsg(2) of one packet. Descriptors are close-on-exec, and at most 253 can be received, which is as many as the kernel
-// takes. If descriptor_room is 0,
-// there is no control buffer, and the kernel drops the descriptors that the peer sent.
+// takes. If descriptor_room is 0, there is no control buffer, and the kernel drops the descriptors that the peer sent.
 int ck_receive(int socket, void *bytes, size_t room, int *descriptors, size_t descriptor_room,
                struct ck_received *received);
 
 // SO_PASSCRED: from now on, each packet says which process sent it.
 int ck_want_senders(int socket);
+// recvmsg(MSG_PEEK) after that: the packet stays in the queue, and descriptors_cut says if it has descriptors. 0: the end.
+int ck_look(int socket, void *bytes, size_t room, struct ck_received *received);
+// recvfrom(2): takes the next packet away, and closes its descriptors, however long that takes.
+int ck_drop_packet(int socket);
 
 // ---- who the peer is ------------------------------------------------------------------------
 
@@ -124,13 +127,10 @@ enum { ck_readable = 0x1, ck_writable = 0x4, ck_broken = 0x8, ck_hung_up = 0x10,
 // EPOLLET: what is ready is reported once.
 static const uint32_t ck_once = 1U << 31;
 
-// epoll_create1(2), close-on-exec.
+// epoll_create1(2), close-on-exec. epoll_ctl(2): EPOLL_CTL_MOD if `is_known`, else EPOLL_CTL_ADD; EPOLL_CTL_DEL. epoll_wait(2).
 int ck_epoll(void);
-// epoll_ctl(2): EPOLL_CTL_MOD if `is_known`, else EPOLL_CTL_ADD.
 int ck_epoll_set(int epoll, int is_known, int descriptor, uint32_t events, uint64_t token);
-// epoll_ctl(2): EPOLL_CTL_DEL.
 int ck_epoll_remove(int epoll, int descriptor);
-// epoll_wait(2).
 int ck_epoll_wait(int epoll, struct ck_event *events, int room, int milliseconds);
 
 // ---- files ----------------------------------------------------------------------------------
@@ -211,6 +211,10 @@ int ck_raise_descriptor_limit(void);
 int ck_adopt(int descriptor);
 // eventfd(2), close-on-exec and non-blocking.
 int ck_eventfd(void);
+// timer_create(2): a timer that interrupts the calling thread with SIGUSR2.
+int ck_interrupting_timer(void);
+// close(2), interrupted after each millisecond, unless `timer` is negative.
+void ck_close_interrupted(int timer, int descriptor);
 // Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
 int ck_notify(const char *address, const void *bytes, size_t count);
 // An argument of the program; 0 is its name. NULL if there are not that many. The string lives as long as the process.
@@ -285,13 +289,6 @@ int ck_forbid_making(void);
 int ck_fork(void);
 // waitpid(2): the exit status of the child, or 128 and the number of the signal that ended it.
 int ck_wait(int child);
-// pipe2(2), pthread_create(3): a thread that closes the descriptors whose numbers are written to the pipe. Returns the pipe,
-// which never blocks.
-int ck_start_closing(void);
-// write(2) of a number to that pipe, counted for an account until it is closed. EAGAIN if very many wait: it stays open.
-int ck_close_elsewhere(int closing, int descriptor, uint32_t account);
-// How many wait, of this account and of those that are counted with it.
-uint32_t ck_waiting_to_be_closed(uint32_t account);
 // execve(2) with at most two arguments, of which an empty one is none, and an empty environment. Returns only if that fails.
 int ck_execute_program(const char *path, const char *first, const char *second);
 // socketpair(AF_UNIX, SOCK_SEQPACKET), close-on-exec and non-blocking.

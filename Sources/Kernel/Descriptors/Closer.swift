@@ -1,31 +1,89 @@
-// Closes descriptors in another thread.
+// Closes, in another thread, what clients may have sent descriptors on.
 //
-// Closing can take as long as somebody wants: a TCP socket that lingers, a file on a file system of one's own, a Unix socket
-// with either in its queue. Must be used for what comes from people who must not make this process wait, who must ask for
-// each of them how many wait already.
+// Closing the last reference to something can take as long as its owner wants: a TCP socket that lingers, or a Unix socket
+// with one in its queue. A timer interrupts that after a millisecond. What cannot be interrupted, such as a file of one's own
+// file system that this process got, keeps the thread, and only those wait who sent descriptors as well. Must never be used
+// for what has to be closed before something else happens.
 
 internal import CKernel
+internal import Synchronization
 
-/// A thread that closes descriptors, one after the other. There can be one in a process.
+/// A thread that closes descriptors, one after the other.
 package final class Closer: Sendable {
-    private let pipe: Descriptor
+    private struct State {
+        var queue: [(descriptor: Int32, account: UInt32)] = [], first = 0
+        /// How many of each account are not closed yet.
+        var waiting: [UInt32: Int] = [:]
+        var fault: Failure?
 
-    /// Starts the thread. Calls `pipe2(2)`.
-    package init() throws(Failure) { pipe = try Descriptor.opened(ck_start_closing(), by: "pipe2") }
+        mutating func next() -> (descriptor: Int32, account: UInt32)? {
+            guard first < queue.count else {
+                queue.removeAll(keepingCapacity: queue.count < 1024)
+                first = 0
+                return nil
+            }
+            defer { first += 1 }
+            return queue[first]
+        }
 
-    /// Has the descriptor closed. If more wait for that than can be noted, 8,192 or more, the process ends: a descriptor that
-    /// nobody knows of would stay open for ever.
+        mutating func noteClosed(_ account: UInt32) {
+            let others = waiting[account, default: 1] - 1
+            waiting[account] = others > 0 ? others : nil
+        }
+    }
+
+    private let state = Mutex(State())
+    private let bell: WakeUp
+    private let most: Int
+
+    /// Starts the thread, and waits until it is confined. Calls `eventfd(2)`, `pthread_create(3)` and `timer_create(2)`.
+    /// - Parameters:
+    ///   - most: how many may wait. With one more the process ends: a descriptor that nobody closes would stay open for ever.
+    ///   - confine: what the thread does first. If it fails, so does this.
+    package init(
+        most: Int, confinedBy confine: @escaping @Sendable () throws(Failure) -> Void = { () throws(Failure) in }
+    ) throws(Failure) {
+        self.most = most
+        bell = try WakeUp()
+        let begun = try WakeUp()
+        try startThread { [self] in
+            // Without one, each takes as long as it takes.
+            let timer = ck_interrupting_timer()
+            do throws(Failure) { try confine() } catch { state.withLock { $0.fault = error } }
+            begun.signal()
+            while true {
+                // The only possible error is a want of memory, after which it comes back here.
+                try? bell.takeOne()
+                while let (descriptor, account) = state.withLock({ $0.next() }) {
+                    ck_close_interrupted(timer, descriptor)
+                    state.withLock { $0.noteClosed(account) }
+                }
+            }
+        }
+        try begun.takeOne()
+        if let fault = state.withLock({ $0.fault }) { throw fault }
+    }
+
+    /// Has the descriptor closed.
     /// - Parameter account: for whom it is counted until it is closed.
     package func close(_ descriptor: consuming Descriptor, of account: UInt32) {
-        if ck_close_elsewhere(pipe.number, descriptor.release(), account) < 0 { ChildProcess.end(71) }
+        let number = descriptor.release()
+        let waiting = state.withLock { state in
+            state.queue.append((number, account))
+            state.waiting[account, default: 0] += 1
+            return state.queue.count - state.first
+        }
+        guard waiting <= most else { ChildProcess.end(71) }
+        bell.signal()
     }
 
-    /// The same for a socket, whose peer notices at once. Calls `shutdown(2)`.
+    /// Closes a socket, whose peer notices at once. That is done here if nothing waits in it that could take long, as is so
+    /// unless the peer may have sent descriptors, and has. Calls `shutdown(2)`, `recvmsg(2)` and `close(2)`.
     package func close(_ socket: consuming SeqpacketSocket, of account: UInt32) {
-        socket.endBoth()
-        close(socket.intoDescriptor(), of: account)
+        if socket.mayBringDescriptors, !socket.endsEmpty() { close(socket.intoDescriptor(), of: account) }
     }
 
-    /// How many of an account's descriptors wait to be closed. A few accounts may be counted together.
-    package func waiting(of account: UInt32) -> Int { Int(ck_waiting_to_be_closed(account)) }
+    /// How many of an account's descriptors wait to be closed, and how many of all accounts.
+    package func waiting(of account: UInt32) -> Int { state.withLock { $0.waiting[account, default: 0] } }
+    package var waiting: Int { state.withLock { $0.queue.count - $0.first } }
 }

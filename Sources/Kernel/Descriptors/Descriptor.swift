@@ -11,12 +11,19 @@ internal import Glibc
 /// `deinit` calls `close(2)` and ignores its errors: on Linux the descriptor is closed even if the call fails, and no
 /// descriptor of this program has data that only `close` would flush.
 package struct Descriptor: ~Copyable, Sendable {
-    let number: Int32
+    /// -1 after ``take()``.
+    private(set) var number: Int32
 
     /// Takes over a descriptor. Nobody else may close it.
     package init(taking number: Int32) { self.number = number }
 
-    deinit { _ = close(number) }
+    deinit { if number >= 0 { _ = close(number) } }
+
+    /// Takes the descriptor out of its place, which has none from then on.
+    mutating func take() -> Descriptor {
+        defer { number = -1 }
+        return Descriptor(taking: number)
+    }
 
     /// Gives the descriptor away. The caller has to close it.
     package consuming func release() -> Int32 {

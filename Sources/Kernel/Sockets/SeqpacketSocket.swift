@@ -8,7 +8,9 @@ internal import Glibc
 
 /// A Unix socket of type `SOCK_SEQPACKET`, non-blocking and close-on-exec.
 package struct SeqpacketSocket: ~Copyable, Sendable {
-    package let descriptor: Descriptor
+    package private(set) var descriptor: Descriptor
+    /// Whether its packets may bring descriptors that must not be dropped here. See ``expectDescriptors()``.
+    var mayBringDescriptors = false
 
     init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
 
@@ -36,11 +38,15 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         ck_is_seqpacket_end(descriptor.number) == 1
     }
 
-    /// Ends both directions. Calls `shutdown(2)`.
-    borrowing func endBoth() { _ = shutdown(descriptor.number, Int32(SHUT_RDWR)) }
-
     /// Takes the descriptor out. The caller then owns it.
     package consuming func intoDescriptor() -> Descriptor { descriptor }
+
+    /// Takes the socket out of its place, which has none from then on. For a `deinit`, which cannot give away what is there.
+    package mutating func take() -> SeqpacketSocket {
+        var socket = SeqpacketSocket(descriptor.take())
+        socket.mayBringDescriptors = mayBringDescriptors
+        return socket
+    }
 
     // MARK: Listening
 
@@ -68,7 +74,7 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     }
 
     /// Makes the kernel refuse descriptors that peers send on this socket, and on those accepted from now on
-    /// (`SO_PASSRIGHTS`, Linux 6.16). Returns false if the kernel is older: `receive` then drops them.
+    /// (`SO_PASSRIGHTS`, Linux 6.16). Returns false if the kernel is older: see ``expectDescriptors()``.
     package borrowing func refuseDescriptors() -> Bool {
         ck_refuse_descriptors(descriptor.number) >= 0
     }
@@ -119,8 +125,10 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         case wouldBlock
     }
 
-    /// Receives a packet. Descriptors that come with it are dropped.
+    /// Receives a packet. Descriptors that come with it are dropped, or stay in the queue with the packet after
+    /// ``expectDescriptors()``.
     package borrowing func receive(into buffer: inout [UInt8]) throws(Failure) -> Received {
+        if mayBringDescriptors { return try receiveLeavingDescriptors(into: &buffer) }
         var received = ck_received()
         let number = descriptor.number
         // Safety: the call writes at most `count` bytes to the array's own storage, and fills one struct.
@@ -182,6 +190,7 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// here, closing would reset the connection. Calls `shutdown(2)` for reading, and empties the queue.
     package borrowing func takeNoMore() {
         _ = shutdown(descriptor.number, Int32(SHUT_RD))
+        if mayBringDescriptors { return _ = dropPackets() }
         var scrap = [UInt8](repeating: 0, count: 1)
         while case .packet? = try? receive(into: &scrap) {}
     }

@@ -1,5 +1,5 @@
 """without.py WORD,WORD... PROGRAM ARGUMENT...: runs a program as if the kernel had less: pidfd (no SO_PEERPIDFD), landlock,
-seccomp, inotify, epoll-proc ("proc": an empty /proc). The system calls fail as they do on a kernel that lacks them."""
+seccomp, inotify, rights (no SO_PASSRIGHTS), proc (an empty /proc). The system calls fail as they do on a kernel that lacks them."""
 import ctypes, errno, os, platform, struct, sys
 
 X86 = platform.machine() == "x86_64"
@@ -10,6 +10,7 @@ RULES = {
     "pidfd": (55 if X86 else 209, (2, 77), errno.ENOPROTOOPT),
     "landlock": (444, None, errno.ENOSYS),
     "seccomp": (157 if X86 else 167, (0, 22), errno.EINVAL),
+    "rights": (54 if X86 else 208, (2, 83), errno.ENOPROTOOPT),
     "inotify": (294 if X86 else 26, None, errno.EMFILE),
 }
 libc = ctypes.CDLL(None, use_errno=True)

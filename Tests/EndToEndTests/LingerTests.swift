@@ -1,0 +1,62 @@
+// Sockets that take long to close, sent to the broker by hostile accounts. A second uid measures the damage.
+//
+// Whoever has the last reference to such a socket waits when it is closed. Linux 6.16 and later refuse it for the broker; here
+// it runs as if the kernel were older.
+
+import Foundation
+import TestSupport
+import Testing
+
+@Suite(
+    .serialized, .enabled(if: isRoot, "needs root: it becomes other accounts"),
+    .enabled(if: installed("python3") != nil, "needs python3"))
+struct LingerTests {
+    private let folder = TemporaryFolder("linger")
+
+    private func python(_ script: String, _ arguments: [String]) throws -> Program {
+        let path = testsFolder.appendingPathComponent("EndToEndTests/Peers/\(script).py").path
+        return try Program(try #require(installed("python3")), [path] + arguments)
+    }
+
+    private func daemon() throws -> Program {
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("policy", "key k \(folder["key"])\npermit 61001 key k\npermit 61002 key k\n")
+        let daemon = try python(
+            "without",
+            [
+                "rights", Program.built("keybrokerd"), "--policy", folder["policy"], "--socket",
+                folder["run/broker.sock"], "--audit", folder["log/audit.jsonl"], "--socket-mode", "0666", "--user",
+                String(Daemon.uid), "--socket-group", "0",
+            ])
+        try daemon.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
+        return daemon
+    }
+
+    private func descriptors(of daemon: Program) throws -> Int {
+        try FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.pid)/fd").count
+    }
+
+    /// - Parameter uid: one that a line names, which is admitted, or a stranger, of whom one connection is.
+    @Test(arguments: [61001, 61003]) func socketsThatLingerHoldNobodyUp(_ uid: Int) throws {
+        let daemon = try daemon()
+        // With the way to the key, which is remembered.
+        #expect(try PeerProcess(folder["run/broker.sock"], uid: 61002).ask("1Gk").status == "K")
+        let before = try descriptors(of: daemon)
+        // While the daemon stands still, all is sent, and the sender's own references are gone.
+        daemon.signal(SIGSTOP)
+        let hostile = try python("linger", [folder["run/broker.sock"], "\(uid)", "20"])
+        try hostile.wait(for: "all is sent") { $0.contains("sent") ? true : nil }
+        daemon.signal(SIGCONT)
+        let began = Date()
+        let victim = try python("ask", [folder["run/broker.sock"], "61002", "1Gk", "20"])
+        try victim.waitForExit()
+        #expect(victim.text() == String(repeating: "K", count: 20))
+        // One such socket alone takes 30 seconds.
+        #expect(Date().timeIntervalSince(began) < 10)
+        hostile.signal(SIGKILL)
+        try hostile.waitForExit()
+        try waitUntil("all is closed") { try descriptors(of: daemon) <= before }
+        daemon.signal(SIGTERM)
+        #expect(try daemon.waitForExit() == 0)
+    }
+}

@@ -1,0 +1,67 @@
+"""linger.py SOCKET UID COUNT: connects so often, and leaves sockets there that take half a minute to close, in each way.
+
+Prints a line when all is sent. The broker must not read meanwhile: whoever has the last one closes it. Ends then, but for what
+keeps the sockets lingering.
+"""
+import os, socket, struct, sys
+
+path, uid, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+os.setgroups([])
+os.setresgid(uid, uid, uid)
+os.setresuid(uid, uid, uid)
+
+
+def lingering():
+    """A TCP socket with more to send than its peer takes. Closing it waits for 30 seconds."""
+    listener = socket.create_server(("127.0.0.1", 0))
+    sender = socket.create_connection(listener.getsockname())
+    receiver, _ = listener.accept()
+    sender.setblocking(False)
+    try:
+        while True:
+            sender.send(b"x" * 65536)
+    except BlockingIOError:
+        pass
+    sender.setblocking(True)
+    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
+    return sender, receiver
+
+
+kept = []
+for index in range(count):
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection.connect(path)
+    sender, receiver = lingering()
+    way = index % 5
+    if way == 0:
+        # With the request.
+        socket.send_fds(connection, [b"1Gk"], [sender.fileno()])
+    elif way == 1:
+        # Behind the request, and behind empty packets.
+        connection.send(b"1Gk")
+        connection.send(b"")
+        connection.send(b"")
+        socket.send_fds(connection, [b""], [sender.fileno()])
+    elif way == 2:
+        # In an empty packet, from somebody who has gone.
+        connection.send(b"")
+        socket.send_fds(connection, [b""], [sender.fileno()] * 253)
+    elif way == 3:
+        # In the queue of a socket that is sent.
+        one, two = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        socket.send_fds(one, [b"what"], [sender.fileno()])
+        socket.send_fds(connection, [b"1Gk"], [two.fileno()])
+        one.close()
+        two.close()
+    else:
+        # Behind what is no request.
+        connection.send(b"what")
+        socket.send_fds(connection, [b"1Gk"], [sender.fileno()])
+    sender.close()
+    kept.append(receiver)
+    if way == 2:
+        connection.close()
+    else:
+        kept.append(connection)
+print("sent", flush=True)
+sys.stdin.read()
