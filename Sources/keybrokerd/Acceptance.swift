@@ -15,10 +15,12 @@ extension EventLoop {
         // A client may have read its reply a moment ago, and so freed a place.
         connections.look(turnBegan, all: true)
         do throws(Failure) {
-            // The rest waits in the queue. After some of a flood, those who are connected have their turn again.
+            // The rest waits in the queue. After some of a flood, those who are connected have their turn again. However much
+            // they ask, some who are new are answered in each turn.
+            let most = max(Limits.requestsPerTurn, turn.count + Limits.requestsOfUserPerTurn)
             var surplus = 0
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
-                guard turn.count < Limits.requestsPerTurn, surplus < Limits.surplusPerTurn || isStopping else { break }
+                guard turn.count < most, surplus < Limits.surplusPerTurn || isStopping else { break }
                 if let closer, closer.waiting >= Limits.closing {
                     return pauseAccepting(until: Instant.now.after(Limits.closingAgain))
                 }

@@ -55,11 +55,12 @@ final class Connection {
     }
 
     /// Receives the next packet.
-    /// - Parameter mayBeEnd: true if the peer will send no more. Zero bytes then mean the end, and not an empty packet.
+    /// - Parameter mayBeEnd: true if it is known that the peer will send no more. Zero bytes then mean the end, and not an
+    ///   empty packet.
     func receive(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
         switch try socket.receive(into: &buffer) {
         case .wouldBlock: return .none
-        case .nothing: return mayBeEnd ? .end : .packet(length: 0, .empty)
+        case .nothing: return mayBeEnd || socket.peerSendsNoMore ? .end : .packet(length: 0, .empty)
         case .packet(let length, let isCut, let broughtDescriptors):
             hasAsked = true
             return .packet(length: length, broughtDescriptors ? .broughtDescriptors : isCut ? .tooLong : nil)

@@ -73,7 +73,7 @@ extension ConnectionState {
         case (.open, .earlyPacket): .wait
         case (.waiting, .timeToRead), (.opening, .channelAnswer): .read
         case (.listing, .room): .sendNames
-        case (.open, .endOfRequests), (.watching, .endOfRequests): .leave
+        case (.open, .endOfRequests), (.watching, .endOfRequests), (.watching, .earlyPacket): .leave
         case (.open, .hangUp), (.waiting, .hangUp), (.opening, .hangUp): .leave
         case (.listing, .hangUp), (.watching, .hangUp): .leave
         case (.open, .sendFailure), (.listing, .sendFailure), (.watching, .sendFailure): .leave

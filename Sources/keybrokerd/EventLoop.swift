@@ -154,7 +154,7 @@ final class EventLoop {
                 let event: ConnectionEvent = ready.isWritable ? .room : .hangUp
                 return try perform(connection.state.step(on: event), on: connection)
             }
-            if connection.state == .open, connection.nextRequest > turnBegan {
+            if connection.nextRequest > turnBegan {
                 let event: ConnectionEvent = ready.isHungUp ? .hangUp : .earlyPacket
                 if event == .earlyPacket { broker.noteEarlyRequest(of: connection.client) }
                 return try perform(connection.state.step(on: event), on: connection)

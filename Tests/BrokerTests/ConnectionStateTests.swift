@@ -20,7 +20,8 @@ struct ConnectionStateTests {
             ],
             // Whatever it sends is answered, with an error.
             .watching: [
-                .packet: .answer, .endOfRequests: .leave, .hangUp: .leave, .lastAnswer: .finish, .sendFailure: .leave,
+                .packet: .answer, .earlyPacket: .leave, .endOfRequests: .leave, .hangUp: .leave, .lastAnswer: .finish,
+                .sendFailure: .leave,
             ],
             // The place becomes free only if the check finds that the reply was read.
             .draining: [.timeToLook: .look],

@@ -181,6 +181,13 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         }
     }
 
+    /// Whether the peer has gone, or has said that it sends no more. Calls `poll(2)`, which does not wait.
+    package var peerSendsNoMore: Bool {
+        var polled = pollfd(fd: descriptor.number, events: Int16(ck_peer_done), revents: 0)
+        // Safety: poll changes the one struct.
+        return unsafe poll(&polled, 1, 0) > 0
+    }
+
     /// Whether the peer has read everything that was sent. Calls `ioctl(SIOCOUTQ)`.
     package borrowing func peerHasReadAll() throws(Failure) -> Bool {
         try succeed(ck_unread_by_peer(descriptor.number), "ioctl SIOCOUTQ") == 0
