@@ -82,10 +82,13 @@ struct OpenedPair {
     let facts: [FileFacts]
     let files: OpenFiles
 
-    /// Copies of the files in memory. Where a service manager permits no files in memory, it is the files themselves.
+    /// Copies of the files in memory.
     func copied() throws(TrustError) -> OpenFiles {
-        // The broker refuses what is longer, as it sees the size.
-        guard facts.map(\.status.size).reduce(0, +) <= Limits.credentialBytes else { return OpenFiles(nil, nil) }
+        for file in facts where file.status.size > Limits.credentialBytes {
+            throw TrustError(
+                .unreadable,
+                "\(file.path) has \(file.status.size) bytes, and is not copied: at most \(Limits.credentialBytes) are")
+        }
         let key = try Self.copy(files.takeFirst(), facts[0])
         guard facts.count > 1 else { return OpenFiles(key, nil) }
         return OpenFiles(key, try Self.copy(files.takeSecond(), facts[1]))
@@ -94,8 +97,11 @@ struct OpenedPair {
     private static func copy(_ file: consuming Descriptor?, _ facts: FileFacts) throws(TrustError) -> Descriptor {
         guard let file else { throw TrustError(.late, "\(facts.path) is not opened yet") }
         do throws(Failure) { return try file.copiedInMemory(size: facts.status.size) } catch {
-            if error.code == Failure.notPermitted { return file }
-            throw TrustError(unreadable: facts.path, error)
+            guard error.code == Failure.notPermitted else { throw TrustError(unreadable: facts.path, error) }
+            throw TrustError(
+                .unreadable,
+                "\(facts.path) is served by another program or computer, and cannot be copied into memory: permit "
+                    + "memfd_create(2) to keybrokerd.service (SystemCallFilter=memfd_create), or move the file")
         }
     }
 }

@@ -42,10 +42,9 @@ package final class OpenerProcess: Sendable {
     /// Has the process read the policy from its files. Call this before a policy comes into force. Does not wait.
     package func adoptPolicy() {
         state.withLock { state in
-            do throws(Failure) {
-                try socket.send(OpenerPacket.policy)
-                state.readingsLeft += 1
-            } catch { state.hasEnded = true }
+            state.readingsLeft += 1
+            state.readingsOwed += 1
+            payOwed(&state)
         }
     }
 
@@ -64,6 +63,7 @@ package final class OpenerProcess: Sendable {
     package func noteChanges() -> Bool {
         state.withLock { state in
             receiveAll(&state)
+            payOwed(&state)
             defer { state.hasChanges = false }
             return state.hasChanges
         }
@@ -141,9 +141,9 @@ package final class OpenerProcess: Sendable {
         let number = state.lastNumber
         do throws(Failure) { try socket.send(OpenerPacket.open(number, question).bytes) } catch {
             // It has too many questions already, or it has ended.
-            if error.code != Failure.wouldBlock { state.hasEnded = true }
+            state.note(error)
             try refuseIfEnded(question, state)
-            throw late(question)
+            throw error.isShortage ? TrustError(.shortage, "\(question.paths[0]): \(error)") : late(question)
         }
         state.asked[number] = (question, now)
         guard mayWait else { throw late(question) }
@@ -169,12 +169,19 @@ package final class OpenerProcess: Sendable {
         TrustError(.late, "\(question.paths[0]) is not opened yet: its file system has not answered so far")
     }
 
-    /// Tells the process what it need not hold any more. What it cannot be told now, it is told at the next opportunity.
+    /// Tells the process to read the policy, and what it need not hold any more. What it cannot be told now, it is told at
+    /// the next opportunity.
     private func payOwed(_ state: inout OpenerState) {
-        while let number = state.owed.last {
-            do throws(Failure) { try socket.send(OpenerPacket.drop(number).bytes) } catch { return }
-            state.owed.removeLast()
-        }
+        do throws(Failure) {
+            while state.readingsOwed > 0 {
+                try socket.send(OpenerPacket.policy)
+                state.readingsOwed -= 1
+            }
+            while let number = state.owed.last {
+                try socket.send(OpenerPacket.drop(number).bytes)
+                state.owed.removeLast()
+            }
+        } catch { state.note(error) }
     }
 
     private func receiveAll(_ state: inout OpenerState) {
@@ -184,8 +191,12 @@ package final class OpenerProcess: Sendable {
                 let first = delivery.first.take()
                 let second = delivery.second.take()
                 if delivery.packet.isEmpty { state.hasEnded = true }
-                state.note(delivery.packet, OpenFiles(first, second), .now)
-            } catch { state.hasEnded = true }
+                state.note(
+                    delivery.packet, delivery.isMissingDescriptors ? nil : OpenFiles(first, second), .now)
+            } catch {
+                state.note(error)
+                return
+            }
         }
     }
 }

@@ -27,8 +27,8 @@ struct OpenerState {
     /// Since and until when each lane counts as slow.
     private var slow: [UInt64: (since: Instant, until: Instant)] = [:]
     var hasChanges = false
-    /// How often the policy was to be read, and was not read yet.
-    var readingsLeft = 0
+    /// How often the policy was to be read, and was not read yet; and how often of these the process was not told yet.
+    var readingsLeft = 0, readingsOwed = 0
     var hasEnded = false
 
     // MARK: Questions
@@ -75,13 +75,25 @@ struct OpenerState {
         return arrived.values.map { $0.filter(\.isHeld).map(\.number) }
     }
 
+    /// Notes that the process could not be reached. What passes by itself does not mean that it has ended.
+    mutating func note(_ failure: Failure) {
+        if failure.code != Failure.wouldBlock, !failure.isShortage { hasEnded = true }
+    }
+
     /// Notes a packet of the process.
-    mutating func note(_ packet: [UInt8], _ descriptors: OpenFiles, _ now: Instant) {
+    /// - Parameter descriptors: nil if one of them did not arrive, because this process may have no more.
+    mutating func note(_ packet: [UInt8], _ descriptors: OpenFiles?, _ now: Instant) {
         if packet == OpenerPacket.changed { return hasChanges = true }
         if packet == OpenerPacket.policyRead { return readingsLeft -= 1 }
         switch OpenerPacket(packet) {
-        case .opened(let number, let files): note(number, .success(files), descriptors, now)
-        case .failed(let number, let error): note(number, .failure(error), descriptors, now)
+        case .opened(let number, let files):
+            guard let descriptors else {
+                let shortage = TrustError(
+                    .shortage, "\(files[0].path): it was opened, but the daemon may have no more descriptors")
+                return note(number, .failure(shortage), OpenFiles(nil, nil), now)
+            }
+            note(number, .success(files), descriptors, now)
+        case .failed(let number, let error): note(number, .failure(error), OpenFiles(nil, nil), now)
         case .sent(let number, let code): sent[number] = code
         case .open, .send, .drop, nil: return
         }

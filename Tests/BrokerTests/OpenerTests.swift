@@ -1,5 +1,6 @@
 // What is asked of the process that opens keys: the packets, and what becomes of answers that come late.
 
+import Glibc
 import Kernel
 import TestSupport
 import Testing
@@ -58,6 +59,24 @@ struct OpenerTests {
         // What failed is held by nobody.
         state.note(OpenerPacket.failed(3, TrustError(.missing, "x")).bytes, OpenFiles(nil, nil), start)
         #expect(state.forget(olderThan: start.after(Limits.openedKept)).isEmpty)
+    }
+
+    /// What could not be received is a shortage, and no answer without files.
+    @Test func aDescriptorThatDidNotArriveIsAShortage() throws {
+        var state = OpenerState()
+        state.asked[1] = (question, start)
+        state.note(OpenerPacket.opened(1, [try facts()]).bytes, nil, start)
+        let arrived = state.take(question)
+        guard case .failure(let error)? = arrived?.files else { throw Waited(description: "a failure") }
+        #expect(error.kind == .shortage)
+    }
+
+    @Test func aShortageIsNotTheEndOfTheProcess() {
+        var state = OpenerState()
+        for code in [EAGAIN, ENOBUFS, ENOMEM] { state.note(Failure("sendmsg", code: code)) }
+        #expect(!state.hasEnded)
+        state.note(Failure("sendmsg", code: EPIPE))
+        #expect(state.hasEnded)
     }
 
     /// The loop waits for a slow file system in vain at most once a second, however it changes.
