@@ -116,7 +116,7 @@ static const uint32_t permitted[] = {
 #endif
     // Credentials: from the file to the socket, without being read here.
     SYS_sendfile,
-    // Existing sockets, and messages to the service manager, each of which makes its own socket (see below).
+    // Existing sockets, and messages to the service manager.
     SYS_sendto, SYS_recvfrom, SYS_setsockopt, SYS_shutdown,
     // The thread that closes what clients sent (Closer).
     SYS_timer_settime,
@@ -148,7 +148,6 @@ static const struct check checked[] = {
     {SYS_ioctl, 1, SIOCOUTQ, 0},
     // What the kernel says of the process at the other end.
     {SYS_ioctl, 1, ck_process_info, 0},
-    {SYS_socket, 0, AF_UNIX, 0},
 };
 
 #ifdef ARCHITECTURE

@@ -238,16 +238,11 @@ int ck_drop_packet(int socket) {
     return result < 0 ? -errno : 0;
 }
 
-int ck_notify(const char *address, const void *bytes, size_t count) {
+int ck_notify(int socket, const char *address, const void *bytes, size_t count) {
     struct sockaddr_un manager;
     int result = address_of(address, &manager);
     if (result < 0) return result;
     if (address[0] == '@') manager.sun_path[0] = 0;
     socklen_t size = offsetof(struct sockaddr_un, sun_path) + strlen(address);
-    int socket_ = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
-    if (socket_ < 0) return -errno;
-    long sent = sendto(socket_, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager, size);
-    result = outcome(sent);
-    close(socket_);
-    return result;
+    return outcome(sendto(socket, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager, size));
 }

@@ -216,7 +216,7 @@ int ck_interrupting_timer(void);
 // close(2), interrupted after each millisecond, unless `timer` is negative.
 void ck_close_interrupted(int timer, int descriptor);
 // Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
-int ck_notify(const char *address, const void *bytes, size_t count);
+int ck_notify(int socket, const char *address, const void *bytes, size_t count);
 // An argument of the program; 0 is its name. NULL if there are not that many. The string lives as long as the process.
 const char *ck_argument(int number);
 // secure_getenv(3).
