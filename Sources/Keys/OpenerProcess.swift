@@ -69,6 +69,17 @@ package final class OpenerProcess: Sendable {
         }
     }
 
+    /// When ``forgetOld(_:)`` next has something to do, or nil if it has nothing.
+    package var nextForgetting: Instant? { state.withLock { $0.nextForgetting } }
+
+    /// Has the process close what it opened and nobody has asked for again.
+    package func forgetOld(_ now: Instant) {
+        state.withLock { state in
+            state.owed += state.forget(olderThan: now)
+            payOwed(&state)
+        }
+    }
+
     /// Opens the files of a key.
     func handOut(_ question: OpenerQuestion, owners: TrustedOwners) throws(TrustError) -> HandOut {
         let arrived = try state.withLock { state throws(TrustError) in try answer(to: question, &state) }
@@ -126,6 +137,7 @@ package final class OpenerProcess: Sendable {
     ) throws(TrustError) -> OpenerState.Arrived {
         receiveAll(&state)
         let now = Instant.now
+        // An answer that is too old must not be taken.
         state.owed += state.forget(olderThan: now)
         payOwed(&state)
         if let arrived = state.take(question) { return arrived }

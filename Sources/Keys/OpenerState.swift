@@ -56,6 +56,9 @@ struct OpenerState {
         return first
     }
 
+    /// When the oldest answer has waited too long, or nil if there is none.
+    var nextForgetting: Instant? { arrived.values.compactMap { $0.first?.at }.min()?.after(Limits.openedKept) }
+
     /// Forgets the answers that have waited too long, and returns the numbers of those that are held.
     mutating func forget(olderThan now: Instant) -> [UInt64] {
         var gone: [UInt64] = []

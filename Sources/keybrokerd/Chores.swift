@@ -6,6 +6,7 @@
 internal import Audit
 internal import Broker
 internal import Kernel
+internal import Keys
 internal import Wire
 
 extension EventLoop {
@@ -18,6 +19,7 @@ extension EventLoop {
         note(nextSignOfLife)
         note(credentials?.nextDue)
         note(nextReload)
+        note(opener.nextForgetting)
         guard next != .never else { return nil }
         return Instant.now.until(next)
     }
@@ -33,6 +35,7 @@ extension EventLoop {
         connections.readAgain(now)
         credentials?.doChores(now, commit: commitEvents)
         if let again = acceptAgain, again <= now { resumeAccepting() }
+        if let due = opener.nextForgetting, due <= now { opener.forgetOld(now) }
         goOnReloading(now)
         tryPolicyAgain(now)
         if let due = nextSignOfLife, due <= now {

@@ -79,11 +79,13 @@ final class CredentialServer {
     private var places: Int { Limits.credentials - transfers.count - waiting.count }
 
     /// Decides on a connection, or has it wait until its file is opened.
-    private func decide(on connection: WaitingConnection, _ decided: inout [CredentialTransfer]) {
+    private func decide(
+        on connection: WaitingConnection, mayWait: Bool = true, _ decided: inout [CredentialTransfer]
+    ) {
         guard let taken = connection.take() else { return }
         let now = Instant.now
         let credential = broker.credential(
-            taken.credentials, from: taken.peerName, mayWait: now < connection.end
+            taken.credentials, from: taken.peerName, mayWait: mayWait && now < connection.end
         ) { pid throws(Failure) in try taken.peerProcess(pid) }
         guard let credential else {
             connection.put(taken)
@@ -177,8 +179,11 @@ final class CredentialServer {
         updateAccepting()
     }
 
-    /// Ends what is not sent yet, and stages the corrections.
+    /// Ends what is not sent yet, and stages the corrections. What still waits for its file is refused, with a record.
     func stop() {
+        var decided: [CredentialTransfer] = []
+        for connection in waiting { decide(on: connection, mayWait: false, &decided) }
+        for transfer in decided where transfer.credential.isGranted { transfers[transfer.number] = transfer }
         for transfer in Array(transfers.values) { end(transfer, "the daemon ended") }
         listener.removeSocket()
     }

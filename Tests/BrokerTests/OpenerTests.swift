@@ -54,7 +54,9 @@ struct OpenerTests {
         #expect(state.take(question) == nil)
         state.note(OpenerPacket.opened(2, [try facts()]).bytes, OpenFiles(nil, nil), start)
         #expect(state.forget(olderThan: start.after(.milliseconds(999))).isEmpty)
+        #expect(state.nextForgetting == start.after(Limits.openedKept))
         #expect(state.forget(olderThan: start.after(Limits.openedKept)) == [2])
+        #expect(state.nextForgetting == nil)
         #expect(state.take(question) == nil)
         // What failed is held by nobody.
         state.note(OpenerPacket.failed(3, TrustError(.missing, "x")).bytes, OpenFiles(nil, nil), start)
