@@ -14,10 +14,13 @@ internal import Wire
 
     /// The context counts its own reference to the key.
     init(with key: OpaquePointer, _ scheme: SignatureScheme) throws(LibraryFailure) {
-        // Safety: both are freed in `deinit`, or here, where there will be no object.
-        guard let prepared = unsafe EVP_MD_CTX_new() else { throw .now("OpenSSL has no memory for signatures") }
-        guard let scratch = unsafe EVP_MD_CTX_new(), unsafe Self.begin(prepared, key, scheme, signs: true) else {
+        // Safety: both are freed in `deinit`, or here, where there will be no object. To free nothing is permitted.
+        let (prepared, scratch) = unsafe (EVP_MD_CTX_new(), EVP_MD_CTX_new())
+        guard let prepared = unsafe prepared, let scratch = unsafe scratch,
+            unsafe Self.begin(prepared, key, scheme, signs: true)
+        else {
             let failure = LibraryFailure.now("OpenSSL does not sign with this key")
+            unsafe EVP_MD_CTX_free(scratch)
             unsafe EVP_MD_CTX_free(prepared)
             throw failure
         }
