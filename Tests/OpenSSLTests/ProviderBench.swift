@@ -79,13 +79,15 @@ final class ProviderBench {
 
     /// A program that makes handshakes with itself.
     func python(_ name: String) throws -> Program {
+        try client("tls.py", folder["\(name).crt"], folder["\(name).pem"])
+    }
+
+    /// A program in the test's folder.
+    func client(_ script: String, _ arguments: String...) throws -> Program {
         let program = try Program(
             installed("python3") ?? "python3",
-            [
-                testsFolder.appendingPathComponent("OpenSSLTests/Clients/tls.py").path, folder["\(name).crt"],
-                folder["\(name).pem"],
-            ],
-            environment: environment)
+            [testsFolder.appendingPathComponent("OpenSSLTests/Clients/\(script)").path] + arguments,
+            environment: environment, directory: folder.path)
         #expect(try program.nextLine(seconds: 60) == "ready")
         return program
     }

@@ -155,6 +155,23 @@ struct ProviderTests {
         }
     }
 
+    /// A program that goes on after a refusal signs as it was set before, and not in a way that it never asked for.
+    @Test(arguments: ["pkcs1", "pss"]) func whatIsRefusedChangesNothing(_ padding: String) throws {
+        let bench = try ProviderBench("careless", keys: [("rsa", ProviderBench.rsa)])
+        try bench.folder.write("message", "message")
+        let program = try bench.client("careless.py")
+        let set = ["sign rsa.pem SHA512 pad-mode \(padding)"]
+        let refused = ["digest SHA1 pad-mode oaep mgf1-digest SHA256 saltlen 20"]
+        #expect(try program.ask((set + refused).joined(separator: " ")) == "1 0 0 0 0")
+        let verified = try Program.run(
+            installed("openssl") ?? "openssl",
+            [
+                "dgst", "-sha512", "-prverify", "rsa.key", "-sigopt", "rsa_padding_mode:\(padding)", "-signature",
+                "signature", "message",
+            ], directory: bench.folder.path)
+        #expect(verified.status == 0, "\(verified.output)")
+    }
+
     private static let usesValgrind =
         ProcessInfo.processInfo.environment["KEYBROKER_VALGRIND"] != nil && installed("valgrind") != nil
 

@@ -68,26 +68,29 @@ static int says(const OSSL_PARAM *parameter, const char *word, int number) {
     return OSSL_PARAM_get_int(parameter, &value) && value == number;
 }
 
+// If something of it cannot be, all stays as it was: a program may sign although it was told so.
 static int set(void *object, const OSSL_PARAM parameters[]) {
     struct operation *operation = object;
     if (parameters == NULL) return 1;
+    int named = operation->bits, isPSS = operation->isPSS;
     const OSSL_PARAM *one = OSSL_PARAM_locate_const(parameters, OSSL_SIGNATURE_PARAM_DIGEST);
-    if (one != NULL && (one->data_type != OSSL_PARAM_UTF8_STRING || (operation->bits = bits_of(one->data)) < 0))
+    if (one != NULL && (one->data_type != OSSL_PARAM_UTF8_STRING || (named = bits_of(one->data)) < 0))
         return kb_error("the key broker signs with SHA-256, SHA-384 and SHA-512");
     if ((one = OSSL_PARAM_locate_const(parameters, OSSL_SIGNATURE_PARAM_PAD_MODE)) != NULL) {
-        operation->isPSS = says(one, "pss", 6);
-        if (!operation->isPSS && !says(one, "pkcs1", 1))
+        isPSS = says(one, "pss", 6);
+        if (!isPSS && !says(one, "pkcs1", 1))
             return kb_error("the key broker signs with RSA in PSS and PKCS #1 form");
     }
-    if ((one = OSSL_PARAM_locate_const(parameters, OSSL_SIGNATURE_PARAM_PSS_SALTLEN)) != NULL) {
-        int bytes = (operation->bits ? operation->bits : 256) / 8;
-        // "auto" leaves the choice to who signs.
-        if (!says(one, "digest", -1) && !says(one, "auto", -2) && !says(one, "auto-digestmax", -4) && !says(one, "", bytes))
-            return kb_error("the salt of a PSS signature of the key broker is as long as its hash");
-    }
+    int bits = named ? named : 256;
+    // "auto" leaves the choice of the salt to who signs.
+    if ((one = OSSL_PARAM_locate_const(parameters, OSSL_SIGNATURE_PARAM_PSS_SALTLEN)) != NULL && !says(one, "digest", -1)
+        && !says(one, "auto", -2) && !says(one, "auto-digestmax", -4) && !says(one, "", bits / 8))
+        return kb_error("the salt of a PSS signature of the key broker is as long as its hash");
     if ((one = OSSL_PARAM_locate_const(parameters, OSSL_SIGNATURE_PARAM_MGF1_DIGEST)) != NULL
-        && (one->data_type != OSSL_PARAM_UTF8_STRING || bits_of(one->data) != (operation->bits ? operation->bits : 256)))
+        && (one->data_type != OSSL_PARAM_UTF8_STRING || bits_of(one->data) != bits))
         return kb_error("the mask of a PSS signature of the key broker has the hash of the signature");
+    operation->bits = named;
+    operation->isPSS = isPSS;
     return 1;
 }
 
@@ -101,8 +104,9 @@ static int start(void *object, const char *hash, void *provider_key, const OSSL_
         operation->key = key;
     }
     operation->length = 0;
-    operation->bits = hash == NULL || *hash == 0 ? 0 : bits_of(hash);
-    if (operation->bits < 0) return kb_error("the key broker does not sign with %s", hash);
+    int bits = hash == NULL || *hash == 0 ? 0 : bits_of(hash);
+    if (bits < 0) return kb_error("the key broker does not sign with %s", hash);
+    operation->bits = bits;
     return set(operation, parameters);
 }
 
