@@ -172,6 +172,16 @@ struct ProviderTests {
         #expect(verified.status == 0, "\(verified.output)")
     }
 
+    /// A key of another type than the program asked for is not kept, as its channel would stay open.
+    @Test func whatNobodyTakesIsClosed() throws {
+        let bench = try ProviderBench("types", keys: [("ec", ProviderBench.p256)])
+        let program = try bench.client("careless.py")
+        #expect(try program.ask("load RSA ec.pem") == "0")
+        #expect(try bench.tell("idle") == "done")
+        #expect(try program.ask("load EC ec.pem") == "1")
+        #expect(try bench.tell("asked") == "2")
+    }
+
     private static let usesValgrind =
         ProcessInfo.processInfo.environment["KEYBROKER_VALGRIND"] != nil && installed("valgrind") != nil
 

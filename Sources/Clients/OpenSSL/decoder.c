@@ -9,10 +9,21 @@
 #include <openssl/core_object.h>
 #include <openssl/pem.h>
 #include <pthread.h>
+#include <sched.h>
 #include <string.h>
 
-static void *begin(void *provider) { return provider; }
-static void end(void *provider) { (void)provider; }
+// One decoder of a file. OpenSSL makes one for each kind of key that it tries, and frees them together.
+struct decoder {
+    struct kb_provider *provider;
+};
+
+static void *begin(void *provider) {
+    struct decoder *decoder = OPENSSL_malloc(sizeof *decoder);
+    if (decoder != NULL) decoder->provider = provider;
+    return decoder;
+}
+
+static void end(void *decoder);
 
 static int selects(void *provider, int selection) {
     (void)provider;
@@ -24,8 +35,8 @@ static int selects(void *provider, int selection) {
 static int decode_pem(void *context, OSSL_CORE_BIO *input, int selection, OSSL_CALLBACK *callback, void *argument,
                       OSSL_PASSPHRASE_CALLBACK *passphrase, void *passphrase_argument) {
     (void)selection, (void)passphrase, (void)passphrase_argument;
-    struct kb_provider *provider = context;
-    BIO *bio = BIO_new_from_core_bio(provider->library, input);
+    const struct decoder *decoder = context;
+    BIO *bio = BIO_new_from_core_bio(decoder->provider->library, input);
     if (bio == NULL) return 0;
     char *label = NULL, *header = NULL;
     unsigned char *data = NULL;
@@ -52,31 +63,34 @@ static int decode_pem(void *context, OSSL_CORE_BIO *input, int selection, OSSL_C
 
 // ---- DER ------------------------------------------------------------------------------------
 
-// The key that was opened last, for the decoders of the other kinds. It is kept for a moment only.
+// The key that was opened last, for the decoders of the other kinds. It goes when one of them takes it, and at the latest with
+// the decoder that opened it: a program may have asked for another kind, and the key's channel must not stay open for that.
 static struct {
     pthread_mutex_t lock;
+    const struct decoder *opener;
     struct kb_provider *provider;
     char name[kb_longest_name + 1];
     int64_t until;
     struct kb_key *key; // NULL if the broker did not give it
 } last = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
-enum { moment = 200 };
+enum { moment = 200, tries = 100 };
 
 // A key with one reference, or NULL.
-static struct kb_key *open_once(struct kb_provider *provider, const char *name) {
+static struct kb_key *open_once(const struct decoder *decoder, const char *name) {
     // In a child that was forked meanwhile the lock may be held for ever: then it asks without it.
     int isLocked = pthread_mutex_trylock(&last.lock) == 0;
     struct kb_key *key;
-    if (isLocked && last.until > kb_now() && last.provider == provider && strcmp(last.name, name) == 0) {
+    if (isLocked && last.until > kb_now() && last.provider == decoder->provider && strcmp(last.name, name) == 0) {
         key = last.key;
     } else {
-        key = kb_key_open(provider, name);
+        key = kb_key_open(decoder->provider, name);
         if (isLocked) {
             kb_key_free(last.key);
             if (key != NULL) kb_key_retain(key);
             last.key = key;
-            last.provider = provider;
+            last.opener = decoder;
+            last.provider = decoder->provider;
             strcpy(last.name, name);
             last.until = kb_now() + moment;
         }
@@ -88,24 +102,40 @@ static struct kb_key *open_once(struct kb_provider *provider, const char *name) 
     return key;
 }
 
-void kb_forget_last_key(void) {
-    if (pthread_mutex_trylock(&last.lock) != 0) return;
+static void forget_locked(void) {
     kb_key_free(last.key);
     last.key = NULL;
     last.until = 0;
+}
+
+void kb_forget_last_key(void) {
+    if (pthread_mutex_trylock(&last.lock) != 0) return;
+    forget_locked();
     pthread_mutex_unlock(&last.lock);
 }
 
-static int decode_der(struct kb_provider *provider, OSSL_CORE_BIO *input, const struct kb_type *type,
+static void end(void *decoder) {
+    // Another thread holds the lock for an instant, or asks the broker, and then it drops the key itself.
+    int isLocked = 0;
+    for (int i = 0; i < tries && !(isLocked = pthread_mutex_trylock(&last.lock) == 0); i++) sched_yield();
+    if (isLocked) {
+        // What the broker refused is still remembered: OpenSSL may try the file once more.
+        if (last.opener == decoder && last.key != NULL) forget_locked();
+        pthread_mutex_unlock(&last.lock);
+    }
+    OPENSSL_free(decoder);
+}
+
+static int decode_der(const struct decoder *decoder, OSSL_CORE_BIO *input, const struct kb_type *type,
                       OSSL_CALLBACK *callback, void *argument) {
-    BIO *bio = BIO_new_from_core_bio(provider->library, input);
+    BIO *bio = BIO_new_from_core_bio(decoder->provider->library, input);
     if (bio == NULL) return 0;
     unsigned char der[256];
     char name[kb_longest_name + 1];
     int length = BIO_read(bio, der, sizeof der);
     BIO_free(bio);
     if (length <= 0 || !kb_name_in_pointer(der, (size_t)length, name)) return 1;
-    struct kb_key *key = open_once(provider, name);
+    struct kb_key *key = open_once(decoder, name);
     if (key == NULL) return 1; // the reason is in the error queue
     int result = 1;
     if (key->type == type) {
@@ -124,10 +154,10 @@ static int decode_der(struct kb_provider *provider, OSSL_CORE_BIO *input, const 
 }
 
 #define DECODER(kind) \
-    static int decode_##kind(void *provider, OSSL_CORE_BIO *input, int selection, OSSL_CALLBACK *callback, \
+    static int decode_##kind(void *decoder, OSSL_CORE_BIO *input, int selection, OSSL_CALLBACK *callback, \
                              void *argument, OSSL_PASSPHRASE_CALLBACK *passphrase, void *passphrase_argument) { \
         (void)selection, (void)passphrase, (void)passphrase_argument; \
-        return decode_der(provider, input, &kb_##kind, callback, argument); \
+        return decode_der(decoder, input, &kb_##kind, callback, argument); \
     } \
     FUNCTIONS(kind)
 

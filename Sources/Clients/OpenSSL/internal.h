@@ -92,7 +92,7 @@ struct kb_key {
 struct kb_key *kb_key_open(struct kb_provider *provider, const char *name);
 void kb_key_retain(struct kb_key *key);
 void kb_key_free(void *key);
-// The decoders keep the last key for a moment. It must not live longer than its provider.
+// The decoders of a file keep its key until one of them takes it. It must not live longer than its provider.
 void kb_forget_last_key(void);
 
 // The name of a key in the DER of a pointer file: SEQUENCE { UTF8String "keybroker:NAME" }. Returns 0 if it is none.

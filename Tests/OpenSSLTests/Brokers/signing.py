@@ -5,7 +5,7 @@ signing.py SIGNER SOCKET NAME=FILE[:USES[:CERTIFICATE]]...   USES as in the pack
 2 tls-client, 4 anything
 
 Commands on standard input, each answered by one line: `asked` how many channels were asked for; `deny NAME`, `permit NAME`;
-`end` ends all channels; `restart` ends the signer and starts another; `use NAME FILE`; `counts` what was signed and refused
+`end` ends all channels; `idle` waits until none is open; `restart` ends the signer and starts another; `use NAME FILE`; `counts` what was signed and refused
 on channels that have ended.
 """
 import os
@@ -121,6 +121,9 @@ while True:
         elif words[0] == "end":
             for channel in list(channels):
                 signer.control.send(b"end %d %d" % (signer.generation, channel))
+            while channels:
+                report(signer.control.recv(1024))
+        elif words[0] == "idle":
             while channels:
                 report(signer.control.recv(1024))
         elif words[0] == "restart":

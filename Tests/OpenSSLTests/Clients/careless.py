@@ -2,6 +2,7 @@
 """A program that ignores what OpenSSL refuses.
 
 careless.py   Commands on standard input; each is answered by one line.
+    load TYPE FILE: whether the key in the file is one of that type. Its decoder is freed afterwards
     sign FILE DIGEST [PARAMETER VALUE]...: signs `message` with an RSA key, into `signature`. Sets each parameter by itself, and
     says for each whether it was set
 """
@@ -9,7 +10,7 @@ import ctypes
 import sys
 
 crypto = ctypes.CDLL("libcrypto.so.3")
-for name in ["BIO_new_file", "PEM_read_bio_PrivateKey", "EVP_MD_CTX_new"]:
+for name in ["BIO_new_file", "PEM_read_bio_PrivateKey", "EVP_MD_CTX_new", "OSSL_DECODER_CTX_new_for_pkey"]:
     getattr(crypto, name).restype = ctypes.c_void_p
 pointer = ctypes.c_void_p
 
@@ -17,6 +18,17 @@ pointer = ctypes.c_void_p
 class Parameter(ctypes.Structure):
     _fields_ = [("key", ctypes.c_char_p), ("kind", ctypes.c_uint), ("data", ctypes.c_char_p),
                 ("size", ctypes.c_size_t), ("returned", ctypes.c_size_t)]
+
+
+def load(kind, file):
+    key = pointer()
+    decoder = pointer(crypto.OSSL_DECODER_CTX_new_for_pkey(
+        ctypes.byref(key), b"PEM", None, kind.encode(), 0x87, None, None))
+    bio = pointer(crypto.BIO_new_file(file.encode(), b"r"))
+    crypto.OSSL_DECODER_from_bio(decoder, bio)
+    crypto.OSSL_DECODER_CTX_free(decoder)
+    crypto.BIO_free(bio)
+    return int(key.value is not None)
 
 
 def sign(file, digest, *settings):
@@ -45,4 +57,4 @@ def sign(file, digest, *settings):
 print("ready", flush=True)
 for line in sys.stdin:
     words = line.split()
-    print({"sign": sign}[words[0]](*words[1:]), flush=True)
+    print({"load": load, "sign": sign}[words[0]](*words[1:]), flush=True)
