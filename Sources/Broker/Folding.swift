@@ -192,21 +192,25 @@ struct Folding {
 
     // MARK: What was counted
 
-    /// Returns the counts whose time is over, or all of them if `all` is true. Forgets uids that are quiet.
+    /// Returns the counts whose time is over, or all of them if `all` is true. Forgets uids that are quiet. It looks at
+    /// each uid, so it has something to do only from time to time, however many they are.
     mutating func collect(now: Instant, all: Bool = false) -> [Folded] {
+        guard all || nextCollection.map({ $0 <= now }) == true else { return [] }
         var folded: [Folded] = []
+        var due: [Subject] = []
         var next: Instant?
         for (subject, account) in state.accounts {
-            var account = account
-            if all || account.end <= now {
-                remember(subject)
-                folded += account.collect(of: subject)
-                account.end = now.after(Limits.folding)
-                let isQuiet = !account.pace.isBusy(now) && !account.paceWithoutKey.isBusy(now)
-                state.accounts[subject] = isQuiet ? nil : account
-                if isQuiet { continue }
-            }
-            next = min(next ?? account.end, account.end)
+            if all || account.end <= now { due.append(subject) } else { next = min(next ?? account.end, account.end) }
+        }
+        // They are changed only after the walk, which would otherwise force a copy of all of them.
+        for subject in due {
+            guard var account = state.accounts[subject] else { continue }
+            remember(subject)
+            folded += account.collect(of: subject)
+            account.end = now.after(Limits.folding)
+            let isQuiet = !account.pace.isBusy(now) && !account.paceWithoutKey.isBusy(now)
+            state.accounts[subject] = isQuiet ? nil : account
+            if !isQuiet { next = min(next ?? account.end, account.end) }
         }
         for crowd in Crowd.allCases {
             guard var account = state.crowds[crowd.rawValue] else { continue }
@@ -218,7 +222,7 @@ struct Folding {
                 next = min(next ?? account.end, account.end)
             }
         }
-        state.nextCollection = next
+        state.nextCollection = next.map { max($0, now.after(Limits.foldingPause)) }
         return folded
     }
 

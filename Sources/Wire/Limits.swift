@@ -76,6 +76,8 @@ package enum Limits {
     package static let recordsWithoutKeyAtOnce = 6
     /// How long events are counted before a folded record states their number.
     package static let folding = Duration.seconds(1)
+    /// How long it is at least from one look at all uids, for counts whose time is over, to the next.
+    package static let foldingPause = Duration.milliseconds(100)
     /// Records of all uids together that no line of the policy names, of all uids together that lines name only by a
     /// group, and of all that they name only by a unit: for each, this many at once, then so many per second.
     package static let crowdRecordsAtOnce = 200, crowdRecordsPerSecond = 2

@@ -89,6 +89,30 @@ struct FoldingTests {
         #expect(counts.reduce(0, +) == 5000 - records)
     }
 
+    /// The ends of many uids are all over the second. They are collected a few at a time, not each by a look at all.
+    @Test func manyUsersAreLookedAtTogether() {
+        var folding = Folding()
+        var number: UInt64 = 0
+        var looks = 0
+        var counted: [Folding.Subject: Int] = [:]
+        for step in 0..<2200 {
+            let now = start.after(.milliseconds(step))
+            if step < 1000 { _ = add(20, .denied, of: UInt32(step), to: &folding, at: now, number: &number) }
+            guard let due = folding.nextCollection, due <= now else { continue }
+            looks += 1
+            for folded in folding.collect(now: now) {
+                counted[folded.subject, default: 0] += folded.count
+                guard case .uid(let uid) = folded.subject else { continue }
+                #expect((1000...1100).contains(step - Int(uid)))
+            }
+        }
+        #expect(counted.count == 1000 && counted.values.allSatisfy { $0 == 8 })
+        #expect(looks <= 12)
+        // A look that is not due yet is none.
+        _ = add(20, .denied, to: &folding, at: start.after(.milliseconds(2200)), number: &number)
+        #expect(folding.collect(now: start.after(.milliseconds(2201))).isEmpty)
+    }
+
     /// This holds for any second, whenever it begins.
     @Test func oneUserNeverHasMoreThanTwentyInASecond() {
         var folding = Folding()
