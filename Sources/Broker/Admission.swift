@@ -128,22 +128,12 @@ extension Broker {
     /// Stages what the log says of connections that were closed without a reply: for each uid or unit how many they were.
     func stageSurplus(now: Instant) {
         for (owner, standing, count) in allowance.takeSurplus() {
-            var record = Record(.limit)
-            record.decision = .busy
-            record.reason = .limitConnectionRate
-            record.policy = digest
-            let (who, subject): (String, Folding.Subject)
-            switch owner {
-            case .user(let uid):
-                record.uid = uid
-                (who, subject) = ("uid \(uid) connects", .uid(uid))
-            case .unit(let unit):
-                // They may have been of many uids.
-                record.unit = unit
-                (who, subject) = ("those in \(unit) connect", .callers(inUnit: unit))
-            }
-            record.detail = "\(who) too often; such connections get no reply, and are counted"
-            _ = ledger.stageFoldable(record, of: nil, for: subject, in: standing.crowd, times: count, now: now)
+            let subject: Folding.Subject =
+                switch owner {
+                case .user(let uid): .uid(uid)
+                case .unit(let unit): .callers(inUnit: unit)
+                }
+            ledger.stageSurplus(of: subject, in: standing.crowd, times: count, policy: digest, now: now)
         }
     }
 }

@@ -45,8 +45,9 @@ final class Ledger {
     private var statusQueries = StatusQueries()
     private var staged: [Recorded] = []
     private var outage: Outage?
-    /// Corrections, and ends of watches, that could not be written. What they end or correct is in the log, so they are
-    /// staged again.
+    private var surplus = Surplus()
+    /// Corrections, ends of watches, and reloads that could not be written. They hold all the same, so they are staged
+    /// again, before anything else.
     private var owed: [Record] = []
     /// If the log cannot be written: when to try again for records that no caller waits for.
     private var retryAt = Instant.boot
@@ -110,7 +111,17 @@ final class Ledger {
         }
     }
 
+    /// Stages a record that says how many connections of a uid or unit got no reply, or counts them.
+    func stageSurplus(
+        of subject: Folding.Subject, in crowd: Folding.Crowd?, times: Int, policy digest: String?, now: Instant
+    ) {
+        surplus.note(subject, in: crowd, times: times)
+        let record = Record(surplusOf: subject, policy: digest)
+        _ = stageFoldable(record, of: nil, for: subject, in: crowd, times: times, now: now)
+    }
+
     private func add(_ record: consuming Record) -> Recorded {
+        stageOwed()
         let recorded = Recorded(number: log.stage(record), record: record)
         staged.append(recorded)
         return recorded
@@ -121,13 +132,19 @@ final class Ledger {
     /// When `settle` next has something to do, or nil if it has nothing.
     var nextSettling: Instant? {
         let collection = Instant.earlier(folding.nextCollection, statusQueries.nextEnd)
-        guard let next = owed.isEmpty ? collection : .boot else { return nil }
+        guard let next = owed.isEmpty && !surplus.isOwed ? collection : .boot else { return nil }
         return max(next, retryAt)
     }
 
     /// Stages a record for each count of folded events whose time is over, or for all counts if `all` is true.
     func settle(now: Instant, policy digest: String?, all: Bool = false) {
-        stageCorrectionsOwed()
+        stageOwed()
+        for (subject, times) in surplus.takeOwed() {
+            var record = Record(surplusOf: subject, policy: digest)
+            record.suppressed = times
+            tally.note(record, nil, times: times)
+            _ = add(record)
+        }
         for folded in folding.collect(now: now, all: all) {
             var record = Record(.limit)
             switch folded.subject {
@@ -183,10 +200,7 @@ final class Ledger {
     /// Writes the staged records to the log. If that fails, it withdraws `answers`, which are the answers to the staged
     /// requests, and undoes everything that was staged.
     func commit(_ answers: some Collection<Answer>, now: @autoclosure () -> Instant = .now) -> Committed {
-        if log.hasStaged {
-            stageCorrectionsOwed()
-            stageEndOfOutage()
-        }
+        if log.hasStaged { stageEndOfOutage() }
         do throws(Failure) { try log.commit() } catch {
             let credentials = staged.count { $0.record.verb == .credential && $0.record.of == nil }
             undo(answers)
@@ -203,6 +217,7 @@ final class Ledger {
         tally.commit()
         folding.commit()
         statusQueries.commit()
+        surplus.commit()
         guard !recorded.isEmpty, let ended = outage else { return .written(recorded) }
         outage = nil
         retryAt = .boot
@@ -216,19 +231,20 @@ final class Ledger {
     /// The only place that undoes. The log has already released the numbers itself.
     private func undo(_ answers: some Collection<Answer>) {
         for answer in answers { answer.withdraw() }
-        owed = staged.map(\.record).filter { $0.of != nil || $0.endsWatch }
+        owed = staged.map(\.record).filter(\.isOwed)
         staged = []
         tally.withdraw()
         folding.undo()
         statusQueries.undo()
+        surplus.undo()
     }
 
-    private func stageCorrectionsOwed() {
+    private func stageOwed() {
         guard !owed.isEmpty else { return }
-        let corrections = owed
+        let records = owed
         owed = []
         // A correction always names a key that there was.
-        for record in corrections { _ = stage(record, of: record.key.flatMap(KeyName.init)) }
+        for record in records { _ = stage(record, of: record.key.flatMap(KeyName.init)) }
     }
 
     /// Stages a record of the outage, which ends if the next commit succeeds.
@@ -259,7 +275,7 @@ final class Ledger {
 }
 
 extension Folding.Crowd {
-    fileprivate var words: String {
+    var words: String {
         switch self {
         case .strangers: "users that no line names"
         case .groups: "users that only a group makes known"

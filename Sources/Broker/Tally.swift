@@ -46,6 +46,8 @@ struct Tally {
         let key: KeyName?
         /// True if it says that a grant was not delivered.
         let isCorrection: Bool
+        /// True if it answers nobody, or is staged until it is written.
+        let isOwed: Bool
         /// How many events it stands for.
         let times: UInt64
     }
@@ -63,7 +65,9 @@ struct Tally {
         guard let decision = record.decision, let reason = record.reason else { return }
         let outcome = Outcome(verb: record.verb, decision: decision, reason: reason)
         waiting.append(
-            Noted(outcome: outcome, key: key, isCorrection: record.of != nil, times: UInt64(clamping: times)))
+            Noted(
+                outcome: outcome, key: key, isCorrection: record.of != nil,
+                isOwed: record.isOwed || record.peer == nil, times: UInt64(clamping: times)))
     }
 
     /// Marks what was noted as written to the log.
@@ -93,12 +97,12 @@ struct Tally {
         if let key, let count = keys[key]?.granted, count > 0 { keys[key]?.granted = count - 1 }
     }
 
-    /// Marks what was noted as unavailable, because it could not be recorded and all of it was answered so. Corrections
-    /// are left out: they are noted again when they are staged again.
+    /// Marks what was noted as unavailable, because it could not be recorded and it was answered so. What is owed
+    /// to the log is left out: it is noted again when it is staged again.
     mutating func withdraw() {
-        settled += waiting.filter { !$0.isCorrection }.map { noted in
+        settled += waiting.filter { !$0.isOwed }.map { noted in
             let outcome = Outcome(verb: noted.outcome.verb, decision: .unavailable, reason: .auditUnavailable)
-            return Noted(outcome: outcome, key: noted.key, isCorrection: false, times: noted.times)
+            return Noted(outcome: outcome, key: noted.key, isCorrection: false, isOwed: false, times: noted.times)
         }
         waiting.removeAll(keepingCapacity: true)
     }

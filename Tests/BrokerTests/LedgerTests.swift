@@ -2,6 +2,7 @@
 
 import Audit
 import Kernel
+import PolicyLoading
 import Testing
 import Wire
 
@@ -62,6 +63,66 @@ struct LedgerTests {
         _ = ledger.commit([])
         #expect(bench.log.records.map(\.record.reason) == [.permitted, .notDelivered, .auditUnavailable])
         #expect(ledger.nextSettling == nil)
+    }
+
+    /// A policy that came into force meanwhile is in the log before what it decides.
+    @Test func aReloadIsRecordedAfterAnOutage() throws {
+        let bench = try Bench(Bench.policy)
+        bench.log.isFull = true
+        try bench.reload(Bench.policy + "permit 1001 key api\n")
+        for _ in 0..<2 { _ = bench.broker.commit([]) }
+        _ = bench.broker.adopt(LoadResult(loaded: nil, diagnostics: []), askedBy: 0, pid: 1)
+        _ = bench.broker.commit([])
+        bench.log.isFull = false
+        #expect(try bench.reply("1Gapi", FakePeer(uid: 1001)) == .granted(decision: 3))
+        let records = bench.log.records.map(\.record)
+        #expect(records.map(\.event) == [.reload, .reload, .request, .limit])
+        #expect(records.map(\.decision) == [.applied, .rejected, .granted, .unavailable])
+        #expect(Set(records.prefix(3).map(\.policy)).count == 1)
+        // Nobody was answered, so nothing was withdrawn.
+        #expect(records.last?.suppressed == 0)
+        let rejected = bench.broker.ledger.tally.outcomes.filter { $0.key.decision != .granted }
+        #expect(rejected.map(\.key.decision) == [.rejected] && rejected.map(\.value) == [1])
+        #expect(bench.broker.ledger.nextSettling == nil)
+    }
+
+    /// Connections without a reply are counted through an outage: those of strangers together.
+    @Test func surplusConnectionsOutliveAnOutage() throws {
+        let bench = try Bench(Bench.policy)
+        bench.log.isFull = true
+        var surplus: [UInt32: Int] = [:]
+        let began = Instant.now
+        for _ in 0..<3 {
+            for uid in [1001, 7001, 7002] as [UInt32] {
+                for _ in 0..<300 {
+                    let peer = FakePeer(uid: uid)
+                    if case .surplus = try bench.broker.admit(peer.credentials, from: peer) {
+                        surplus[uid, default: 0] += 1
+                    }
+                }
+            }
+            bench.broker.settle(now: .now)
+            _ = bench.broker.commit([])
+        }
+        #expect(surplus.count == 3)
+        let ledger = bench.broker.ledger
+        // It is tried again after a pause, although nobody asks.
+        #expect(try #require(ledger.nextSettling) >= began.after(Limits.retry))
+        for _ in 0..<2 {
+            ledger.settle(now: try #require(ledger.nextSettling), policy: "")
+            _ = ledger.commit([])
+            bench.log.isFull = false
+        }
+        let records = bench.log.records.map(\.record).filter { $0.reason == .limitConnectionRate }
+        let strangers = (surplus[7001] ?? 0) + (surplus[7002] ?? 0)
+        #expect(records.count == 2 && records.allSatisfy { $0.decision == .busy && $0.peer == nil })
+        #expect(records.first { $0.uid == 1001 }?.suppressed == surplus[1001])
+        #expect(records.first { $0.uid == nil }?.suppressed == strangers)
+        #expect(
+            records.first { $0.uid == nil }?.detail?.hasPrefix("users that no line names connect too often") == true)
+        ledger.count()
+        let counted = ledger.tally.outcomes.filter { $0.key.reason == .limitConnectionRate }.map(\.value)
+        #expect(counted == [UInt64(strangers + (surplus[1001] ?? 0))])
     }
 
     /// If nobody asks but something must be recorded, the log is tried again only from time to time.
