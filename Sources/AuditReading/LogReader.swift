@@ -5,6 +5,7 @@
 internal import Audit
 internal import Kernel
 internal import FileReading
+internal import Wire
 
 /// The records of a log, oldest first.
 package struct LogReader: ~Copyable {
@@ -12,25 +13,53 @@ package struct LogReader: ~Copyable {
     package private(set) var verifier: Verifier
     /// The first error, if the reader goes on after errors. Nothing after it is verified.
     package private(set) var fault: Unverified?
+    /// How many files were read, or are being read.
+    package private(set) var filesRead = 0
     private let goesOn: Bool
     /// The path of the log that is being followed, or nil.
     private let followed: String?
-    private var files: ArraySlice<String>
+    /// The files that were found, and those of them that are not read yet.
+    private var found: LogFiles, files: ArraySlice<LogFiles.File>
+    /// How often the files were listed anew since the last one was opened.
+    private var listings = 0
     private var current: LineReader<LogBytes>?
     private var isOpen = false
-    private var identity: FileStatus?
+    /// Whether the file has ended. False if it could not be read to its end.
+    private var isAtEnd = false
+    /// The file that is being read. Nil if it is compressed: nobody writes to such a file.
+    private var identity: FileIdentity?
     private var path = ""
     private var line = 0
+    /// The largest number of a record that was verified, or that was the first of its file.
+    private var reached: UInt64 = 0
+    private let pause: (Duration) -> Void
 
     /// - Parameters:
+    ///   - log: the files. They may be rotated while they are read, and the last one may be written.
     ///   - expected: a chain value that was kept elsewhere and must be found in the log.
     ///   - goesOn: true to continue after an error. Otherwise `next` throws it.
     ///   - follows: true if records may still be added to the last file, and it may be rotated away.
-    package init(_ files: [String], expecting expected: String? = nil, goesOn: Bool = false, follows: Bool = false) {
+    ///   - pause: waits for so long, while somebody else rotates the log.
+    package init(
+        _ log: LogFiles, expecting expected: String? = nil, goesOn: Bool = false, follows: Bool = false,
+        pausing pause: @escaping (Duration) -> Void = Self.wait
+    ) {
         verifier = Verifier(expected: expected)
         self.goesOn = goesOn
-        self.files = files[...]
-        followed = follows ? files.last : nil
+        self.pause = pause
+        found = log
+        files = log.files[...]
+        followed = follows ? log.files.last?.path : nil
+    }
+
+    /// The same, for files that nobody writes or rotates, unless they are followed.
+    package init(_ paths: [String], expecting expected: String? = nil, goesOn: Bool = false, follows: Bool = false) {
+        self.init(LogFiles(unseen: paths), expecting: expected, goesOn: goesOn, follows: follows) { _ in }
+    }
+
+    package static func wait(_ time: Duration) {
+        // Without the pause there is less patience, and nothing else.
+        _ = try? Kernel.pause(until: Instant.now.after(time))
     }
 
     /// Returns the next record, or nil at the end. If the log is followed, more may come later. A line that is no
@@ -40,6 +69,14 @@ package struct LogReader: ~Copyable {
             if isOpen {
                 if let record = try nextOfFile() { return record }
                 guard let followed, files.isEmpty else {
+                    let isNewest = logIsEmpty()
+                    // Records may have come between the last read and this look.
+                    if isAtEnd, let record = try nextOfFile() { return record }
+                    if isNewest, isAtEnd {
+                        guard followed == nil else { return nil }
+                        // What comes into the log from now on is later than what was asked for.
+                        (files, filesRead) = ([], filesRead + 1)
+                    }
                     close()
                     continue
                 }
@@ -48,19 +85,50 @@ package struct LogReader: ~Copyable {
                 if let record = try nextOfFile() { return record }
                 guard try turn(to: followed) else { return nil }
             }
-            guard let path = files.popFirst() else { return nil }
-            try open(path)
+            guard let file = files.popFirst() else { return nil }
+            try open(file)
         }
     }
 
-    private mutating func open(_ path: String) throws(Unverified) {
-        (self.path, line) = (path, 0)
+    private mutating func open(_ file: LogFiles.File) throws(Unverified) {
+        (path, line) = (file.path, 0)
         do throws(Failure) {
-            let bytes = try LogBytes.opened(path)
-            identity = bytes.identity
+            let bytes: LogBytes
+            do throws(Failure) { bytes = try LogBytes.opened(path) } catch {
+                if error.code == Failure.notFound, try listAgain() { return }
+                throw error
+            }
+            if let known = file.identity, known != bytes.status.identity, try listAgain() { return }
+            identity = bytes.isCompressed ? nil : bytes.status.identity
             current = LineReader(bytes, longest: Record.longest)
             isOpen = true
+            filesRead += 1
+            listings = 0
         } catch { try note(Unverified(kind: .unreadable, description: error.description)) }
+    }
+
+    /// Lists the files anew, because another file has the name of the next one, and goes on with those that were not read
+    /// yet. Returns false if there is no way to list them, or if it was done too often.
+    private mutating func listAgain() throws(Failure) -> Bool {
+        guard listings < Limits.readersLooks else { return false }
+        if listings > 0 { pause(Limits.readersPause) }
+        guard let log = try found.again() else { return false }
+        listings += 1
+        goOn(in: log)
+        return true
+    }
+
+    private mutating func goOn(in log: LogFiles) {
+        let last = max(reached, verifier.lastNumber)
+        found = log
+        files = filesRead == 0 ? log.files[...] : log.files.filter { $0.first > last }[...]
+    }
+
+    /// Whether the log itself is the next file, and has no record. Then the one before it may still be written.
+    private func logIsEmpty() -> Bool {
+        guard identity != nil, files.count == 1, let log = files.first, log.first == .max else { return false }
+        guard let now = (try? statusFollowing(log.path)) ?? nil else { return false }
+        return now.size == 0 && now.identity == log.identity
     }
 
     private mutating func close() {
@@ -70,13 +138,17 @@ package struct LogReader: ~Copyable {
 
     private mutating func nextOfFile() throws(Unverified) -> LoggedRecord? {
         let isLast = followed != nil && files.isEmpty
+        isAtEnd = false
         while true {
             let next: LineReader<LogBytes>.Line?
             do throws(Failure) { next = try current?.next(mayGrow: isLast) } catch {
                 try note(Unverified(kind: .unreadable, description: error.description))
                 return nil
             }
-            guard let next else { return nil }
+            guard let next else {
+                isAtEnd = true
+                return nil
+            }
             line += 1
             switch next {
             case .whole(let bytes): if let record = try verified(bytes) { return record }
@@ -103,7 +175,10 @@ package struct LogReader: ~Copyable {
                 try note(error)
             }
         }
-        if let record = LoggedRecord(bytes) { return record }
+        if let record = LoggedRecord(bytes) {
+            if line == 1, let number = record.number(.seq) { reached = max(reached, number) }
+            return record
+        }
         // Anybody who can recompute the chain can put any line into it, so the form is checked as well.
         try note(
             Unverified(
@@ -124,7 +199,7 @@ package struct LogReader: ~Copyable {
     /// does not write to the old file any more.
     private func isRotated(_ path: String) -> Bool {
         guard let now = (try? statusFollowing(path)) ?? nil, now.size > 0, let identity else { return false }
-        return now.device != identity.device || now.inode != identity.inode
+        return now.identity != identity
     }
 
     /// Whether the file that is followed has become shorter than what was read of it. What is written to it from now on
@@ -132,7 +207,7 @@ package struct LogReader: ~Copyable {
     package borrowing func followedFileShrank() -> Bool {
         guard isOpen, files.isEmpty, let followed, let identity else { return false }
         guard let now = (try? statusFollowing(followed)) ?? nil else { return false }
-        guard now.device == identity.device, now.inode == identity.inode else { return false }
+        guard now.identity == identity else { return false }
         switch current {
         case .some(let reader): return now.size < reader.position
         case .none: return false
@@ -141,11 +216,9 @@ package struct LogReader: ~Copyable {
 
     /// Goes on with the files that came after the last record. More than one rotation may have gone by.
     private mutating func turn(to path: String) throws(Unverified) -> Bool {
-        let last = verifier.lastNumber
         do throws(Failure) {
-            let later = try LogFiles(of: path).files.filter { $0.first > last }
-            guard !later.isEmpty else { return false }
-            files = later.map(\.path)[...]
+            goOn(in: try LogFiles(of: path))
+            guard !files.isEmpty else { return false }
             close()
             return true
         } catch {

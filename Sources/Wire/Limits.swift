@@ -226,6 +226,10 @@ package enum Limits {
 
     // MARK: The log's readers
 
+    /// How often a reader lists files that are being rotated.
+    package static let readersLooks = 5
+    /// How long it waits between two looks.
+    package static let readersPause = Duration.milliseconds(10)
     /// How many names of nonexistent keys a summary lists separately.
     package static let unknownKeys = 10_000
     /// For each caller and key, how many grants are remembered that may later turn out to be undelivered.

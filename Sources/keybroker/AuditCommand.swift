@@ -30,10 +30,10 @@ struct AuditOptions: ParsableArguments {
     var logs: [String] = []
 
     /// The files, oldest first. Ends the program if they cannot be read.
-    func files(_ others: [String] = []) throws(ExitCode) -> [String] {
+    func files(_ others: [String] = []) throws(ExitCode) -> LogFiles {
         let given = logs + others
         do throws(Failure) {
-            guard given.isEmpty else { return try LogFiles(named: given).paths }
+            guard given.isEmpty else { return try LogFiles(named: given) }
             StandardFiles.say("the log", StandardFiles.log)
             let files = try LogFiles(of: StandardFiles.log)
             for name in files.unreadable {
@@ -41,7 +41,7 @@ struct AuditOptions: ParsableArguments {
                     "keybroker: \(name) is compressed in a way that is not read here: decompress it, "
                         + "and name all files")
             }
-            return files.paths
+            return files
         } catch {
             let advice = error.code == Failure.permissionDenied ? ReadersOfLog.advice(on: error.subject ?? "") : nil
             throw fail(([error.description] + [advice].compactMap(\.self)).joined(separator: "; "), status: 74)

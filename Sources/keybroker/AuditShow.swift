@@ -57,7 +57,7 @@ struct AuditShow: ParsableCommand {
     }
 
     private func show(
-        _ files: [String], _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
+        _ files: LogFiles, _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
     ) throws(ExitCode) {
         var reader = LogReader(files, goesOn: true)
         var unknown = UnknownUser(user)
@@ -67,11 +67,11 @@ struct AuditShow: ParsableCommand {
     }
 
     private func follow(
-        _ files: [String], _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
+        _ files: LogFiles, _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
     ) throws(ExitCode) {
         var reader = LogReader(files, goesOn: true, follows: true)
         var unknown = UnknownUser(user)
-        guard let file = files.last else { return }
+        guard let file = files.paths.last else { return }
         // The watch begins before the file is read, so that no change between the two is missed.
         let watch = try watch(file)
         try show(&reader, selection, &rows, &unknown, last)

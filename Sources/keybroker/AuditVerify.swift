@@ -35,8 +35,7 @@ struct AuditVerify: ParsableCommand {
     }
 
     func run() throws {
-        let files = try log.files(paths)
-        var reader = LogReader(files, expecting: expect)
+        var reader = LogReader(try log.files(paths), expecting: expect)
         let since: UInt64?
         do throws(Unverified) {
             while try reader.next() != nil {}
@@ -46,7 +45,7 @@ struct AuditVerify: ParsableCommand {
         guard let first = verifier.firstNumber else { throw fail("the log is empty", status: 74) }
         try output(
             line:
-                "\(counted(verifier.records, "record")), \(first) to \(verifier.lastNumber), in \(counted(files.count, "file"))"
+                "\(counted(verifier.records, "record")), \(first) to \(verifier.lastNumber), in \(counted(reader.filesRead, "file"))"
         )
         if verifier.beginsAfterAnother {
             try output(line: "begins after record \(first - 1), of a file that was not given")
