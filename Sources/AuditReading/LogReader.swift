@@ -39,7 +39,7 @@ package struct LogReader: ~Copyable {
     ///   - expected: a chain value that was kept elsewhere and must be found in the log.
     ///   - goesOn: true to continue after an error. Otherwise `next` throws it.
     ///   - follows: true if records may still be added to the last file, and it may be rotated away.
-    ///   - pause: waits for so long, while somebody else rotates the log.
+    ///   - pause: waits for so long, while somebody else writes or rotates the log.
     package init(
         _ log: LogFiles, expecting expected: String? = nil, goesOn: Bool = false, follows: Bool = false,
         pausing pause: @escaping (Duration) -> Void = Self.wait
@@ -141,7 +141,7 @@ package struct LogReader: ~Copyable {
         isAtEnd = false
         while true {
             let next: LineReader<LogBytes>.Line?
-            do throws(Failure) { next = try current?.next(mayGrow: isLast) } catch {
+            do throws(Failure) { next = try nextLine(isFollowed: isLast) } catch {
                 try note(Unverified(kind: .unreadable, description: error.description))
                 return nil
             }
@@ -163,6 +163,18 @@ package struct LogReader: ~Copyable {
                 return nil
             }
         }
+    }
+
+    /// A line without its end may be a record that is being written at this moment: it is read again, a few times.
+    private mutating func nextLine(isFollowed: Bool) throws(Failure) -> LineReader<LogBytes>.Line? {
+        guard identity != nil else { return try current?.next() }
+        for attempt in 0... {
+            if let next = try current?.next(mayGrow: true) { return next }
+            if isFollowed || current?.isWithinLine != true { return nil }
+            if attempt == Limits.readersLooks { break }
+            pause(Limits.readersPause)
+        }
+        return try current?.next()
     }
 
     private mutating func verified(_ bytes: [UInt8]) throws(Unverified) -> LoggedRecord? {

@@ -60,6 +60,9 @@ package struct LineReader<Source: ByteSource & ~Copyable>: ~Copyable {
     /// How many bytes were read from the source.
     package private(set) var position = 0
 
+    /// Whether the bytes that were read and not returned yet begin a line.
+    package var isWithinLine: Bool { !rest.isEmpty }
+
     /// - Parameter longest: the longest line, in bytes.
     package init(_ source: consuming Source, longest: Int) {
         self.source = source

@@ -226,7 +226,7 @@ package enum Limits {
 
     // MARK: The log's readers
 
-    /// How often a reader lists files that are being rotated.
+    /// How often a reader looks again at a record that is not written to its end, or lists files that are being rotated.
     package static let readersLooks = 5
     /// How long it waits between two looks.
     package static let readersPause = Duration.milliseconds(10)

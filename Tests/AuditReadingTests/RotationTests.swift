@@ -163,4 +163,24 @@ struct RotationTests {
         while let record = try reader.next() { numbers.append(record.number(.seq)) }
         #expect(numbers == Array(1...7))
     }
+
+    @Test func aRecordThatIsBeingWritten() throws {
+        let line = lines[6]
+        try folder.write("log", lines[4..<6].joined() + line.prefix(50))
+        var pauses = 0
+        let complete = try numbers(try found()) { [folder, lines] _ in
+            pauses += 1
+            let seen = pauses < 3 ? line.prefix(50 + pauses) : line[...]
+            _ = try? folder.write("log", lines[4..<6].joined() + seen)
+        }
+        #expect(complete == Array(1...7))
+        #expect(pauses == 3)
+        // If nobody goes on writing, it is cut off.
+        try folder.write("log", lines[4..<6].joined() + line.prefix(50))
+        var more = 0
+        var reader = LogReader(try found(), goesOn: true) { _ in more += 1 }
+        while try reader.next() != nil {}
+        #expect(reader.fault?.kind == .cut)
+        #expect((1..<10).contains(more))
+    }
 }
