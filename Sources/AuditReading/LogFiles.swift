@@ -158,15 +158,6 @@ package struct LogFiles {
     }
 }
 
-/// Which file it is, whatever its name.
-struct FileIdentity: Equatable {
-    let device: UInt64, inode: UInt64
-}
-
-extension FileStatus {
-    var identity: FileIdentity { FileIdentity(device: device, inode: inode) }
-}
-
 /// The bytes of one file, decompressed if it is a gzip file.
 struct LogBytes: ~Copyable, ByteSource {
     // Exactly one of the two is set.

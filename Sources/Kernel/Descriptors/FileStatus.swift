@@ -93,3 +93,12 @@ package struct ContentMark: Equatable, Sendable {
         (device, inode, size, modified) = (status.device, status.inode, status.size, status.modified)
     }
 }
+
+/// Identifies a file whatever its path is.
+package struct FileIdentity: Hashable, Sendable {
+    fileprivate let device: UInt64, inode: UInt64
+}
+
+extension FileStatus {
+    package var identity: FileIdentity { FileIdentity(device: device, inode: inode) }
+}

@@ -47,7 +47,7 @@ package struct Sandbox: Sendable {
         var parts = folder.split(separator: "/")
         while true {
             if let status = (try? statusFollowing("/" + parts.joined(separator: "/"))) ?? nil,
-                readable.contains(FileIdentity(status))
+                readable.contains(status.identity)
             {
                 return true
             }
@@ -103,7 +103,7 @@ package struct Sandbox: Sendable {
             if handle < 0 { continue }
             let folder = Descriptor(taking: handle)
             let isIn = ck_landlock_allow(ruleset.number, version, folder.number, rights.rawValue) >= 0
-            if isIn, rights.contains(.read) { covered.insert(FileIdentity(try folder.status())) }
+            if isIn, rights.contains(.read) { covered.insert(try folder.status().identity) }
         }
         _ = try succeed(ck_landlock_restrict(ruleset.number), "landlock_restrict_self")
         return "version \(version)"

@@ -49,7 +49,7 @@ package final class ChangeWatch {
 
     /// Whether the directory is watched. Before ``seal()`` it is added if it is not.
     func covers(_ directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
-        let identity = FileIdentity(status)
+        let identity = status.identity
         if numbers[identity] != nil { return true }
         guard let number = watch(directory, for: IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) else { return false }
         watched[number] = Watched(identity: identity)
@@ -61,7 +61,7 @@ package final class ChangeWatch {
     /// directory have to be watched. They never are if others may write to the directory: each file that they create
     /// would wake the daemon.
     func covers(linkNamed name: String, in directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
-        guard !status.isWritableByOthers, let number = numbers[FileIdentity(status)], watchesEntries(number, directory)
+        guard !status.isWritableByOthers, let number = numbers[status.identity], watchesEntries(number, directory)
         else { return false }
         watched[number]?.links.insert(name)
         return true
@@ -72,7 +72,7 @@ package final class ChangeWatch {
     func covers(
         fileNamed name: String, in directory: borrowing Descriptor, _ status: FileStatus, follows: Bool
     ) -> Bool {
-        guard !status.isWritableByOthers, let number = numbers[FileIdentity(status)], watchesEntries(number, directory)
+        guard !status.isWritableByOthers, let number = numbers[status.identity], watchesEntries(number, directory)
         else { return false }
         if follows { watched[number]?.files.insert(name) }
         return true
@@ -199,11 +199,4 @@ package final class ChangeWatch {
             bytes = bytes.dropFirst(headerBytes + nameBytes.count)
         }
     }
-}
-
-/// Identifies a file whatever its path is.
-struct FileIdentity: Hashable {
-    let device: UInt64, inode: UInt64
-
-    init(_ status: FileStatus) { (device, inode) = (status.device, status.inode) }
 }
