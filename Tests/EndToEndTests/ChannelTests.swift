@@ -126,7 +126,7 @@ struct ChannelTests {
     @Test func aSignerThatHangs() throws {
         let lent = try LentKeys("hang", "permit 61001 sign web\npermit 61002 sign web\npermit 61002 key web")
         let worker = try lent.signer().worker
-        kill(worker, SIGSTOP)
+        try OtherProcess.stop(worker)
         let (gone, patient) = (try lent.client(61001), try lent.client(61002))
         _ = try gone.peer.step("send web")
         _ = try patient.peer.step("send web")

@@ -101,13 +101,3 @@ struct Given {
 
     func content(_ number: Int) -> String? { files[String(number)]?["content"] as? String }
 }
-
-/// Waits until the condition holds.
-func waitUntil(_ what: String, seconds: Double = 20, _ condition: () throws -> Bool) throws {
-    let deadline = Date(timeIntervalSinceNow: seconds)
-    while Date() < deadline {
-        if try condition() { return }
-        Thread.sleep(forTimeInterval: 0.01)
-    }
-    throw Waited(description: "waited in vain until \(what)")
-}

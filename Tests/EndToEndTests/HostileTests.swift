@@ -257,7 +257,7 @@ struct HostileTests {
         let daemon = try daemon("limit 61001 requests 100000\n")
         // The daemon is stopped, so that each client has gone before it is answered.
         let count = 40
-        daemon.program.signal(SIGSTOP)
+        try OtherProcess.stop(daemon.pid)
         let hasty = try hostile(daemon, "\(attacker)", ["hasty", "k", String(count)])
         try hasty.waitForExit()
         daemon.program.signal(SIGCONT)

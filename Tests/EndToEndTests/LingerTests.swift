@@ -43,7 +43,7 @@ struct LingerTests {
         #expect(try PeerProcess(folder["run/broker.sock"], uid: 61002).ask("1Gk").status == "K")
         let before = try descriptors(of: daemon)
         // While the daemon stands still, all is sent, and the sender's own references are gone.
-        daemon.signal(SIGSTOP)
+        try OtherProcess.stop(daemon.pid)
         let hostile = try python("linger", [folder["run/broker.sock"], "\(uid)", "20"])
         try hostile.wait(for: "all is sent") { $0.contains("sent") ? true : nil }
         daemon.signal(SIGCONT)

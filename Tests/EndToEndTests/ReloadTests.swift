@@ -57,7 +57,7 @@ struct ReloadTests {
     /// Stops the name service and begins a reload, which then waits for it.
     private func hang(_ daemon: Daemon) throws -> Int32 {
         let child = try lookup(of: daemon)
-        #expect(kill(child, SIGSTOP) == 0)
+        try OtherProcess.stop(child)
         daemon.program.signal(SIGHUP)
         try waitUntil("the reload is running") { try status(daemon)["reload"] as? String == "running" }
         return child

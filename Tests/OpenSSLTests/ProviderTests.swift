@@ -130,7 +130,7 @@ struct ProviderTests {
         #expect(try program.ask("one") == "1")
         let keeper = try #require(OtherProcess.children(of: bench.broker.pid).first)
         let worker = try #require(OtherProcess.children(of: keeper).first)
-        kill(worker, SIGSTOP)
+        try OtherProcess.stop(worker)
         #expect(try program.ask("one") == "0")
         kill(worker, SIGCONT)
         // The client verifies each signature, so one of another request would fail.

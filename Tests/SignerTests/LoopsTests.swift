@@ -148,7 +148,7 @@ struct LoopsTests {
         let bench = try Bench("untold")
         let (number, client) = try bench.open(try bench.makeECKey())
         let worker = try bench.worker()
-        kill(worker, SIGSTOP)
+        try OtherProcess.stop(worker)
         // There are no such channels, so nothing answers.
         var absent: UInt64 = 1 << 40
         while !bench.signer.hasUntold {

@@ -24,6 +24,18 @@ package enum OtherProcess {
         return status.split(separator: "\n").first.map { String($0.dropFirst("Name:\t".count)) }
     }
 
+    /// Stops a process, and waits until each of its threads stands still: one of them takes the signal, and it can be
+    /// another than the one that works.
+    package static func stop(_ pid: Int32) throws {
+        guard kill(pid, SIGSTOP) == 0 else { throw Waited(description: "a process that can be stopped") }
+        try waitUntil("process \(pid) stands still") {
+            try FileManager.default.contentsOfDirectory(atPath: "/proc/\(pid)/task").allSatisfy { thread in
+                let status = try String(contentsOfFile: "/proc/\(pid)/task/\(thread)/status", encoding: .utf8)
+                return status.contains("\nState:\tT")
+            }
+        }
+    }
+
     /// Whether a process has not ended.
     package static func isRunning(_ pid: Int32) -> Bool { name(of: pid) != nil }
 }

@@ -9,6 +9,16 @@ package struct Waited: Error, CustomStringConvertible {
     package init(description: String) { self.description = description }
 }
 
+/// Waits until the condition holds.
+package func waitUntil(_ what: String, seconds: Double = 20, _ condition: () throws -> Bool) throws {
+    let deadline = Date(timeIntervalSinceNow: seconds)
+    while Date() < deadline {
+        if try condition() { return }
+        Thread.sleep(forTimeInterval: 0.01)
+    }
+    throw Waited(description: "waited in vain until \(what)")
+}
+
 package final class Program: @unchecked Sendable {
     private let process = Process()
     private let input = Pipe()
