@@ -12,7 +12,7 @@ struct Deadline: Sendable {
     private let deadline: Instant
     /// The call ends at this moment in any case.
     private let end: Instant
-    private let wakeUp: WakeUp?
+    private var wakeUp: WakeUp?
 
     /// The pause between two attempts to reach a broker that does not run: the first pause, and the longest.
     static let firstPause = Duration.milliseconds(5), longestPause = Duration.milliseconds(200)
@@ -26,6 +26,13 @@ struct Deadline: Sendable {
 
     /// The call ends at that moment, whatever it waits for.
     init(until end: Instant) { (deadline, self.end, wakeUp) = (end, end, nil) }
+
+    /// The same moments, for a call that `wakeUp` cancels.
+    func calledOff(by wakeUp: WakeUp) -> Deadline {
+        var same = self
+        same.wakeUp = wakeUp
+        return same
+    }
 
     /// Waits for `duration`, or throws `error` if that would end after the deadline.
     func pause(_ duration: Duration, orThrow error: KeyBrokerError) throws(KeyBrokerError) {

@@ -39,8 +39,12 @@ extension KeyBroker {
     private func onOwnThread<R: Sendable>(
         _ wait: Duration, _ body: @escaping @Sendable (Deadline) throws(KeyBrokerError) -> R
     ) async throws(KeyBrokerError) -> R {
-        try await onThread(of: .global()) { wakeUp throws(KeyBrokerError) in
-            try body(Deadline(wait, calledOffBy: wakeUp))
+        // Counted from now, even if the thread takes its time to begin.
+        let patience = Deadline(wait, calledOffBy: nil)
+        // A queue of its own, as the threads of the global one are few.
+        let queue = DispatchQueue(label: "keybroker request")
+        return try await onThread(of: queue) { wakeUp throws(KeyBrokerError) in
+            try body(patience.calledOff(by: wakeUp))
         }
     }
 }

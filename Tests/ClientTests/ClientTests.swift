@@ -95,6 +95,25 @@ import Testing
         #expect(await task.value == .cancelled)
     }
 
+    /// More requests wait than there are processors, and neither a further request nor the tasks wait with them.
+    @Test func requestsThatWaitHoldUpNobodyElse() async throws {
+        let daemon = try daemon()
+        let absent = KeyBroker(socketPath: folder["nobody/broker.sock"])
+        let waiting = (0..<min(32 + 4 * ProcessInfo.processInfo.activeProcessorCount, 200)).map { _ in
+            Task {
+                do throws(KeyBrokerError) {
+                    _ = try await absent.key("k", waitingUpTo: .seconds(10))
+                    return nil as KeyBrokerError?
+                } catch { return error }
+            }
+        }
+        let key = try await KeyBroker(socketPath: daemon.socket).key("k")
+        #expect(text(try key.readKey()) == "THE KEY")
+        for task in waiting { task.cancel() }
+        // Whoever has waited for its whole time would say that there is no broker.
+        for task in waiting { #expect(await task.value == .cancelled) }
+    }
+
     @Test func whatCanGoWrongIsTyped() throws {
         let daemon = try daemon("limit \(geteuid()) requests 4\n")
         let broker = KeyBroker(socketPath: daemon.socket)
