@@ -116,11 +116,10 @@ struct ReceivedReply: ~Copyable {
     private var certificate: Descriptor?
 
     init(_ delivery: consuming SeqpacketSocket.Delivery) throws(KeyBrokerError) {
-        // The kernel did not deliver a descriptor: this process has reached its limit, or a security module forbids it.
         guard !delivery.isMissingDescriptors else {
-            throw .protocolViolation(
-                "the kernel withheld a descriptor: this process has too many open (RLIMIT_NOFILE), "
-                    + "or a security module such as SELinux forbids the transfer")
+            throw .shortage(
+                "the kernel withheld a descriptor, as it also does if a security module such as SELinux forbids the transfer"
+            )
         }
         guard !delivery.isCut, let reply = try? Reply(delivery.packet) else {
             throw .protocolViolation("the reply is malformed")

@@ -121,8 +121,8 @@ extension KeyBrokerError: CustomStringConvertible {
         case .cancelled:
             "cancelled"
         case .shortage(let reason):
-            "\(reason): the broker was not reached, as this process may have no more open files (raise RLIMIT_NOFILE, "
-                + "ulimit -n), or the system has none left"
+            "\(reason): this process may have no more open files (raise RLIMIT_NOFILE, ulimit -n), "
+                + "or the system has none left"
         case .system(let call, let code):
             "\(Failure(call, code: code))"
         }

@@ -223,9 +223,14 @@ extension KeyBrokerError {
         return false
     }
 
-    /// How long to wait before the next attempt, if the broker has said so.
+    /// How long to wait before the next attempt, if it is not the usual pause.
     fileprivate var delay: Duration? {
-        if case .busy(_, let delay) = self { return max(delay, Deadline.firstPause) }
-        return nil
+        switch self {
+        // The broker has said so.
+        case .busy(_, let delay): max(delay, Deadline.firstPause)
+        // Each attempt may have a grant in the audit log, whose descriptors did not arrive.
+        case .shortage: Limits.retry
+        default: nil
+        }
     }
 }

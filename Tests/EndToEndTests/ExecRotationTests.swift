@@ -121,6 +121,29 @@ struct ExecRotationTests {
         #expect(try service.end() == 3)
     }
 
+    @Test(.enabled(if: installed("prlimit") != nil, "needs prlimit"))
+    func aRotationThatFindsNoFreeDescriptorComesLater() throws {
+        let service = try RotatingService(fixture)
+        let watcher = try service.watcher()
+        let prlimit = try #require(installed("prlimit"))
+        // The account may do it. Root may not everywhere.
+        func limit(_ number: Int) throws {
+            let (status, _, errors) = try Program.run(
+                installed("setpriv") ?? "setpriv",
+                ExecFixture.account + [prlimit, "--pid", "\(watcher)", "--nofile=\(number):"])
+            #expect(status == 0, "\(errors)")
+        }
+        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(watcher)/fd").compactMap { Int($0) }
+        try limit(try #require((0...open.count).first { !open.contains($0) }))
+        try fixture.rotate(to: "a")
+        try service.program.wait(for: "the complaint", in: .error) {
+            $0.contains("RLIMIT_NOFILE") && $0.contains("this is tried again") ? true : nil
+        }
+        try limit(64)
+        #expect(try service.nextReading().isOf("a", in: folder))
+        #expect(try service.end() == 3)
+    }
+
     @Test func aPermissionThatIsTakenAwayLeavesTheLastKey() throws {
         let service = try RotatingService(fixture)
         try folder.write("policy", "key web \(folder["web.key"]) certificate \(folder["web.crt"])\n")

@@ -154,7 +154,7 @@ KEYBROKER_API enum keybroker_result keybroker_watch_open(const char *socket, con
 
 /* Waits for the next key, at most `timeout` milliseconds; -1 is no limit. After KEYBROKER_NOTHING_NEW the watch goes
  * on. After all other failures it is closed. If that is KEYBROKER_NOT_RUNNING, open it again with a wait: the key that this
- * returns is the present one, so that no rotation is lost. */
+ * returns is the present one, so that no rotation is lost. After KEYBROKER_SHORTAGE, do so when a descriptor is free. */
 KEYBROKER_API enum keybroker_result keybroker_watch_next(struct keybroker_watch *watch, long timeout,
                                                          struct keybroker_key *key, struct keybroker_error *error);
 KEYBROKER_API void keybroker_watch_close(struct keybroker_watch *watch);
@@ -236,8 +236,8 @@ static int keybroker__is_shortage(int code) {
 
 static enum keybroker_result keybroker__short_of(struct keybroker_error *error, const char *reason) {
     return keybroker__fail(error, KEYBROKER_SHORTAGE, 0,
-                           "%s: the broker was not reached, as this process may have no more open files (raise "
-                           "RLIMIT_NOFILE, ulimit -n), or the system has none left",
+                           "%s: this process may have no more open files (raise RLIMIT_NOFILE, ulimit -n), or the "
+                           "system has none left",
                            reason);
 }
 
@@ -850,9 +850,8 @@ static enum keybroker_result keybroker__receive(int connected, const char *path,
     reply->packet[length] = 0;
     if (message.msg_flags & MSG_CTRUNC) {
         keybroker__drop(reply);
-        return keybroker__violation(error, "the kernel withheld a descriptor: this process has too many open "
-                                           "(RLIMIT_NOFILE), or a security module such as SELinux forbids the "
-                                           "transfer");
+        return keybroker__short_of(error, "the kernel withheld a descriptor, as it also does if a security module such "
+                                          "as SELinux forbids the transfer");
     }
     if ((message.msg_flags & MSG_TRUNC) || !keybroker__parse(reply)) {
         keybroker__drop(reply);

@@ -155,8 +155,8 @@ class ShortageError(KeyBrokerError):
 
     def __init__(self, reason: str) -> None:
         super().__init__(
-            f"{reason}: the broker was not reached, as this process may have no more open files "
-            "(raise RLIMIT_NOFILE, ulimit -n), or the system has none left"
+            f"{reason}: this process may have no more open files (raise RLIMIT_NOFILE, ulimit -n), "
+            "or the system has none left"
         )
 
 

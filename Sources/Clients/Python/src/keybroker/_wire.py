@@ -26,6 +26,7 @@ from ._errors import (
     NoAnswerError,
     NotRunningError,
     ProtocolError,
+    ShortageError,
     UnavailableError,
     UntrustedError,
     _system,
@@ -241,9 +242,9 @@ class Connection:
             if not packet:
                 raise NotRunningError(self.path, "it closed the connection without an answer")
             if flags & socket.MSG_CTRUNC:
-                raise ProtocolError(
-                    "the kernel withheld a descriptor: this process has too many open (RLIMIT_NOFILE), "
-                    "or a security module such as SELinux forbids the transfer"
+                raise ShortageError(
+                    "the kernel withheld a descriptor, as it also does if a security module such as SELinux "
+                    "forbids the transfer"
                 )
             if flags & socket.MSG_TRUNC:
                 raise ProtocolError("the reply is malformed")
