@@ -58,14 +58,17 @@ extension KeyBroker {
 }
 
 extension [KeyHolders] {
-    fileprivate mutating func add(_ line: StatusPage.Line) throws(KeyBrokerError) {
+    mutating func add(_ line: StatusPage.Line) throws(KeyBrokerError) {
         let words = line.value.split(separator: " ").map(String.init)
         switch line.known {
         case .rotation:
             guard words.count == 4, words[1] == "generation", let name = KeyName(words[0]),
                 let generation = decimal(words[2], as: UInt64.self), let state = KeyHolders.State(rawValue: words[3])
             else { throw .malformed(line) }
-            append(KeyHolders(name: name, generation: generation, state: state))
+            var key = KeyHolders(name: name, generation: generation, state: state)
+            // If a page ends with this line, the next one begins with it.
+            if last?.name == name { key.holders = removeLast().holders }
+            append(key)
         case .holder, .channel:
             let signs = line.known == .channel
             guard let last = indices.last, let holder = KeyHolders.Holder(words, of: self[last].name, signs: signs),

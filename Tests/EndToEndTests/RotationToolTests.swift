@@ -8,12 +8,14 @@ import Testing
 struct RotationToolTests {
     private let folder = TemporaryFolder("rotationtool")
 
-    private func daemon() throws -> Daemon {
+    private func daemon(watched more: [String] = []) throws -> Daemon {
         try folder.write("key", "KEY 1", mode: 0o600)
+        let keys = (["a", "b", "web"] + more).map { "key \($0) \(folder["key"])\n" }
+        let permits = more.map { "permit 61001 key \($0)\n" }
         return try Daemon(
             folder,
-            policy: "key a \(folder["key"])\nkey b \(folder["key"])\nkey web \(folder["key"])\n"
-                + "permit 61001 key web a\npermit 61002 key web\nlimit 61001 watches 60 connections 64\n")
+            policy: (keys + permits).joined() + "permit 61001 key web a\npermit 61002 key web\n"
+                + "limit 61001 watches 60 connections 64\n")
     }
 
     private func rotation(_ daemon: Daemon, _ arguments: [String]) throws -> (
@@ -89,6 +91,30 @@ struct RotationToolTests {
         #expect(try rotation(daemon, ["status", "web", "--format", "json"]).output.split(separator: "\n").count == 59)
         watchers.closeInput()
         try watchers.waitForExit()
+        #expect(try daemon.stop() == 0)
+    }
+
+    /// A page can end anywhere, also between a key and its first holder.
+    @Test func eachKeyIsListedOnceWhereverAPageEnds() throws {
+        let many = (10..<50).map { "m\($0)" }
+        // Each comes before all others, so that the ends of the pages move.
+        let first = (10..<28).reversed().map { "k\($0)" + String(repeating: "x", count: $0) }
+        let daemon = try daemon(watched: many + first)
+        let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/watchers.py").path
+        var watchers: [Program] = []
+        for names in [many] + first.map({ [$0] }) {
+            watchers.append(
+                try Program(
+                    installed("python3") ?? "python3",
+                    [script, daemon.socket, "61001", names.joined(separator: ","), "1"]))
+            _ = try watchers.last?.wait(forLines: 1)
+            let rows = try rotation(daemon, ["status", "--format", "json"]).output.split(separator: "\n")
+            #expect(rows.count == many.count + watchers.count - 1)
+        }
+        for program in watchers {
+            program.closeInput()
+            try program.waitForExit()
+        }
         #expect(try daemon.stop() == 0)
     }
 }
