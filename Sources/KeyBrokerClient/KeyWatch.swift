@@ -56,14 +56,18 @@ public struct KeyWatch: ~Copyable, Sendable {
         self.broker = broker
     }
 
-    /// Waits for the first content of the key as ``KeyBroker/key(_:waitingUpTo:)-8tcpx`` does.
+    /// Waits for the first content of the key as ``KeyBroker/key(_:waitingUpTo:)-8tcpx`` does. If it was given already, waits
+    /// for the next one.
     /// - Parameter wait: how long to wait for a broker that is still starting, is busy, or cannot hand out the key yet.
+    /// - Throws: as ``next(waitingUpTo:)``, and ``KeyBrokerError/noAnswer(socket:after:)`` if no next one came in time.
     public mutating func first(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> KeyRotation {
         let end = Instant.now.after(min(max(wait, .zero), .seconds(1_000_000_000)))
         while true {
             if let rotation = try advance() { return rotation }
-            let next = Instant.now.after(self.wait ?? .zero)
+            let next = self.wait.map { Instant.now.after($0) } ?? end
             if let trouble, next > end || trouble.isFinal { throw trouble }
+            // Nothing is due from a broker that has given the key.
+            guard due != nil || Instant.now < end else { throw .noAnswer(socket: broker.socketPath, after: wait) }
             try waitForNews(until: next, nil)
         }
     }

@@ -95,6 +95,24 @@ import Testing
         try daemon.stop()
     }
 
+    /// On a watch that has given the key, it is the next content, waited for as long as is told.
+    @Test func theFirstContentIsWaitedForOnceMore() throws {
+        let daemon = try daemon()
+        var watch = try KeyBroker(socketPath: daemon.socket).watch("k")
+        #expect(try text(try watch.first(waitingUpTo: .seconds(10))) == "KEY 1")
+        for wait in [Duration.zero, .milliseconds(300)] {
+            let began = ContinuousClock.now
+            do throws(KeyBrokerError) {
+                _ = try watch.first(waitingUpTo: wait)
+                Issue.record("no error")
+            } catch { #expect(error == .noAnswer(socket: daemon.socket, after: wait)) }
+            #expect(began.duration(to: .now) >= wait)
+        }
+        try rotate(2)
+        #expect(try text(try watch.first(waitingUpTo: .seconds(10))) == "KEY 2")
+        try daemon.stop()
+    }
+
     @Test func aTaskGetsTheContentsOneAfterTheOther() async throws {
         let daemon = try daemon()
         let broker = KeyBroker(socketPath: daemon.socket)
