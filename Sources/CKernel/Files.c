@@ -28,6 +28,10 @@ int ck_open_for_appending(const char *path, uint32_t mode) {
     return outcome(open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode));
 }
 
+int ck_open_unnamed(const char *directory, uint32_t mode) {
+    return outcome(open(directory, O_TMPFILE | O_WRONLY | O_CLOEXEC, mode));
+}
+
 int ck_open_directory(int directory, const char *name) {
     return outcome(openat(directory, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
 }

@@ -51,6 +51,46 @@ import Testing
         #expect(try names == ["certificate", "new", "old"])
     }
 
+    /// Runs `get k --output new` under strace, with a fault as it takes it after `inject=`. Returns what strace wrote.
+    private func getFailing(_ fault: String, _ daemon: Daemon) throws -> String {
+        let strace = try #require(installed("strace"))
+        _ = try Program.run(
+            strace,
+            [
+                "-f", "-o", folder["trace"], "-e", "inject=\(fault)", Program.built("keybroker"), "get", "k",
+                "--output", "new",
+            ],
+            environment: ["KEYBROKER_SOCKET": daemon.socket], directory: folder["out"])
+        return try folder.text("trace")
+    }
+
+    @Test(.enabled(if: installed("strace") != nil, "needs strace"))
+    func whoIsKilledBeforeTheFileIsWholeLeavesNoKey() throws {
+        let daemon = try daemon()
+        let trace = try getFailing("fsync:signal=SIGKILL", daemon)
+        #expect(trace.contains("killed by SIGKILL"))
+        // On a file system without such files it has a name meanwhile.
+        let probe = "import os, sys; os.open(sys.argv[1], os.O_TMPFILE | os.O_WRONLY)"
+        if try Program.run(installed("python3") ?? "python3", ["-c", probe, folder["out"]]).status == 0 {
+            #expect(try names == ["old"])
+        }
+        #expect(try content("old") == "OLD")
+    }
+
+    @Test(
+        .enabled(if: installed("strace") != nil, "needs strace"),
+        arguments: [
+            "linkat:error=ENOENT", "linkat:error=EOPNOTSUPP", "?rename,?renameat,?renameat2:error=EIO",
+            "linkat:error=EIO", "fsync:error=EIO",
+        ])
+    func aFileWithoutANameIsNotNeeded(_ fault: String) throws {
+        let daemon = try daemon()
+        _ = try getFailing(fault, daemon)
+        let isMade = !fault.contains("EIO")
+        #expect(try names == (isMade ? ["new", "old"] : ["old"]))
+        if isMade { #expect(try content("new") == "KEY" && mode("new") == 0o600) }
+    }
+
     @Test func whereNothingIsGrantedNothingIsTouched() throws {
         let daemon = try daemon()
         for arguments in ["other --output old", "other --output new", "'Bad Name' --output new"] {

@@ -143,6 +143,8 @@ int ck_open_target(const char *path);
 int ck_open_for_reading(int directory, const char *name);
 // openat(2) with O_RDWR|O_APPEND|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC.
 int ck_open_for_appending(const char *path, uint32_t mode);
+// open(2) with O_TMPFILE|O_WRONLY|O_CLOEXEC: a new file on the file system of the directory, without a name.
+int ck_open_unnamed(const char *directory, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(int directory, const char *name);
 // Copies the first bytes of a file into a file in memory (memfd_create(2), sendfile(2)), and returns that. -ENODATA if the
