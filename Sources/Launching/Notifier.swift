@@ -17,6 +17,8 @@ final class Notifier {
     private var pending: Instant?
     private var pendingSince: Instant?
     private var saidThatItWaits = false
+    /// Since when it cannot be seen whether the command is prepared. Nil if that was seen in the last look.
+    private var unseenSince: Instant?
     private var running: (command: RunningCommand, until: Instant)?
 
     init(_ notice: LaunchOptions.Notice, _ service: Service, _ process: Aside, noting note: @escaping (String) -> Void)
@@ -59,19 +61,40 @@ final class Notifier {
 
     private func send(_ signal: Signal) {
         let now = Instant.now
-        if signal.isExpected(by: service.pid) == false {
+        let isPrepared = isPrepared(for: signal, now)
+        guard isPrepared == true else {
             pending = now.after(Limits.notExpectedLook)
             guard !saidThatItWaits, let since = pendingSince, since.after(Limits.saidTrouble) <= now else { return }
             saidThatItWaits = true
-            note(
-                "the key has changed, but \(signal) would end the command, as process \(service.pid) does not handle it; "
-                    + "it is sent as soon as it does (a shell that waits for the real command is to use exec)")
+            note("the key has changed, but " + (isPrepared == nil ? isHidden(signal) : isNotHandled(signal)))
             return
         }
         (pending, pendingSince, saidThatItWaits) = (nil, nil, false)
         do throws(Failure) { try service.handle.send(signal) } catch {
             note("\(signal) cannot be sent to process \(service.pid): \(error)")
         }
+    }
+
+    /// Whether the signal does not end the command. Nil while that cannot be seen: the process may still be starting, or not be
+    /// the command yet. After the time that services have to start, it is taken for prepared.
+    private func isPrepared(for signal: Signal, _ now: Instant) -> Bool? {
+        if let isExpected = signal.isExpected(by: service.pid) {
+            unseenSince = nil
+            return isExpected
+        }
+        let since = unseenSince ?? now
+        unseenSince = since
+        return since.after(Limits.unseenStart) <= now ? true : nil
+    }
+
+    private func isNotHandled(_ signal: Signal) -> String {
+        "\(signal) would end the command, as process \(service.pid) does not handle it; it is sent as soon as it does "
+            + "(a shell that waits for the real command is to use exec)"
+    }
+
+    private func isHidden(_ signal: Signal) -> String {
+        "/proc does not show whether process \(service.pid) handles \(signal); it is sent as soon as that is seen, or after "
+            + "\(Limits.unseenStart.wholeSeconds) seconds"
     }
 
     /// Looks whether the command of --on-rotate-run has ended, or has to.

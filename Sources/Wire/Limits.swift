@@ -259,6 +259,9 @@ package enum Limits {
     package static let rotationCommand = Duration.seconds(90)
     /// How often to look whether the command is prepared for the signal by now.
     package static let notExpectedLook = Duration.milliseconds(100)
+    /// How long the command is taken for one that still starts if it cannot be seen for what it is prepared. systemd gives
+    /// services as long.
+    package static let unseenStart = Duration.seconds(90)
     /// How long the broker has to be away, or a signal has to wait, before that is said.
     package static let saidTrouble = Duration.seconds(10)
 }

@@ -121,6 +121,24 @@ struct ExecRotationTests {
         #expect(try service.end() == 3)
     }
 
+    /// The same if it cannot be seen what the command handles: nobody may read its program, so /proc hides the process.
+    @Test func aCommandThatIsHiddenIsNotEndedWhileItMayBeStarting() throws {
+        let program = folder["hidden"]
+        try folder.shell("cp \"$(readlink -f /usr/bin/python3)\" hidden; chmod 0111 hidden")
+        let service = try RotatingService(
+            fixture, ["late"], python: program,
+            before: [
+                installed("unshare") ?? "unshare", "--mount", "/bin/sh", "-c",
+                "mount -t proc -o hidepid=invisible proc /proc && exec \"$@\"", "sh",
+            ], environment: ["PYTHONHOME": "/usr"])
+        try fixture.rotate(to: "a")
+        try service.program.wait(for: "the explanation", in: .error) {
+            $0.contains("/proc does not show whether process \(service.pid) handles SIGHUP") ? true : nil
+        }
+        #expect(try service.read().isOf("a", in: folder))
+        #expect(try service.end() == 3)
+    }
+
     @Test(.enabled(if: installed("prlimit") != nil, "needs prlimit"))
     func aRotationThatFindsNoFreeDescriptorComesLater() throws {
         let service = try RotatingService(fixture)

@@ -9,14 +9,21 @@ final class RotatingService {
     let program: Program
     let pid: Int32
 
+    /// - Parameters:
+    ///   - python: the program that runs the service.
+    ///   - before: a command that runs the command that is given to it.
     init(
-        _ fixture: ExecFixture, _ arguments: [String] = [], options: [String] = ["--on-rotate", "HUP"]
+        _ fixture: ExecFixture, _ arguments: [String] = [], options: [String] = ["--on-rotate", "HUP"],
+        python: String = "/usr/bin/python3", before: [String] = [],
+        environment: [String: String] = [:]
     ) throws {
         let script = testsFolder.appendingPathComponent("EndToEndTests/Peers/service.py").path
-        program = try fixture.start(
-            options, ["/usr/bin/python3", script, "{web}", "{web.certificate}"] + arguments)
-        let line = try program.nextLine()
-        let first = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Any]
+        let (setpriv, words) = fixture.commandLine(
+            options, [python, script, "{web}", "{web.certificate}"] + arguments)
+        let line = before + [setpriv] + words
+        program = try Program(line[0], Array(line.dropFirst()), environment: environment)
+        let said = try program.nextLine()
+        let first = try JSONSerialization.jsonObject(with: Data(said.utf8)) as? [String: Any]
         pid = Int32(try #require(first?["pid"] as? Int))
     }
 

@@ -75,6 +75,8 @@ struct ManualPagesTests {
         }
         let seconds = try source("Wire/Limits.swift").firstMatch(of: #/rotationCommand = Duration.seconds\((\d+)\)/#)
         #expect(tool.contains("After \(try #require(seconds).1) seconds"))
+        let unseen = try source("Wire/Limits.swift").firstMatch(of: #/unseenStart = Duration.seconds\((\d+)\)/#)
+        #expect(tool.contains("waits for \(try #require(unseen).1) seconds"))
         let audit = try page("policy/keybroker-audit.5")
         let reasons = audit.matches(of: #/\.It Ic ([a-z ,-]+)/#).flatMap {
             $0.1.split(whereSeparator: { " ,".contains($0) })
