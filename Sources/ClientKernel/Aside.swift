@@ -1,7 +1,7 @@
 // A process that stays beside the program that takes this one's place.
 //
-// Must never be noticed by that program: it is no child of it, and holds nothing that was meant for it. Must never be
-// ended by a signal that was meant for it.
+// Must never be noticed by that program: it is no child of it, unless orphans become that program's children, and holds
+// nothing that was meant for it. Must never be ended by a signal that was meant for it.
 
 internal import CKernel
 internal import Glibc
@@ -12,8 +12,8 @@ package struct Aside {
     /// The signals that are blocked in the commands: those that were blocked before.
     private let mask: sigset_t
 
-    /// Makes the process. Returns nil in the process that was there before, which has no child by this. No other thread
-    /// may run. Calls `fork(2)` and `setsid(2)`.
+    /// Makes the process. Returns nil in the process that was there before, which has no child by this, unless orphans
+    /// become its children (process 1, `PR_SET_CHILD_SUBREAPER`). No other thread may run. Calls `fork(2)` and `setsid(2)`.
     ///
     /// The new process lets go of all that it inherited, but for standard error, and all signals are blocked in it.
     /// - Parameter title: what `ps` shows.

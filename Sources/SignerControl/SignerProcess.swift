@@ -45,8 +45,8 @@ package final class SignerProcess {
     /// Whether a signer is there now.
     package var isReady: Bool { generation != nil && !hasEnded }
 
-    /// Asks for a channel. `opened` or `unusable` answers, in the order of the questions. Returns false if there is no
-    /// signer now, or it has more to do than it can take. Both descriptors are closed here in any case.
+    /// Asks for a channel. `opened` or `unusable` answers; not in the order of the questions, as accounts take turns. Returns
+    /// false if there is no signer now, or it has more to do than it can take. Both descriptors are closed here in any case.
     /// - Parameters:
     ///   - channel: its number must be new.
     ///   - key: the file of the key. It is read from its beginning.
