@@ -141,9 +141,8 @@ int ck_open_handle(int directory, const char *name);
 int ck_open_target(const char *path);
 // openat(2) with O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC: never blocks, even on a FIFO.
 int ck_open_for_reading(int directory, const char *name);
-// openat(2) with O_RDWR|O_APPEND|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC.
+// openat(2) with O_RDWR|O_APPEND|O_CREAT|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC. With O_TMPFILE: a new file without a name.
 int ck_open_for_appending(const char *path, uint32_t mode);
-// open(2) with O_TMPFILE|O_WRONLY|O_CLOEXEC: a new file on the file system of the directory, without a name.
 int ck_open_unnamed(const char *directory, uint32_t mode);
 // openat(2) with O_RDONLY|O_DIRECTORY|O_CLOEXEC.
 int ck_open_directory(int directory, const char *name);

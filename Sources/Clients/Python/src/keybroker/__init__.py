@@ -125,8 +125,9 @@ class KeyBroker:
     def watch(self, name: str, wait: float = 0) -> Iterator[Key]:
         """Gives the key, and then each new one as soon as its file has changed. The caller closes each.
 
-        ``wait`` is for the first one. If the broker ends, or a new key finds no free descriptor here, it is asked again
-        until that is over, and no rotation that happened meanwhile is lost. Raises :class:`DeniedError` if the permission or the key is taken away.
+        ``wait`` is for the first one. If the broker ends, or a new key finds no free descriptor here, it is asked
+        again until that is over, and no rotation that happened meanwhile is lost. Raises :class:`DeniedError` if the
+        permission or the key is taken away.
         """
         watch = self.open_watch(name, wait)
         last: Optional[Tuple[int, ...]] = None
