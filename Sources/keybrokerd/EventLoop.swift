@@ -30,7 +30,7 @@ final class EventLoop {
     let closer: Closer?
 
     /// Whether the connections that are accepted now may bring descriptors.
-    var expectsDescriptors = true
+    var expectsDescriptors: Bool
     var lastNumber: UInt64 = Token.firstConnection
     private var turnNumber: UInt64 = 0
     private var buffer = [UInt8](repeating: 0, count: Limits.packetBytes)
@@ -57,6 +57,8 @@ final class EventLoop {
         signer: SignerProcess?, broker: Broker, poller: Poller, reloads: Reloads, closer: Closer?,
         manager: ServiceManager, logger: Logger, capacity: Capacity
     ) {
+        // Whoever waits already may have connected before the kernel was told to refuse descriptors.
+        expectsDescriptors = !listener.refusesDescriptors || listener.socket.hasWaiting
         self.listener = listener
         self.signals = signals
         self.watch = watch

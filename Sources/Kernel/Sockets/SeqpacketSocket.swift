@@ -182,8 +182,13 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     }
 
     /// Whether the peer has gone, or has said that it sends no more. Calls `poll(2)`, which does not wait.
-    package var peerSendsNoMore: Bool {
-        var polled = pollfd(fd: descriptor.number, events: Int16(ck_peer_done), revents: 0)
+    package var peerSendsNoMore: Bool { isReady(ck_peer_done) }
+
+    /// Whether a connection waits to be accepted. Calls `poll(2)`, which does not wait.
+    package var hasWaiting: Bool { isReady(ck_readable) }
+
+    private func isReady(_ events: Int) -> Bool {
+        var polled = pollfd(fd: descriptor.number, events: Int16(events), revents: 0)
         // Safety: poll changes the one struct.
         return unsafe poll(&polled, 1, 0) > 0
     }
