@@ -57,8 +57,8 @@ package enum Limits {
     /// with them.
     package static let surplusPerTurn = 16
     /// How many connections may wait to be closed whose callers have sent descriptors, before no more are accepted; and when
-    /// it is tried again.
-    package static let closing = 256, closingAgain = Duration.milliseconds(5)
+    /// it is tried again. They are among the reserved descriptors.
+    package static let closing = 32, closingAgain = Duration.milliseconds(5)
     /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64
     /// Ways to keys, and to their directories, that are remembered as trusted. Each one costs a descriptor at most.

@@ -101,7 +101,10 @@ struct HostileClientTests {
     }
 
     /// Closing such a socket takes as long as its owner likes: half a minute here. Nobody else waits for that.
-    @Test(.enabled(if: installed("python3") != nil, "needs python3")) func descriptorsThatAreSlowToClose() throws {
+    @Test(
+        .enabled(if: installed("python3") != nil, "needs python3"),
+        .disabled(if: Program.missesLocks, "ThreadSanitizer does not see the locks of the signer's threads"))
+    func descriptorsThatAreSlowToClose() throws {
         let bench = try Bench("linger")
         let client = testsFolder.appendingPathComponent("SignerTests/Peers/linger.py").path
         let result = try Program.run(

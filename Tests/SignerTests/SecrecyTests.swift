@@ -46,7 +46,9 @@ struct SecrecyTests {
         }
     }
 
-    @Test(.enabled(if: installed("strace") != nil, "needs strace"))
+    @Test(
+        .enabled(if: installed("strace") != nil, "needs strace"),
+        .disabled(if: Program.isSanitized, "a sanitizer makes calls of its own"))
     func itOpensAndMakesNothing() throws {
         let bench = try Bench("calls")
         let keys = [try bench.makeECKey(), try bench.makeKey("rsa", "RSA", "rsa_keygen_bits:2048")]

@@ -36,6 +36,9 @@ package final class Program: @unchecked Sendable {
     }
     /// Whether the programs have a sanitizer, which takes terabytes of addresses, time, and system calls of its own.
     package static var isSanitized: Bool { !sanitizers.isEmpty }
+    /// Whether it is ThreadSanitizer, which does not see the locks of Swift's `Mutex`: the library that has them is not built
+    /// with it. Where two threads are not ordered by anything else, it takes what a `Mutex` guards for a race.
+    package static var missesLocks: Bool { isSanitized && built("keybrokerd").contains("/.build-thread/") }
 
     package init(
         _ executable: String, _ arguments: [String], environment: [String: String] = [:], directory: String? = nil

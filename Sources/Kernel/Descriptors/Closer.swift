@@ -17,11 +17,12 @@ package final class Closer: Sendable {
         var fault: Failure?
 
         mutating func next() -> (descriptor: Int32, account: UInt32)? {
-            guard first < queue.count else {
-                queue.removeAll(keepingCapacity: queue.count < 1024)
+            // What was taken is forgotten from time to time, also if there is always more.
+            if first == queue.count || first >= 1024 {
+                queue.removeFirst(first)
                 first = 0
-                return nil
             }
+            guard first < queue.count else { return nil }
             defer { first += 1 }
             return queue[first]
         }

@@ -83,8 +83,7 @@ for number, kind in enumerate(["clone", "many", "sign", "queue"], 2):
         assert reply[:2] == b"1K", reply
     client.close()
 
-# The sockets above are still being closed, one after the other. What one account sends meanwhile is bounded: no other lacks
-# descriptors for it.
+# However fast one account sends descriptors, they are closed as fast, or its channel ends: no other lacks descriptors for it.
 flooder = opened(8, 1)
 null = os.open("/dev/null", os.O_RDONLY)
 for _ in range(100):
@@ -93,8 +92,6 @@ for _ in range(100):
         flooder.recv(4096)
     except OSError:
         break
-else:
-    sys.exit("an account sends descriptors without end")
-count = len(os.listdir(f"/proc/{worker}/fd"))
-assert count < 4000, f"the signer has {count} descriptors"
+    count = len(os.listdir(f"/proc/{worker}/fd"))
+    assert count < 4000, f"the signer has {count} descriptors"
 opened(9, 2)
