@@ -35,7 +35,8 @@ extension Broker {
         ).upperBound
         if let wait = allowance.arrive(account, perSecond: rate, now: now) {
             return turnAway(
-                peer, standing(of: credentials, under: policy), account, .limitConnectionRate, for: wait, now)
+                peer, standing(of: credentials, under: policy), account, .limitConnectionRate,
+                for: account.waitInTurn(wait, perSecond: rate, now: now), now)
         }
         var held = account.connections
         let possible = policy.possibleConnections(
@@ -118,11 +119,11 @@ extension Broker {
 
     private func turnAway(
         _ peer: Peer, _ standing: Standing, _ account: UserAccount, _ reason: Reason,
-        for wait: Duration = Limits.busy, _ now: Instant
+        for wait: @autoclosure () -> Duration = Limits.busy, _ now: Instant
     ) -> Admission {
         guard allowance.mayAnswerRefusal(account, standing, now: now) else { return .surplus }
         let client = Client(peer, standing, account)
-        return .turnedAway(client, busy(reason, for: wait, Record(.limit), client, isLast: true))
+        return .turnedAway(client, busy(reason, for: wait(), Record(.limit), client, isLast: true))
     }
 
     /// Stages what the log says of connections that were closed without a reply: for each uid or unit how many they were.

@@ -97,6 +97,8 @@ final class UserAccount {
     private var promised = Instant.boot
     /// Until when it has fewer requests, because it does not wait as it is told.
     private var slowedUntil = Instant.boot
+    /// Since when connections of it are closed without a reply, and when the last one was.
+    private var flood = (since: Instant.boot, last: Instant.boot)
     /// Grants that only a group permits, beyond the free ones.
     var sharedGrants = Pace()
 
@@ -126,8 +128,16 @@ final class UserAccount {
         requests.take(Rate(perSecond: rate), now)
     }
 
-    /// One of its clients asked again before the moment that it was told, or too many of its connections were refused.
+    /// One of its clients asked again before the moment that it was told.
     func slowDown(now: Instant) { slowedUntil = now.after(Limits.slowed) }
+
+    /// A connection of it was closed without a reply. A crowd that starts at once has such connections too, so it is slowed
+    /// down only after a while.
+    fileprivate func noteSurplus(now: Instant) {
+        if flood.last.after(Limits.slowed) < now { flood.since = now }
+        flood.last = now
+        if flood.since.after(Limits.longestCrowd) <= now { slowDown(now: now) }
+    }
 
     /// How many requests it may make in a second now.
     /// - Parameter rate: how many it may make if its clients wait as they are told.
@@ -199,7 +209,7 @@ final class Allowance {
     /// connection.
     func mayAnswerRefusal(_ account: UserAccount, _ standing: Standing, now: Instant) -> Bool {
         if account.refusals.take(Rate(perSecond: Limits.refusalsPerSecond), now) == nil { return true }
-        account.slowDown(now: now)
+        account.noteSurplus(now: now)
         if account.surplus == 0 { withSurplus.append(account) }
         account.surplus += 1
         account.standingOfSurplus = standing

@@ -274,6 +274,11 @@ final class Ledger {
     func sweep(butNot isKept: (KeyName) -> Bool) { tally.sweep(butNot: isKept) }
 }
 
+extension Record {
+    /// Whether it says what holds even if it cannot be written now: it is staged again until it is in the log.
+    var isOwed: Bool { of != nil || endsWatch || event == .reload }
+}
+
 extension Folding.Crowd {
     var words: String {
         switch self {

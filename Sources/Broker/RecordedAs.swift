@@ -47,6 +47,7 @@ extension Reason {
         case .shortage: self = .descriptorsExhausted
         case .outside, .elsewhere: self = .outsideSandbox
         case .late: self = .fileSlow
+        case .oversized: self = .fileSize
         }
     }
 }

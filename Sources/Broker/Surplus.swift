@@ -56,7 +56,4 @@ extension Record {
         }
         detail = "\(who) too often; such connections get no reply, and are counted"
     }
-
-    /// Whether it says what holds even if it cannot be written now: it is staged again until it is in the log.
-    var isOwed: Bool { of != nil || endsWatch || event == .reload }
 }

@@ -56,11 +56,13 @@ int ck_interrupting_timer(void) {
     return result < 0 ? result : timer;
 }
 
-void ck_close_interrupted(int timer, int descriptor) {
+void ck_close_interrupted(int timer, int descriptor, int is_connection) {
     // Again and again: the first signal may come before the thread waits.
     const struct timespec millisecond = {.tv_nsec = 1000000};
     const struct itimerspec each = {.it_interval = millisecond, .it_value = millisecond}, never = {.it_value = {0}};
     if (timer >= 0) syscall(SYS_timer_settime, timer, 0, &each, NULL);
+    struct ck_received received;
+    while (is_connection && ck_look(descriptor, NULL, 0, &received) > 0 && ck_drop_packet(descriptor) >= 0) continue;
     close(descriptor);
     if (timer >= 0) syscall(SYS_timer_settime, timer, 0, &never, NULL);
 }

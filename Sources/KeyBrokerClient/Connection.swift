@@ -23,7 +23,8 @@ struct Connection: ~Copyable {
             case .missing: throw .notRunning(socket: path, reason: error.description)
             case .unreadable: throw .mayNotConnect(socket: path)
             case .shortage: throw .shortage(error.description)
-            case .untrusted, .outside, .elsewhere, .late: throw .untrusted(socket: path, reason: error.description)
+            case .untrusted, .outside, .elsewhere, .late, .oversized:
+                throw .untrusted(socket: path, reason: error.description)
             }
         }
         let socket = try calling(try Self.connected(to: path, waitingUntil: end)) { failure in

@@ -86,7 +86,7 @@ struct OpenedPair {
     func copied() throws(TrustError) -> OpenFiles {
         for file in facts where file.status.size > Limits.credentialBytes {
             throw TrustError(
-                .unreadable,
+                .oversized,
                 "\(file.path) has \(file.status.size) bytes, and is not copied: at most \(Limits.credentialBytes) are")
         }
         let key = try Self.copy(files.takeFirst(), facts[0])

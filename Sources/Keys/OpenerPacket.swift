@@ -47,7 +47,7 @@ enum OpenerPacket {
 
     private static let kinds: [(word: String, kind: TrustError.Kind)] = [
         ("missing", .missing), ("unreadable", .unreadable), ("untrusted", .untrusted), ("shortage", .shortage),
-        ("outside", .outside), ("late", .late),
+        ("outside", .outside), ("late", .late), ("oversized", .oversized),
     ]
 
     /// Nil if the bytes are no such packet.

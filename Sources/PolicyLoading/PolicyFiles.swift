@@ -256,7 +256,7 @@ package struct PolicyFiles: Sendable {
                     // Looking at it could take for ever.
                     case .elsewhere: return nil
                     case .untrusted: return "the file would not be handed out: \(error.explained(by: names))"
-                    case .unreadable, .shortage, .outside, .late:
+                    case .unreadable, .shortage, .outside, .late, .oversized:
                         return "whether the file can be handed out is not known: \(error)"
                     }
                 }

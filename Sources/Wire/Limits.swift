@@ -22,8 +22,9 @@ package enum Limits {
     /// Requests per second and uid, unless the policy sets a `limit`.
     package static let requestsPerSecond = 100
     /// For how long a user has only a part of its requests after one of its clients asked before the moment that it was
-    /// told, or a connection of it was closed without a reply; and which part. Each grant has a record, so who does not
-    /// wait would fill the log the fastest.
+    /// told, and which part. The same holds if connections of it were closed without a reply for `longestCrowd`, without a
+    /// pause. Each grant has a record, so who does not wait would fill the log the fastest.
+    package static let longestCrowd = Duration.seconds(10)
     package static let slowed = Duration.seconds(1), slowedPart = 4
     /// A caller may have `groupsReadFreely` supplementary groups before limits apply to reading them. If a caller has
     /// more and no line of the policy names its uid, its groups are read only for `callersWithManyGroupsPerSecond`, and
@@ -56,8 +57,8 @@ package enum Limits {
     /// How many new connections are closed without a reply in one turn: somebody who connects without end fills the queue
     /// with them.
     package static let surplusPerTurn = 16
-    /// How many connections may wait to be closed whose callers have sent descriptors, before no more are accepted; and when
-    /// it is tried again. They are among the reserved descriptors.
+    /// How many connections may wait to be closed whose callers have sent descriptors, before no more are accepted: so many at
+    /// least, and half of the descriptors that are not needed otherwise. And when it is tried again.
     package static let closing = 32, closingAgain = Duration.milliseconds(5)
     /// Descriptors that the daemon reserves for itself, besides those of its clients.
     package static let reservedDescriptors = 64

@@ -60,6 +60,8 @@ extension Signer {
     private func closeRest(_ arrival: inout SeqpacketSocket.Arrival, of account: UInt32) {
         if let descriptor = arrival.first.take() { shared.closer.close(descriptor, of: account) }
         if let descriptor = arrival.second.take() { shared.closer.close(descriptor, of: account) }
+        // Descriptors that nobody closes would stay open for ever. The daemon starts another signer.
+        if arrival.descriptorCount > 0, shared.closer.isFull { ChildProcess.end(Self.systemFailed) }
     }
 
     /// The reply, if there is one. An end on which somebody does not speak this protocol is closed: it could be the other

@@ -39,7 +39,7 @@ enum HandedOutNow {
             switch error.kind {
             case .missing, .untrusted:
                 return "  \(what) now: nothing would be handed out: \(error.explained(by: .here))"
-            case .unreadable, .shortage, .outside, .elsewhere, .late:
+            case .unreadable, .shortage, .outside, .elsewhere, .late, .oversized:
                 return "  \(what) now: not known here: \(error); ask as root"
             }
         }

@@ -21,7 +21,8 @@ extension EventLoop {
             var surplus = 0
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
                 guard turn.count < most, surplus < Limits.surplusPerTurn || isStopping else { break }
-                if let closer, closer.waiting >= Limits.closing {
+                if let closer, closer.isFull {
+                    acceptTrouble.log("no connection is taken before those are closed whose callers sent descriptors")
                     return pauseAccepting(until: Instant.now.after(Limits.closingAgain))
                 }
                 guard let socket = try acceptOne() else { break }

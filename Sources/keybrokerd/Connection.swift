@@ -27,6 +27,8 @@ final class Connection {
     private(set) var watch: Watch?
     /// If the connection waits for a signing channel: the channel.
     var channel: Channel?
+    /// True if a packet that brought descriptors is still in the queue: the connection ends after the reply to it.
+    private(set) var endsAfterReply = false
     /// The client was told to ask again at this moment, and not before.
     private(set) var nextRequest = Instant.boot
     /// The names that are still to be sent, or nil if no list is being sent.
@@ -63,12 +65,17 @@ final class Connection {
         case .nothing: return mayBeEnd || socket.peerSendsNoMore ? .end : .packet(length: 0, .empty)
         case .packet(let length, let isCut, let broughtDescriptors):
             hasAsked = true
+            if broughtDescriptors { endsAfterReply = true }
             return .packet(length: length, broughtDescriptors ? .broughtDescriptors : isCut ? .tooLong : nil)
         }
     }
 
     /// Sends the answer with its file descriptors.
     func send(_ answer: Answer) throws(Failure) {
+        // From this moment on: the client cannot know how long sending takes.
+        if case .busy(_, let milliseconds) = answer.reply {
+            nextRequest = Instant.now.after(.milliseconds(milliseconds))
+        }
         if let held = answer.held {
             try held.send(answer.reply.packet, on: socket)
         } else {
@@ -77,9 +84,6 @@ final class Connection {
         if answer.carriesDescriptors {
             owesReading = true
             unread = answer.takeUnread()
-        }
-        if case .busy(_, let milliseconds) = answer.reply {
-            nextRequest = Instant.now.after(.milliseconds(milliseconds))
         }
         if answer.isUse { idleAt = Instant.now.after(Limits.idle) }
     }

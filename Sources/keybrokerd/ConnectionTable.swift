@@ -136,6 +136,8 @@ final class ConnectionTable {
 
     private func close(_ connection: Connection) {
         connection.state = .closed
+        // The closer may keep the socket a while, and the poller would report it all that time.
+        if connection.socket.mayBringDescriptors { try? poller.forget(connection.socket.descriptor) }
         serving[connection.number] = nil
         draining[connection.number] = nil
         connection.noteRead()

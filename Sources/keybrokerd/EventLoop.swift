@@ -158,7 +158,7 @@ final class EventLoop {
             }
             if connection.nextRequest > turnBegan {
                 let event: ConnectionEvent = ready.isHungUp ? .hangUp : .earlyPacket
-                if event == .earlyPacket { broker.noteEarlyRequest(of: connection.client) }
+                if event == .earlyPacket, !ready.peerIsDone { broker.noteEarlyRequest(of: connection.client) }
                 return try perform(connection.state.step(on: event), on: connection)
             }
             switch try connection.receive(into: &buffer, mayBeEnd: ready.peerIsDone || ready.isHungUp) {
@@ -248,7 +248,9 @@ final class EventLoop {
         for (connection, answer) in turn {
             do throws(Failure) {
                 try send(answer, to: connection)
-                if answer.isLast { try perform(connection.state.step(on: .lastAnswer), on: connection) }
+                if answer.isLast || connection.endsAfterReply {
+                    try perform(connection.state.step(on: .lastAnswer), on: connection)
+                }
             } catch {
                 // It is no fault if a client has gone. Its grant gets a correction: it was not delivered.
                 if error.code != Failure.brokenPipe, error.code != Failure.connectionReset {

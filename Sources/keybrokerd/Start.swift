@@ -44,7 +44,8 @@ struct Start {
         let owners = TrustedOwners.now
         let manager = ServiceManager()
         let journal = journal(logger)
-        let capacity = Capacity(total: try connections(options, logger))
+        let limit = try Exit.onFailure(try Privileges.raiseDescriptorLimit())
+        let capacity = Capacity(total: connections(options, limit, logger))
         let servesSystem = try Exit.onFailure(Privileges.isRoot ? true : try Privileges.canReadAnyFile())
         let mounts = mounts(logger)
         let keyOwners = owners.keeping(to: mounts)
@@ -97,7 +98,7 @@ struct Start {
         let (reloads, closer) = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
             (
                 Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger),
-                Self.closer(logger)
+                Self.closer(most: Self.closing(limit, beside: capacity), logger)
             )
         }
         let keys = KeyStore(owners: keyOwners, watch: watch, sandbox: sandbox, opener: opener)
@@ -156,9 +157,10 @@ struct Start {
     }
 
     /// Nil if there can be no thread for that.
-    private static func closer(_ logger: Logger) -> Closer? {
+    private static func closer(most: Int, _ logger: Logger) -> Closer? {
         do throws(Failure) {
-            return try Closer(most: .max) { () throws(Failure) in try? Sandbox.restrictCallsOfThread() }
+            // Where the kernel has no filter, the loop has none either, and has said so.
+            return try Closer(most: most) { () throws(Failure) in try? Sandbox.restrictCallsOfThread() }
         } catch {
             logger.log(
                 "a caller can keep the others waiting, as there can be no thread that closes what it sent: \(error)")
@@ -186,12 +188,18 @@ struct Start {
         logger.log("the kernel does not tell the units of callers, so lines with 'unit' permit nothing: \(reason)")
     }
 
+    private static let ownDescriptors = Limits.reservedDescriptors + Limits.rememberedPaths + 3 * Limits.credentials
+
+    /// How many connections may wait to be closed: of the descriptors that nothing else needs at most half, and some of the
+    /// reserved ones in any case.
+    private static func closing(_ limit: Int, beside capacity: Capacity) -> Int {
+        max(Limits.closing, (limit - ownDescriptors - 3 * capacity.total) / 2)
+    }
+
     /// How many connections the limit of file descriptors permits: one descriptor for each, two that are being handed
     /// out, and some for the daemon itself.
-    private static func connections(_ options: Options, _ logger: Logger) throws(Exit) -> Int {
-        let limit = try Exit.onFailure(try Privileges.raiseDescriptorLimit())
-        let own = Limits.reservedDescriptors + Limits.rememberedPaths + 3 * Limits.credentials
-        let possible = max(1, (limit - own) / 3)
+    private static func connections(_ options: Options, _ limit: Int, _ logger: Logger) -> Int {
+        let possible = max(1, (limit - ownDescriptors) / 3)
         if possible < options.maxConnections {
             logger.log("at most \(possible) connections at a time, as the process may have \(limit) descriptors")
         }

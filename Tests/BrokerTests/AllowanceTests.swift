@@ -193,13 +193,24 @@ struct AllowanceTests {
         #expect(account.requestsPerSecond(of: 100, now: start.after(Limits.slowed)) == 100)
     }
 
-    @Test func whoseConnectionsGetNoReplyIsSlowedDown() {
+    /// A crowd that starts at once is not slowed down. Who connects without an end is, until it pauses.
+    @Test func whoseConnectionsGetNoReplyForLongIsSlowedDown() {
         let allowance = Allowance()
         let account = allowance.account(of: 1)
-        for _ in 0..<Limits.refusalsPerSecond { #expect(allowance.mayAnswerRefusal(account, .user, now: start)) }
-        #expect(account.requestsPerSecond(of: 100, now: start) == 100)
-        #expect(!allowance.mayAnswerRefusal(account, .user, now: start))
-        #expect(account.requestsPerSecond(of: 100, now: start) == 25)
+        func refuse(until end: Duration, from begin: Duration) {
+            for step in Int(begin / .milliseconds(500))..<Int(end / .milliseconds(500)) {
+                let now = start.after(.milliseconds(500 * step))
+                for _ in 0..<2 * Limits.refusalsPerSecond { _ = allowance.mayAnswerRefusal(account, .user, now: now) }
+            }
+        }
+        let long = Limits.longestCrowd
+        refuse(until: long, from: .zero)
+        #expect(account.requestsPerSecond(of: 100, now: start.after(long)) == 100)
+        refuse(until: long + .seconds(1), from: long)
+        #expect(account.requestsPerSecond(of: 100, now: start.after(long + .seconds(1))) == 25)
+        #expect(account.requestsPerSecond(of: 100, now: start.after(long + .seconds(3))) == 100)
+        refuse(until: long + .seconds(5), from: long + .seconds(4))
+        #expect(account.requestsPerSecond(of: 100, now: start.after(long + .seconds(5))) == 100)
     }
 
     @Test func eachUserHasAShareOfATurn() {

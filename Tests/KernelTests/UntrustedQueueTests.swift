@@ -49,14 +49,14 @@ struct UntrustedQueueTests {
         try ends.theirs.send([4])
         for _ in 0..<2 { #expect(try receive(ends.ours) == (1, true)) }
         #expect(buffer.first == 3)
-        let isEmpty = ends.ours.endsEmpty()
+        let isEmpty = ends.ours.emptied()
         #expect(!isEmpty)
     }
 
     @Test func whatBringsNoDescriptorIsDropped() throws {
         let ends = try ends()
         for packet in [[], [1], [], [2]] as [[UInt8]] { try ends.theirs.send(packet) }
-        let isEmpty = ends.ours.endsEmpty()
+        let isEmpty = ends.ours.emptied()
         #expect(isEmpty)
         #expect((try? ends.theirs.send([1])) == nil)
     }
@@ -70,7 +70,7 @@ struct UntrustedQueueTests {
         // The peer learns of it at once.
         #expect((try? ends.theirs.send([1])) == nil)
         while closer.waiting(of: 1) > 0 { _ = try pause(until: Instant.now.after(.milliseconds(1))) }
-        #expect(closer.waiting == 0)
+        #expect(!closer.isFull)
         // An end in which nothing waits is closed here.
         closer.close(other.ours.take(), of: 1)
         #expect(closer.waiting(of: 1) == 0)

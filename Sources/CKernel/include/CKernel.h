@@ -214,8 +214,8 @@ int ck_adopt(int descriptor);
 int ck_eventfd(void);
 // timer_create(2): a timer that interrupts the calling thread with SIGUSR2.
 int ck_interrupting_timer(void);
-// close(2), interrupted after each millisecond, unless `timer` is negative.
-void ck_close_interrupted(int timer, int descriptor);
+// close(2), of a connection after its packets were dropped; interrupted after each millisecond, unless `timer` is negative.
+void ck_close_interrupted(int timer, int descriptor, int is_connection);
 // Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
 int ck_notify(int socket, const char *address, const void *bytes, size_t count);
 // An argument of the program; 0 is its name. NULL if there are not that many. The string lives as long as the process.

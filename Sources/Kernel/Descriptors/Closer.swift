@@ -2,21 +2,28 @@
 //
 // Closing the last reference to something can take as long as its owner wants: a TCP socket that lingers, or a Unix socket
 // with one in its queue. A timer interrupts that after a millisecond. What cannot be interrupted, such as a file of one's own
-// file system that this process got, keeps the thread, and only those wait who sent descriptors as well. Must never be used
-// for what has to be closed before something else happens.
+// file system, keeps the thread; then what others have sent stays open as well. Must never be used for what has to be closed
+// before something else happens.
 
 internal import CKernel
 internal import Synchronization
 
 /// A thread that closes descriptors, one after the other.
 package final class Closer: Sendable {
+    private struct Entry {
+        let descriptor: Int32
+        let account: UInt32
+        /// Whether it is a connection, whose packets are dropped first: else its peer could not read the last reply.
+        let isConnection: Bool
+    }
+
     private struct State {
-        var queue: [(descriptor: Int32, account: UInt32)] = [], first = 0
+        var queue: [Entry] = [], first = 0
         /// How many of each account are not closed yet.
         var waiting: [UInt32: Int] = [:]
         var fault: Failure?
 
-        mutating func next() -> (descriptor: Int32, account: UInt32)? {
+        mutating func next() -> Entry? {
             // What was taken is forgotten from time to time, also if there is always more.
             if first == queue.count || first >= 1024 {
                 queue.removeFirst(first)
@@ -39,7 +46,7 @@ package final class Closer: Sendable {
 
     /// Starts the thread, and waits until it is confined. Calls `eventfd(2)`, `pthread_create(3)` and `timer_create(2)`.
     /// - Parameters:
-    ///   - most: how many may wait. With one more the process ends: a descriptor that nobody closes would stay open for ever.
+    ///   - most: how many may wait. It is for the caller to see that there are no more: see ``isFull``.
     ///   - confine: what the thread does first. If it fails, so does this.
     package init(
         most: Int, confinedBy confine: @escaping @Sendable () throws(Failure) -> Void = { () throws(Failure) in }
@@ -55,9 +62,9 @@ package final class Closer: Sendable {
             while true {
                 // The only possible error is a want of memory, after which it comes back here.
                 try? bell.takeOne()
-                while let (descriptor, account) = state.withLock({ $0.next() }) {
-                    ck_close_interrupted(timer, descriptor)
-                    state.withLock { $0.noteClosed(account) }
+                while let entry = state.withLock({ $0.next() }) {
+                    ck_close_interrupted(timer, entry.descriptor, entry.isConnection ? 1 : 0)
+                    state.withLock { $0.noteClosed(entry.account) }
                 }
             }
         }
@@ -68,23 +75,27 @@ package final class Closer: Sendable {
     /// Has the descriptor closed.
     /// - Parameter account: for whom it is counted until it is closed.
     package func close(_ descriptor: consuming Descriptor, of account: UInt32) {
-        let number = descriptor.release()
-        let waiting = state.withLock { state in
-            state.queue.append((number, account))
-            state.waiting[account, default: 0] += 1
-            return state.queue.count - state.first
+        add(Entry(descriptor: descriptor.release(), account: account, isConnection: false))
+    }
+
+    private func add(_ entry: Entry) {
+        state.withLock { state in
+            state.queue.append(entry)
+            state.waiting[entry.account, default: 0] += 1
         }
-        guard waiting <= most else { ChildProcess.end(71) }
         bell.signal()
     }
 
     /// Closes a socket, whose peer notices at once. That is done here if nothing waits in it that could take long, as is so
     /// unless the peer may have sent descriptors, and has. Calls `shutdown(2)`, `recvmsg(2)` and `close(2)`.
     package func close(_ socket: consuming SeqpacketSocket, of account: UInt32) {
-        if socket.mayBringDescriptors, !socket.endsEmpty() { close(socket.intoDescriptor(), of: account) }
+        guard socket.mayBringDescriptors, !socket.emptied() else { return }
+        add(Entry(descriptor: socket.intoDescriptor().release(), account: account, isConnection: true))
     }
 
-    /// How many of an account's descriptors wait to be closed, and how many of all accounts.
+    /// How many of an account's descriptors wait to be closed.
     package func waiting(of account: UInt32) -> Int { state.withLock { $0.waiting[account, default: 0] } }
-    package var waiting: Int { state.withLock { $0.queue.count - $0.first } }
+
+    /// Whether as many wait as may.
+    package var isFull: Bool { state.withLock { $0.queue.count - $0.first >= most } }
 }

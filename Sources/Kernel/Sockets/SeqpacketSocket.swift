@@ -10,7 +10,7 @@ internal import Glibc
 package struct SeqpacketSocket: ~Copyable, Sendable {
     package private(set) var descriptor: Descriptor
     /// Whether its packets may bring descriptors that must not be dropped here. See ``expectDescriptors()``.
-    var mayBringDescriptors = false
+    package internal(set) var mayBringDescriptors = false
 
     init(_ descriptor: consuming Descriptor) { self.descriptor = descriptor }
 

@@ -49,7 +49,7 @@ extension SeqpacketSocket {
     /// Ends both directions after ``expectDescriptors()``, and drops what the peer has sent, up to a packet that brings
     /// descriptors. Returns whether nothing is left: then closing takes no time. Calls `shutdown(2)`, `recvmsg(2)` and
     /// `recvfrom(2)`.
-    borrowing func endsEmpty() -> Bool {
+    borrowing func emptied() -> Bool {
         _ = shutdown(descriptor.number, Int32(SHUT_RDWR))
         return dropPackets()
     }
@@ -57,12 +57,17 @@ extension SeqpacketSocket {
     /// Drops packets up to one that brings descriptors. Returns whether nothing is left.
     borrowing func dropPackets() -> Bool {
         var scrap: [UInt8] = []
+        var hasFailed = false
         while true {
             switch try? look(into: &scrap) {
             case .packet(let packet)?:
                 guard packet.descriptors_cut == 0, ck_drop_packet(descriptor.number) >= 0 else { return false }
             case .end?: return true
-            case .wouldBlock?, nil: return false
+            case .wouldBlock?: return false
+            // For example, that the peer reset the connection. It is told once.
+            case nil:
+                guard !hasFailed else { return false }
+                hasFailed = true
             }
         }
     }

@@ -22,6 +22,8 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
         case elsewhere(UInt64)
         /// That process has not opened it yet. The client is told to try again soon.
         case late
+        /// It is larger than what is copied.
+        case oversized
     }
     package let kind: Kind
     package let description: String

@@ -54,7 +54,7 @@ __all__ = [
 ]
 
 DEFAULT_SOCKET = "/run/keybroker/broker.sock"
-_FIRST_PAUSE, _LONGEST_PAUSE = 0.005, 0.2
+_FIRST_PAUSE, _LONGEST_PAUSE, _AFTER_SHORTAGE = 0.005, 0.2, 1.0
 _MOST_NAMES = 1_000_000
 # About 31 years are as good as no limit.
 _NO_LIMIT = 1_000_000_000.0
@@ -135,8 +135,14 @@ class KeyBroker:
             while True:
                 try:
                     key = watch.next()
-                except (NotRunningError, ShortageError):
+                except NotRunningError:
                     watch.close()
+                    watch = self._reopened(name)
+                    continue
+                except ShortageError:
+                    watch.close()
+                    # The broker may have a grant in its log for each attempt.
+                    time.sleep(_AFTER_SHORTAGE)
                     watch = self._reopened(name)
                     continue
                 if key is None:
