@@ -49,14 +49,14 @@ struct UntrustedQueueTests {
         try ends.theirs.send([4])
         for _ in 0..<2 { #expect(try receive(ends.ours) == (1, true)) }
         #expect(buffer.first == 3)
-        let isEmpty = ends.ours.emptied()
+        let isEmpty = ends.ours.shutDownAndDrop()
         #expect(!isEmpty)
     }
 
     @Test func whatBringsNoDescriptorIsDropped() throws {
         let ends = try ends()
         for packet in [[], [1], [], [2]] as [[UInt8]] { try ends.theirs.send(packet) }
-        let isEmpty = ends.ours.emptied()
+        let isEmpty = ends.ours.shutDownAndDrop()
         #expect(isEmpty)
         #expect((try? ends.theirs.send([1])) == nil)
     }

@@ -89,7 +89,7 @@ package final class Closer: Sendable {
     /// Closes a socket, whose peer notices at once. That is done here if nothing waits in it that could take long, as is so
     /// unless the peer may have sent descriptors, and has. Calls `shutdown(2)`, `recvmsg(2)` and `close(2)`.
     package func close(_ socket: consuming SeqpacketSocket, of account: UInt32) {
-        guard socket.mayBringDescriptors, !socket.emptied() else { return }
+        guard socket.mayBringDescriptors, !socket.shutDownAndDrop() else { return }
         add(Entry(descriptor: socket.intoDescriptor().release(), account: account, isConnection: true))
     }
 

@@ -15,8 +15,7 @@ package func environment(_ name: String) -> String? {
 
 /// The service manager that started the daemon, if there is one.
 package struct ServiceManager {
-    private let address: String?
-    /// Made once: the daemon must be able to say that it is alive when there are no descriptors left.
+    /// Nil if nobody wants to be told.
     private let socket: NotifySocket?
     /// How often the watchdog must hear from the daemon: half of `WATCHDOG_USEC`, as sd_watchdog_enabled(3) advises,
     /// and at least once an hour. Nil if there is no watchdog.
@@ -29,8 +28,7 @@ package struct ServiceManager {
     ///   - variable: the value of a variable. Only tests give another environment.
     ///   - process: the pid of this process.
     package init(_ variable: (String) -> String?, process: Int32) {
-        address = variable("NOTIFY_SOCKET")
-        socket = address == nil ? nil : try? NotifySocket()
+        socket = variable("NOTIFY_SOCKET").flatMap { try? NotifySocket(to: $0) }
         let isOurs = variable("WATCHDOG_PID").map { $0 == String(process) } ?? true
         lifeSignInterval = variable("WATCHDOG_USEC").flatMap { Int($0) }
             .flatMap { isOurs && $0 > 0 ? Duration.milliseconds(min(max(1, $0 / 2_000), 3_600_000)) : nil }
@@ -44,9 +42,9 @@ package struct ServiceManager {
     package func status(_ text: String) { tell("STATUS=\(text)") }
 
     private func tell(_ message: String) {
-        guard let address, let socket else { return }
+        guard let socket else { return }
         let bytes = Array(message.utf8)
-        let number = socket.descriptor.number
+        let (number, address) = (socket.descriptor.number, socket.address)
         // Safety: the call reads a C string and as many bytes as the array holds. Its failure is ignored, because then
         // the service manager does not listen.
         unsafe _ = bytes.withUnsafeBytes { unsafe ck_notify(number, address, $0.baseAddress, $0.count) }
@@ -77,9 +75,16 @@ package struct ServiceManager {
     }
 }
 
+/// A socket to tell the service manager on. It is made once: the daemon must be able to say that it is alive when there are
+/// no descriptors left.
 private final class NotifySocket: Sendable {
     let descriptor: Descriptor
-    init() throws(Failure) { descriptor = try Descriptor.opened(ck_datagram_socket(), by: "socket") }
+    let address: String
+
+    init(to address: String) throws(Failure) {
+        descriptor = try Descriptor.opened(ck_datagram_socket(), by: "socket")
+        self.address = address
+    }
 }
 
 /// The sockets that a service manager made before the daemon started.

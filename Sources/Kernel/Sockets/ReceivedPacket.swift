@@ -22,6 +22,12 @@ extension SeqpacketSocket {
         package let sender: Int32?
     }
 
+    /// From now on, each packet says which process sent it. That must never decide anything about a caller: the daemon asks
+    /// the kernel for the peer of a connection. Calls `setsockopt(SO_PASSCRED)`.
+    package borrowing func wantSenders() throws(Failure) {
+        _ = try succeed(ck_want_senders(descriptor.number), "setsockopt SO_PASSCRED")
+    }
+
     /// As many as the kernel lets come with one packet (`SCM_MAX_FD`).
     private static let mostDescriptors = 253
 

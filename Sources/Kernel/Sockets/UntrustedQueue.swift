@@ -10,7 +10,7 @@ extension SeqpacketSocket {
     /// From now on the peer's packets are looked at before they are taken. Has each packet say which process sent it, which
     /// also tells an empty packet from the end of the connection. Calls `setsockopt(SO_PASSCRED)`.
     package mutating func expectDescriptors() throws(Failure) {
-        _ = try succeed(ck_want_senders(descriptor.number), "setsockopt SO_PASSCRED")
+        try wantSenders()
         mayBringDescriptors = true
     }
 
@@ -49,7 +49,7 @@ extension SeqpacketSocket {
     /// Ends both directions after ``expectDescriptors()``, and drops what the peer has sent, up to a packet that brings
     /// descriptors. Returns whether nothing is left: then closing takes no time. Calls `shutdown(2)`, `recvmsg(2)` and
     /// `recvfrom(2)`.
-    borrowing func emptied() -> Bool {
+    borrowing func shutDownAndDrop() -> Bool {
         _ = shutdown(descriptor.number, Int32(SHUT_RDWR))
         return dropPackets()
     }

@@ -3,30 +3,15 @@
 Prints a line when all is sent. The broker must not read meanwhile: whoever has the last one closes it. Ends then, but for what
 keeps the sockets lingering.
 """
-import os, socket, struct, sys
+import os, socket, sys
+
+sys.dont_write_bytecode = True
+from lingering import lingering
 
 path, uid, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 os.setgroups([])
 os.setresgid(uid, uid, uid)
 os.setresuid(uid, uid, uid)
-
-
-def lingering():
-    """A TCP socket with more to send than its peer takes. Closing it waits for 30 seconds."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    sender = socket.create_connection(listener.getsockname())
-    receiver, _ = listener.accept()
-    sender.setblocking(False)
-    try:
-        while True:
-            sender.send(b"x" * 65536)
-    except BlockingIOError:
-        pass
-    sender.setblocking(True)
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
-    return sender, receiver
-
-
 kept = []
 for index in range(count):
     connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)

@@ -10,6 +10,10 @@ import struct
 import subprocess
 import sys
 
+sys.dont_write_bytecode = True
+sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../EndToEndTests/Peers"))
+from lingering import lingering
+
 program, key = sys.argv[1:]
 control, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
 account = ["61950", "61950"] if os.geteuid() == 0 else []
@@ -32,22 +36,6 @@ def opened(number, account):
     ours.settimeout(10)
     ours.recv(4096)
     return ours
-
-
-def lingering():
-    """A TCP socket with more to send than its peer takes. Closing it waits for 30 seconds."""
-    listener = socket.create_server(("127.0.0.1", 0))
-    sender = socket.create_connection(listener.getsockname())
-    receiver, _ = listener.accept()
-    sender.setblocking(False)
-    try:
-        while True:
-            sender.send(b"x" * 65536)
-    except BlockingIOError:
-        pass
-    sender.setblocking(True)
-    sender.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 30))
-    return sender, receiver
 
 
 other = opened(1, 2)
