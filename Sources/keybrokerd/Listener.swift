@@ -37,10 +37,13 @@ struct Listener: ~Copyable {
         let claim = try claimed(path, owners: owners) { path throws(Failure) in
             _ = try SeqpacketSocket.connected(to: path)
         }
-        let socket = try Exit.onFailure(try SeqpacketSocket.bound(to: path))
-        // Mode and group are set before `listen(2)`, so that nobody can connect earlier.
-        try Exit.onFailure(try setMode(path, mode))
+        // Nobody can connect before `listen(2)`. Until then everybody is told that nobody listens (ECONNREFUSED), for which
+        // clients wait, not that they may not connect (EACCES), which they take for final. So mode and group are
+        // set between the two, and the mode last.
+        let socket = try Exit.onFailure(
+            try withoutUmask { () throws(Failure) in try SeqpacketSocket.bound(to: path) })
         if let group { try Exit.onFailure(try setOwner(path, uid: nil, gid: group)) }
+        try Exit.onFailure(try setMode(path, mode))
         let refuses = socket.refuseDescriptors()
         try Exit.onFailure(try socket.listen(backlog: Limits.backlog))
         return Listener(socket: socket, claim: claim, path: path, refusesDescriptors: refuses)

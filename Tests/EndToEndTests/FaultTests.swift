@@ -36,6 +36,33 @@ struct FaultTests {
         try body()
     }
 
+    /// Who comes while the daemon makes its socket is told that nobody listens yet, and not that it may not connect.
+    @Test(.enabled(if: installed("strace") != nil, "needs strace"))
+    func whoComesBeforeItListensMayWait() throws {
+        try folder.write("policy", try policy())
+        let socket = folder["run/broker.sock"]
+        // The daemon stops after it has set the group, before it sets the mode.
+        let daemon = try Program(
+            installed("strace") ?? "strace",
+            [
+                "-D", "-o", folder["trace"], "-P", socket, "-e", "inject=lchown,fchownat:signal=STOP:when=1",
+                Program.built("keybrokerd"), "--policy", folder["policy"], "--socket", socket, "--socket-group", "0",
+                "--audit", folder["log/audit.jsonl"], "--user", String(Daemon.uid),
+            ])
+        try waitUntil("the daemon stands still") {
+            (try? folder.text("trace"))?.contains("stopped by SIGSTOP") == true
+        }
+        let early = try PeerProcess(socket, uid: 61001).step("send 1Gk")
+        #expect((early["error"] as? String)?.hasPrefix("ConnectionRefusedError") == true, "\(early)")
+        daemon.signal(SIGCONT)
+        try daemon.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
+        let attributes = try FileManager.default.attributesOfItem(atPath: socket)
+        #expect(attributes[.posixPermissions] as? Int == 0o660)
+        #expect(try PeerProcess(socket, uid: 61001, groups: [0]).ask("1Gk").contents == ["KEY"])
+        daemon.signal(SIGTERM)
+        #expect(try daemon.waitForExit() == 0)
+    }
+
     /// Asks until the reply is a key.
     private func expectService(_ daemon: Daemon, _ fault: String) throws {
         let deadline = Date(timeIntervalSinceNow: 20)

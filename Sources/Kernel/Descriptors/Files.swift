@@ -134,6 +134,14 @@ package func makeDirectory(_ path: String, mode: UInt32) throws(Failure) -> Bool
     return true
 }
 
+/// Runs `body` while the umask is 0, and sets it back. The umask is the whole process's, so no other thread may make files
+/// meanwhile. Calls `umask(2)`.
+package func withoutUmask<R: ~Copyable>(_ body: () throws(Failure) -> R) throws(Failure) -> R {
+    let mask = umask(0)
+    defer { _ = umask(mask) }
+    return try body()
+}
+
 /// Calls `unlink(2)`.
 package func removeFile(_ path: String) throws(Failure) {
     _ = try succeed(PathCall.remove(path), "unlink", on: path)
