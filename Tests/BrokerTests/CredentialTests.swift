@@ -120,13 +120,16 @@ struct CredentialTests {
     /// A unit that asks all the time has a rate, and neither hides the refusals of another unit nor costs it anything.
     @Test func aUnitThatAsksAllTheTime() throws {
         let bench = try Bench(Self.policy)
+        let bound = RateBound()
         for _ in 0..<1000 { _ = outcome(bench, "api") }
-        #expect(!outcome(bench, "web"))
+        // If a second is over just now, it is not refused at once.
+        let granted = (0..<1000).prefix { _ in outcome(bench, "web") }.count
+        #expect(granted <= bound.most(100))
         #expect(outcome(bench, "api", "w@1.service"))
         #expect(!outcome(bench, "web", "w@1.service"))
         #expect(bench.log.records.last?.record.peer?.unit == "w@1.service")
         #expect(bench.log.records.last?.record.reason == .noRule)
-        #expect(bench.log.records.count <= 30)
+        #expect(bench.log.records.count <= 29 + granted + bound.most(1))
         // What was folded says for which unit.
         try bench.broker.stop()
         let folded = bench.log.records.map(\.record).filter { $0.reason == .folded && $0.decision == .denied }
@@ -136,8 +139,9 @@ struct CredentialTests {
     /// Invented units share one count, so that they neither fill the log nor the memory.
     @Test func inventedUnitsAreCountedTogether() throws {
         let bench = try Bench(Self.policy)
+        let bound = RateBound()
         for number in 0..<5000 { _ = outcome(bench, "web", "invented-\(number).service") }
-        #expect(bench.log.records.count <= 30)
+        #expect(bench.log.records.count <= 29 + bound.most(1))
         #expect(outcome(bench, "web"))
     }
 }

@@ -157,12 +157,13 @@ struct LedgerTests {
         let keys = (0..<1000).map { "key k\($0) /k/\($0)\npermit :2001 key k\($0)\n" }.joined()
         let bench = try Bench(keys)
         let peer = FakePeer(uid: 7001, groups: [2001])
+        let bound = RateBound()
         let client = try #require(try bench.admit(peer))
         #expect(try bench.ask("1L", client, peer).names.count == 1000)
         // The rate is a hundred per second. A list costs ten requests in addition to itself.
         var asked = 1
         while case .names = try bench.ask("1L", client, peer).reply { asked += 1 }
-        #expect((9...11).contains(asked))
+        #expect((9...bound.most(100) / 11 + 2).contains(asked))
         let other = FakePeer(uid: 7002, groups: [2001])
         let second = try #require(try bench.admit(other))
         #expect(try bench.ask("1L", second, other).names.count == 1000)
@@ -228,8 +229,12 @@ struct LedgerTests {
         let peer = FakePeer(uid: 1001)
         for _ in 0..<30 { _ = try bench.reply("1Gnone", peer) }
         try bench.broker.stop()
-        let folded = try #require(bench.log.records.map(\.record).first { $0.reason == .folded })
-        #expect((folded.uid, folded.suppressed, folded.decision) == (1001, 30 - Limits.recordsAtOnce, .denied))
+        // On a slow machine it is more than one second, of which each has some records of its own.
+        let records = bench.log.records.map(\.record)
+        let folded = records.filter { $0.reason == .folded }
+        let single = records.count { $0.event == .request && $0.reason == .unknownKey }
+        #expect(!folded.isEmpty && folded.allSatisfy { $0.uid == 1001 && $0.decision == .denied })
+        #expect(single >= Limits.recordsAtOnce && single + folded.compactMap(\.suppressed).reduce(0, +) == 30)
         #expect(bench.log.records.last?.record.event == .stop)
     }
 

@@ -98,7 +98,7 @@ struct RotationsTests {
         try change("NEXT")
         #expect(look(999, isFollowed: false).isEmpty)
         #expect(look(1000, isFollowed: true) == [1])
-        try change("MORE")
+        try change("ONE MORE")
         #expect(look(10_999).isEmpty)
         #expect(look(11_000) == [2])
     }

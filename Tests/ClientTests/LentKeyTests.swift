@@ -38,6 +38,16 @@ struct LentKeyTests {
         } catch { return error }
     }
 
+    /// A signature of the handshake. A busy machine may take longer than the second for which the client waits.
+    private func signature(by signer: inout Signer) throws -> [UInt8] {
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while true {
+            do throws(KeyBrokerError) { return try signer.sign(handshake, scheme: .ecdsaP256SHA256) } catch {
+                guard case .noSignature = error, Date() < deadline else { throw error }
+            }
+        }
+    }
+
     @Test func aHandshakeAndNothingElse() throws {
         let daemon = try daemon()
         var signer = try KeyBroker(socketPath: daemon.socket).signer("k", waitingUpTo: .seconds(10))
@@ -77,11 +87,10 @@ struct LentKeyTests {
     @Test func itOutlivesARestartButNotItsPermissionOrItsKey() throws {
         let daemon = try daemon()
         var signer = try KeyBroker(socketPath: daemon.socket).signer("k", waitingUpTo: .seconds(10))
-        let first = try signer.sign(handshake, scheme: .ecdsaP256SHA256)
-        #expect(!first.isEmpty)
+        #expect(try !signature(by: &signer).isEmpty)
         try daemon.stop()
         try daemon.restart()
-        #expect(try !signer.sign(handshake, scheme: .ecdsaP256SHA256).isEmpty)
+        #expect(try !signature(by: &signer).isEmpty)
         // The permission.
         try folder.write("policy", policy("permit \(geteuid()) key k"))
         _ = try daemon.reload()
@@ -92,10 +101,10 @@ struct LentKeyTests {
         guard case .denied("k", _) = denied else { throw Waited(description: "\(String(describing: denied))") }
         try folder.write("policy", policy("permit \(geteuid()) sign k"))
         _ = try daemon.reload()
-        #expect(try !signer.sign(handshake, scheme: .ecdsaP256SHA256).isEmpty)
+        #expect(try !signature(by: &signer).isEmpty)
         // The key. A channel that is open goes on with the old one.
         try makeKey()
-        #expect(try !signer.sign(handshake, scheme: .ecdsaP256SHA256).isEmpty)
+        #expect(try !signature(by: &signer).isEmpty)
         try daemon.stop()
         try daemon.restart()
         let changed = failure { () throws(KeyBrokerError) in

@@ -123,10 +123,11 @@ struct FaultyStartTests {
         #expect(taken.status == 0, "\(taken.errors)")
         #expect(taken.output.hasPrefix("in force: 1 key, 3 permissions"))
         try manager.wait(for: "the new status") { $0.contains("STATUS=the policy was read anew: 1 key") ? true : nil }
-        #expect(try tool("get", "k").output == "KEY\n")
-        #expect(try Manager(folder["run/credential"]).load("k", for: "a.service") == "KEY\n")
+        #expect(try tool("get", "k", "--wait", "20").output == "KEY\n")
+        let credentials = try Manager(folder["run/credential"])
+        try waitUntil("the credential is loaded") { try credentials.load("k", for: "a.service") == "KEY\n" }
         #expect(try PeerProcess(socket, uid: 61_002).ask("1Gk").status == "D")
-        #expect(try watcher.ask("1Wk").contents == ["KEY\n"])
+        #expect(try watcher.askWhileBusy("1Wk").contents == ["KEY\n"])
         try folder.shell("echo NEXT >keys/next && chmod 600 keys/next && mv keys/next keys/key")
         #expect(try watcher.receive().contents == ["NEXT\n"])
 
@@ -138,7 +139,7 @@ struct FaultyStartTests {
         // From here on it is a daemon as any other: a faulty policy takes nothing away.
         try folder.write("etc/policy", "nonsense\n")
         #expect(try tool("reload").errors.contains("the old one stays in force"))
-        #expect(try tool("get", "k").output == "NEXT\n")
+        #expect(try tool("get", "k", "--wait", "20").output == "NEXT\n")
         try stop(manager)
     }
 
@@ -149,7 +150,7 @@ struct FaultyStartTests {
         // Nobody asks for it: it may have been a name service that was not there yet.
         try folder.write("etc/policy", mended)
         try manager.wait(for: "another try") { $0.contains("STATUS=the policy was read anew: 1 key") ? true : nil }
-        #expect(try tool("get", "k").output == "KEY\n")
+        #expect(try tool("get", "k", "--wait", "20").output == "KEY\n")
         let reload = try #require(try records().last { $0["event"] as? String == "reload" })
         #expect(reload["decision"] as? String == "applied" && reload["uid"] as? Int == Int(Daemon.uid))
         try stop(manager)

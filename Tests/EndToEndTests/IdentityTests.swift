@@ -61,13 +61,15 @@ struct IdentityTests {
         // From now on the daemon knows the unit of the control group that all of them run in.
         _ = try PeerProcess(daemon.socket, uid: 61002).ask("1Gother")
         func calls(_ request: String) throws -> [String] {
-            let calls = try Trace.of(daemon.pid) { _ = try PeerProcess(daemon.socket, uid: 61002).ask(request) }
+            let calls = try Trace.of(daemon.pid, until: Trace.has("sendmsg")) {
+                _ = try PeerProcess(daemon.socket, uid: 61002).ask(request)
+            }
             // Calls after the reply are left out, because strace may or may not see them. `read` and another
             // `epoll_wait` are left out because other processes may change a directory on the path: the daemon then
             // reads that event and waits again.
             // Before it accepts, the daemon looks once a second whether its log was rotated. Then it tries to receive, and
             // waits if the client has not sent its request yet.
-            return calls[...(calls.lastIndex(of: "sendmsg") ?? 0)].drop { $0 != "accept4" }
+            return try calls[...#require(calls.lastIndex(of: "sendmsg"))].drop { $0 != "accept4" }
                 .filter { !["read", "epoll_wait", "accept4", "recvmsg"].contains($0) }
         }
         let (denied, unknown) = (try calls("1Gweb"), try calls("1Gnone"))
@@ -214,7 +216,7 @@ struct IdentityTests {
     @Test func aPersonWithSocat() throws {
         let daemon = try daemon("permit 0 key web")
         let (status, output, _) = try Program.run(
-            "/bin/sh", ["-c", "echo 1Gweb | socat -t1 - UNIX-CONNECT:\(daemon.socket),type=5"])
+            "/bin/sh", ["-c", "echo 1Gweb | socat -t20 - UNIX-CONNECT:\(daemon.socket),type=5"])
         #expect(status == 0)
         #expect(output.hasPrefix("1K"))
     }

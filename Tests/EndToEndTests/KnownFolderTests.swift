@@ -26,9 +26,11 @@ struct KnownFolderTests {
         for _ in 0..<2 {
             for name in names { #expect(try peer.ask("1G\(name)").contents == [name]) }
         }
-        // It is looked at, and opened, in the directory whose handle is there.
-        let calls = try Trace.of(daemon.pid) { _ = try peer.ask("1G\(names[names.count - 1])") }
-        #expect(calls.count { $0 == "openat" } == 2)
+        // It is looked at, and opened, in the directory whose handle is there. The first may be walked to: another test may
+        // have mounted something, and no way is remembered for longer than some seconds.
+        let calls = try Trace.of(daemon.pid) { for name in names.suffix(2) { _ = try peer.ask("1G\(name)") } }
+        let requests = calls.split(separator: "sendmsg")
+        #expect(try #require(requests.dropFirst().first).count { $0 == "openat" } == 2)
     }
 
     /// A key and its certificate in one directory, which is how most have them.

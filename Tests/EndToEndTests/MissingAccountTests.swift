@@ -90,7 +90,7 @@ struct MissingAccountTests {
         try folder.write("elsewhere/new", "NEW", mode: 0o600)
         try folder.write("policy", try policy("key new \(folder["elsewhere/new"])\npermit 0 key new\n\(never)"))
         #expect(try daemon.reload().contains("read anew: 2 keys"))
-        #expect(try tool(["get", "new", "--socket", daemon.socket]).output == "NEW")
+        #expect(try tool(["get", "new", "--wait", "20", "--socket", daemon.socket]).output == "NEW")
         try daemon.stop()
     }
 

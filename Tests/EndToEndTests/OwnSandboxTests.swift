@@ -151,15 +151,15 @@ struct ConfinementTests {
         #expect(status == 0)
         #expect(output.hasPrefix("in force: 2 keys"))
         #expect(!errors.contains("cannot be handed out"), "\(errors)")
-        let reply = try PeerProcess(daemon.socket, uid: 61001).ask("1Gm")
+        let reply = try PeerProcess(daemon.socket, uid: 61001).askWhileBusy("1Gm")
         #expect(reply.contents == ["MORE"])
         let record = try daemon.record(reply.decision)
         #expect((record["file"] as? [String: Any])?["path"] as? String == folder["more/key"])
         // It is trusted no more than any other.
         try folder.setAttributes("more/key", mode: 0o666)
-        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").text == "file-untrusted")
+        #expect(try PeerProcess(daemon.socket, uid: 61001).askWhileBusy("1Gm").text == "file-untrusted")
         try folder.remove("more/key")
-        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gm").text == "file-missing")
+        #expect(try PeerProcess(daemon.socket, uid: 61001).askWhileBusy("1Gm").text == "file-missing")
         #expect(try daemon.stop() == 0)
     }
 
@@ -169,13 +169,19 @@ struct ConfinementTests {
         let peer = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try peer.ask("1Gk").status == "K")
         try folder.shell("mv keys old; mkdir keys; printf NEXT > keys/key; chmod 600 keys/key")
-        #expect(try peer.ask("1Gk").contents == ["NEXT"])
+        #expect(try peer.askWhileBusy("1Gk").contents == ["NEXT"])
         try folder.shell("mv keys new; mv old keys")
         #expect(try peer.ask("1Gk").contents == ["KEY"])
     }
 
     private func opener(of daemon: Daemon) throws -> Int32 {
-        try #require(processOf(daemon, named: "keybrokerd-open"))
+        var found: Int32?
+        // It has this name once it has begun.
+        try waitUntil("there is an opener") {
+            found = processOf(daemon, named: "keybrokerd-open")
+            return found != nil
+        }
+        return try #require(found)
     }
 
     /// Its first thread waits in poll(2) for ever, as Swift's locks take it for a thread of the parent. It has no more rights
@@ -187,11 +193,7 @@ struct ConfinementTests {
         let opener = try opener(of: daemon)
         let threads = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(opener)/task")
         #expect(threads.count > 1)
-        // poll(2) or ppoll(2), by their numbers on x86-64 and arm64.
-        try waitUntil("the first thread waits") {
-            let call = try String(contentsOfFile: "/proc/\(opener)/task/\(opener)/syscall", encoding: .utf8)
-            return ["7 ", "271 ", "73 "].contains { call.hasPrefix($0) }
-        }
+        try waitUntil("the first thread waits") { OtherProcess.polls(opener) }
         for thread in threads {
             let status = try String(contentsOfFile: "/proc/\(opener)/task/\(thread)/status", encoding: .utf8)
             #expect(status.contains("\nSeccomp:\t2\n") && status.contains("\nNoNewPrivs:\t1\n"), "\(status)")

@@ -183,8 +183,12 @@ struct ReloadTests {
     /// If nobody can make it anew, a policy with a new name is rejected, and the daemon goes on.
     @Test func withoutItsMakerItStaysAway() throws {
         let daemon = try daemon()
-        let maker = try #require(
-            OtherProcess.descendants(of: daemon.pid).first { OtherProcess.name(of: $0) == "keybrokerd-make" })
+        var found: Int32?
+        try waitUntil("there is a maker") {
+            found = OtherProcess.descendants(of: daemon.pid).first { OtherProcess.name(of: $0) == "keybrokerd-make" }
+            return found != nil
+        }
+        let maker = try #require(found)
         #expect(kill(maker, SIGKILL) == 0)
         try add("b", for: "daemon")
         #expect(try tool(daemon, "reload").status == 0)

@@ -47,15 +47,25 @@ final class RotatingService {
 
     deinit { program.signal(SIGKILL) }
 
-    /// The process that looks after the files.
+    /// The process that looks after the files, once it does.
     func watcher() throws -> Int32 {
+        var found: Int32?
+        try waitUntil("a process watches for \(pid)") {
+            found = try titled()
+            return found.map(OtherProcess.polls) == true
+        }
+        return try #require(found)
+    }
+
+    /// The process that says of itself that it looks after the files.
+    private func titled() throws -> Int32? {
         for name in try FileManager.default.contentsOfDirectory(atPath: "/proc") {
             guard let number = Int32(name), let line = FileManager.default.contents(atPath: "/proc/\(name)/cmdline")
             else { continue }
             let title = String(decoding: line.prefix { $0 != 0 }, as: UTF8.self)
             if title.hasPrefix("keybroker: watches "), title.hasSuffix(" for \(pid)") { return number }
         }
-        throw Waited(description: "no process watches for \(pid)")
+        return nil
     }
 
     /// Whether there is such a process, be it a zombie.

@@ -38,11 +38,13 @@ struct WatchTests {
         try folder.shell("printf '\(text)' > \(name).new && chmod 600 \(name).new && mv \(name).new \(name)")
     }
 
-    /// Renames two files, the one right after the other: two processes could be further apart than a rotation lasts.
-    private func exchange(_ key: String, _ newKey: String, _ certificate: String, _ newCertificate: String) throws {
-        try folder.shell(
-            "python3 -c 'from os import *; rename(\"\(key)\", \"\(newKey)\"); rename(\"\(certificate)\", \"\(newCertificate)\")'"
-        )
+    /// Renames two files while the daemon stands still: they could be further apart than a rotation lasts.
+    private func exchange(
+        _ key: String, _ newKey: String, _ certificate: String, _ newCertificate: String, under daemon: Daemon
+    ) throws {
+        try OtherProcess.stop(daemon.pid)
+        defer { daemon.program.signal(SIGCONT) }
+        try folder.shell("mv -T \(key) \(newKey); mv -T \(certificate) \(newCertificate)")
     }
 
     @Test func eachKindOfRotationIsAnnouncedOnce() throws {
@@ -54,7 +56,7 @@ struct WatchTests {
         #expect(first.contents == ["KEY 1", "CRT 1"])
         // A rotation by two renames is announced as one.
         try folder.shell("cd keys/a; printf 'KEY 2' > k; printf 'CRT 2' > c; chmod 600 k")
-        try exchange("keys/a/k", "keys/a/key", "keys/a/c", "keys/a/crt")
+        try exchange("keys/a/k", "keys/a/key", "keys/a/c", "keys/a/crt", under: daemon)
         let second = try plain.receive()
         #expect(second.text == "1")
         #expect(second.contents == ["KEY 2", "CRT 2"])
@@ -71,7 +73,7 @@ struct WatchTests {
         let linked = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try linked.ask("1Wlinked").contents == ["KEY 3", "CRT 2"])
         try folder.shell("ln -s ../b/key keys/c/k && ln -s ../b/crt keys/c/x")
-        try exchange("keys/c/k", "keys/c/key", "keys/c/x", "keys/c/crt")
+        try exchange("keys/c/k", "keys/c/key", "keys/c/x", "keys/c/crt", under: daemon)
         let flipped = try linked.receive()
         #expect(flipped.contents == ["KEY 2", "CRT 2"])
         #expect(flipped.text == "1")

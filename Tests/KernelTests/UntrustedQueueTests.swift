@@ -39,6 +39,8 @@ struct UntrustedQueueTests {
         #expect(try receive(ends.ours) == (-2, false))
         ends.theirs.takeNoMore()
         _ = consume ends.theirs
+        // A process that another test is starting may hold a copy of that end for a moment.
+        #expect(try waitUntilReadable(ends.ours.descriptor, until: .now.after(.seconds(20))) == .ready)
         #expect(try receive(ends.ours) == (-1, false))
     }
 

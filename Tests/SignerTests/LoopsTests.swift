@@ -21,7 +21,9 @@ struct LoopsTests {
         let clients = try keys.map { try bench.open($0.file).client }
         var threads: [Bool: Set<Substring>] = [:]
         for (key, client) in zip(keys, clients) {
-            let lines = try Trace.lines(of: try bench.worker(), options: ["-f"]) {
+            let lines = try Trace.lines(
+                of: try bench.worker(), options: ["-f"], until: { $0.contains("] sendmsg(") }
+            ) {
                 _ = try client.signature(handshake(), key.scheme)
             }
             for line in lines where line.hasPrefix("[pid") && line.contains("sendmsg(") {

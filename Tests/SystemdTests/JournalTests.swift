@@ -142,7 +142,8 @@ import Testing
         let pid = try machine.property("MainPID")
         for signal in ["TERM", "KILL"] {
             #expect(try ask("1Gweb") == "('K', 1)")
-            try machine.must("systemctl kill --signal=\(signal) systemd-journald.service")
+            // What it has read but not stored would be lost with it.
+            try machine.must("journalctl --sync; systemctl kill --signal=\(signal) systemd-journald.service")
             #expect(try ask("1Gweb") == "('K', 1)")
             try machine.wait(until: "systemctl is-active --quiet systemd-journald.service")
             #expect(try ask("1Gweb") == "('K', 1)")

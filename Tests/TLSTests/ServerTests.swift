@@ -77,7 +77,7 @@ import Testing
     }
 
     @Test func slowClientsAreTimedOutWhileOthersAreServed() throws {
-        let server = try DemoServer(folder, options: ["--idle-timeout", "1", "--max-connections", "40"])
+        let server = try DemoServer(folder, options: ["--idle-timeout", "3", "--max-connections", "40"])
         let python = installed("python3") ?? "python3"
         let slow = try Program(
             python,

@@ -154,6 +154,22 @@ package final class PeerProcess {
 
     package func receive() throws -> PeerReply { PeerReply(try step("receive")) }
 
+    /// Asks until the reply is none that a busy machine may cause. Returns the last one.
+    package func ask(_ request: String, while isPassing: (PeerReply) -> Bool) throws -> PeerReply {
+        let deadline = Date(timeIntervalSinceNow: 20)
+        while true {
+            let reply = try ask(request)
+            guard isPassing(reply), Date() < deadline else { return reply }
+            if reply.status == "B" { usleep(20_000) }
+        }
+    }
+
+    /// Asks until something else than a key is given. How many requests a rate permits depends on how long they take.
+    package func askBeyondTheRate(_ request: String) throws -> PeerReply { try ask(request) { $0.status == "K" } }
+
+    /// Asks until it is not told to come back. Who opens keys outside of the sandbox has a moment for it.
+    package func askWhileBusy(_ request: String) throws -> PeerReply { try ask(request) { $0.status == "B" } }
+
     deinit { program.signal(SIGKILL) }
 }
 

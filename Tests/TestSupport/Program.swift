@@ -20,8 +20,11 @@ package func waitUntil(_ what: String, seconds: Double = 20, _ condition: () thr
 }
 
 package final class Program: @unchecked Sendable {
+    /// Held while a program is started. Another one that is started meanwhile would inherit the ends of its pipes, and keep
+    /// them open until it ends itself.
+    private static let starting = NSLock()
     private let process = Process()
-    private let input = Pipe()
+    private let input: Pipe
     private let condition = NSCondition()
     // Both are guarded by `condition`.
     private var outputs: [Stream: Data] = [.output: Data(), .error: Data()]
@@ -48,10 +51,11 @@ package final class Program: @unchecked Sendable {
         process.environment = ["PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"]
             .merging(Self.sanitizers) { $1 }.merging(environment) { $1 }
         if let directory { process.currentDirectoryURL = URL(fileURLWithPath: directory) }
-        process.standardInput = input
+        Self.starting.lock()
+        defer { Self.starting.unlock() }
+        input = Pipe()
         let (output, error) = (Pipe(), Pipe())
-        process.standardOutput = output
-        process.standardError = error
+        (process.standardInput, process.standardOutput, process.standardError) = (input, output, error)
         try process.run()
         for (stream, pipe) in [(Stream.output, output), (.error, error)] {
             let handle = pipe.fileHandleForReading

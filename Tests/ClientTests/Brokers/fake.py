@@ -27,9 +27,11 @@ print("listens", flush=True)
 
 def send(connection, reply):
     global counter
-    while "@" in reply:
+    parts = reply.split("@")
+    for index in range(len(parts) - 1):
         counter += 1
-        reply = reply.replace("@", f"{counter:09}", 1)
+        parts[index] += f"{counter:09}"
+    reply = "".join(parts)
     numbers = [os.open(file, os.O_RDONLY) for _ in range(count)]
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))] if numbers else []
     try:

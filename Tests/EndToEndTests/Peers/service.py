@@ -47,8 +47,11 @@ if sys.argv[3:] != ["late"]:
 print(json.dumps({"pid": os.getpid()}), flush=True)
 for command in sys.stdin:
     if command == "handle\n":
+        # It is told of this reading first.
+        signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGHUP])
         prepare()
         read("handle")
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGHUP])
     elif command == "read\n":
         read("asked")
     elif command == "end\n":

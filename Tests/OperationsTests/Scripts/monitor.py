@@ -30,7 +30,7 @@ with socket.socket() as free:
     port = free.getsockname()[1]
 with open(f"{folder}/prometheus.yml", "w") as config:
     config.write(f"""
-global: {{scrape_interval: 1s, evaluation_interval: 1s}}
+global: {{scrape_interval: 3s, evaluation_interval: 1s}}
 rule_files: ['{rules}']
 scrape_configs:
   - job_name: keybroker

@@ -9,6 +9,7 @@ import socket
 import struct
 import subprocess
 import sys
+import time
 
 sys.dont_write_bytecode = True
 sys.path.append(os.path.join(os.path.dirname(os.path.abspath(__file__)), "../../EndToEndTests/Peers"))
@@ -38,6 +39,14 @@ def opened(number, account):
     return ours
 
 
+def stop_worker():
+    os.kill(worker, signal.SIGSTOP)
+    # One thread takes the signal. The others may still run for a moment.
+    while not all("State:\tT" in open(f"/proc/{worker}/task/{thread}/status").read()
+                  for thread in os.listdir(f"/proc/{worker}/task")):
+        time.sleep(0.001)
+
+
 other = opened(1, 2)
 kept = []
 for number, kind in enumerate(["clone", "many", "sign", "queue"], 2):
@@ -45,7 +54,7 @@ for number, kind in enumerate(["clone", "many", "sign", "queue"], 2):
     sender, receiver = lingering()
     kept.append(receiver)
     # It is closed here while it is on its way, so that the signer has the last one.
-    os.kill(worker, signal.SIGSTOP)
+    stop_worker()
     if kind == "clone":
         socket.send_fds(client, [b"1C\0\0\0\1"], [sender.fileno()])
     elif kind == "many":

@@ -7,7 +7,7 @@ name. It is a tool of the tests: it does what no decent client does.
   tls NAME ADDRESS          connects and shakes hands, the certificate verified
   send NAME TEXT            sends the text (with Python's escapes)
   flood NAME COUNT TEXT     sends the text COUNT times, reading nothing, until it is all gone or refused
-  drip NAME TEXT            sends the text every 50 ms until the server closes; says how long that took
+  drip NAME TEXT            sends the text every 50 ms until the server closes; says how long after connecting that was
   receive NAME              one response: status, headers, body
   count NAME COUNT          takes COUNT responses; says how many had status 200
   end NAME                  waits for the end; whether the server said goodbye (close_notify), and what came
@@ -21,6 +21,7 @@ clients = {}
 
 class Client:
     def __init__(self, address):
+        self.began = time.monotonic()
         if address.startswith("unix:"):
             self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
             self.socket.settimeout(20)
@@ -79,7 +80,7 @@ def step(verb, name, *words):
             client.socket.settimeout(20)
         return {"stuck": False, "sent": sent + 1}
     elif verb == "drip":
-        data, start = text(words), time.monotonic()
+        data, start = text(words), client.began
         client.socket.settimeout(0.05)
         while time.monotonic() - start < 20:
             try:
