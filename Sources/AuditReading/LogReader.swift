@@ -13,6 +13,8 @@ package struct LogReader: ~Copyable {
     package private(set) var verifier: Verifier
     /// The first error, if the reader goes on after errors. Nothing after it is verified.
     package private(set) var fault: Unverified?
+    /// Whether there are files of the log that cannot be read here.
+    package var isPartial: Bool { !found.unreadable.isEmpty }
     /// How many files were read, or are being read.
     package private(set) var filesRead = 0
     private let goesOn: Bool

@@ -9,7 +9,7 @@ internal import Wire
 /// A moment or a whole day.
 package struct Moment: Equatable, Sendable {
     package let begin: WallTime
-    /// The end, which is not included. It equals `begin` unless this is a day.
+    /// The end, which is not included. It equals `begin` unless this is a day, or a time that clocks show twice.
     package let end: WallTime
 
     /// The permitted forms, for messages.
@@ -30,9 +30,9 @@ package struct Moment: Equatable, Sendable {
             end = begin
         } else if words.count <= 2, let time = words.last,
             let day = words.count == 1 ? today : Self.day(words[0], today),
-            let moment = Self.time(time).flatMap({ day.moment(hour: $0, minute: $1, second: $2) })
+            let moments = Self.time(time).flatMap({ day.moments(hour: $0, minute: $1, second: $2) })
         {
-            (begin, end) = (moment, moment)
+            (begin, end) = (moments.first, moments.last)
         } else if let moment = WallTime(rfc3339: text) {
             (begin, end) = (moment, moment)
         } else {

@@ -16,6 +16,8 @@ extension Requests {
         package private(set) var used = 0
         /// The time of the last request, in the form of the log.
         package private(set) var last = ""
+        /// The time of the last one that the policy permitted.
+        package private(set) var lastPermitted: String?
         /// The reason of the last denial.
         package private(set) var denial: String?
         /// The time of the last denial, in the form of the log.
@@ -51,7 +53,7 @@ extension Requests {
             let uses = record.isOfChannel ? record.signingUses : nil
             if record.says(.decision, Self.grantedWord) {
                 granted = granted.plus(times)
-                permitted = permitted.plus(times)
+                permit(times, time)
                 used = used.plus(times)
                 if let uses { channels.permit(uses, times: times) }
                 // A folded event is no grant of a key, so no correction can refer to it.
@@ -72,9 +74,9 @@ extension Requests {
             }
             if isBusy { busy = busy.plus(times) } else { unavailable = unavailable.plus(times) }
             guard let corrected = record.undelivered else {
-                // A busy request was not decided.
-                if !isBusy {
-                    permitted = permitted.plus(times)
+                // A busy request was not decided, nor was one when no policy was in force.
+                if !isBusy, !record.says(.reason, Self.withoutPolicy) {
+                    permit(times, time)
                     used = used.plus(times)
                     if let uses { channels.permit(uses, times: times) }
                 }
@@ -82,7 +84,7 @@ extension Requests {
             }
             guard let grant = grants.remove(corrected) else {
                 // The grant is not among these records: it came before them, or it does not exist.
-                permitted = permitted.plus(times)
+                permit(times, time)
                 if let uses { channels.permit(uses, times: times, isUse: false) }
                 return times
             }
@@ -92,6 +94,12 @@ extension Requests {
             return 0
         }
 
+        private mutating func permit(_ times: Int, _ time: String) {
+            permitted = permitted.plus(times)
+            lastPermitted = time
+        }
+
+        private static let withoutPolicy = Array(Reason.policyFaulty.rawValue.utf8)
         private static let grantedWord = Array("granted".utf8), deniedWord = Array("denied".utf8)
         private static let unavailableWord = Array("unavailable".utf8), busyWord = Array("busy".utf8)
     }

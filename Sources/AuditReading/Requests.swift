@@ -30,6 +30,8 @@ package struct Requests {
     /// The number of requests, and the times of the first and the last record.
     package private(set) var count = 0
     package private(set) var first: String?, last: String?
+    /// Requests that the log only counts, without saying whose they were.
+    package private(set) var unnamed = Outcome(policy: nil)
     /// Whether a record is about a signing channel.
     package private(set) var hasChannels = false
     private var firstNumber: UInt64?
@@ -47,7 +49,12 @@ package struct Requests {
         if first == nil { first = time }
         last = time
         if firstNumber == nil { firstNumber = record.number(.seq) }
-        guard let uid = record[.uid] else { return }
+        guard let uid = record[.uid] else {
+            if record[.suppressed] != nil, record[.decision] != nil {
+                count = count.plus(unnamed.add(record, time: time))
+            }
+            return
+        }
         if record.endsChannel {
             guard record.isOfChannel, let place = place(of: record, uid) else { return }
             // All records of a caller and a key from the first one on were counted.

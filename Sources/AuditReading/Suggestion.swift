@@ -36,6 +36,9 @@ package struct Suggestion: Sendable {
 
     /// - Parameter unmapped: the ids that the kernel shows for all ids that it cannot express. No line permits them.
     package init(_ requests: Requests, unmapped: (uid: UInt32, gid: UInt32)) {
+        for (question, outcome) in requests.all {
+            if let name = outcome.user { userNames[question.uid] = name }
+        }
         var uses: [Use] = []
         var signingUses: [Use: SigningUses] = [:]
         var statusUses: [StatusUse] = []
@@ -46,7 +49,6 @@ package struct Suggestion: Sendable {
                 unsayable.append(question)
                 continue
             }
-            if let name = outcome.user { userNames[question.uid] = name }
             statusUses.append(StatusUse(question: question, unit: unit))
         }
         permitStatus(statusUses)
@@ -65,7 +67,11 @@ package struct Suggestion: Sendable {
                 if let unit { permits[.unit(unit), default: []].insert(key) }
                 continue
             }
-            if let name = outcome.user { userNames[question.uid] = name }
+            // Another service may have that uid at its next start.
+            guard unit != nil || !isDynamic(question.uid) else {
+                unsayable.append(question)
+                continue
+            }
             let use = Use(uid: question.uid, unit: unit, key: key)
             if question.asksForSignatures {
                 signingUses[use, default: []].formUnion(
@@ -77,7 +83,7 @@ package struct Suggestion: Sendable {
         permitSigning(signingUses)
         // The widest lines first, so that none is added that another makes useless.
         for use in uses where use.unit == nil { permits[.user(use.uid, unit: nil), default: []].insert(use.key) }
-        for use in uses where Self.dynamic.contains(use.uid) {
+        for use in uses where isDynamic(use.uid, use.unit) {
             guard let unit = use.unit, !has(.user(use.uid, unit: nil), use.key) else { continue }
             permits[.unit(unit), default: []].insert(use.key)
         }
@@ -87,6 +93,14 @@ package struct Suggestion: Sendable {
             }
             permits[.user(use.uid, unit: unit), default: []].insert(use.key)
         }
+    }
+
+    /// Whether the uid is one that a unit has as long as it runs. A person may have such a number, too, but then has a name in
+    /// the log, or comes from a login.
+    private func isDynamic(_ uid: UInt32, _ unit: String? = nil) -> Bool {
+        guard Self.dynamic.contains(uid), userNames[uid] == nil else { return false }
+        guard let unit else { return true }
+        return !unit.hasPrefix("session-") && !unit.hasPrefix("user@")
     }
 
     private func has(_ who: Who, _ key: KeyName) -> Bool { permits[who]?.contains(key) == true }
@@ -102,11 +116,11 @@ package struct Suggestion: Sendable {
                 wanted.isEmpty || wanted.contains(.anything) ? .anything : wanted.subtracting(given))
         }
         for (use, wanted) in uses where use.unit == nil { permit(.user(use.uid, unit: nil), use, wanted, besides: []) }
-        for (use, wanted) in uses where Self.dynamic.contains(use.uid) {
+        for (use, wanted) in uses where isDynamic(use.uid, use.unit) {
             guard let unit = use.unit else { continue }
             permit(.unit(unit), use, wanted, besides: [.user(use.uid, unit: nil)])
         }
-        for (use, wanted) in uses where !Self.dynamic.contains(use.uid) {
+        for (use, wanted) in uses where !isDynamic(use.uid, use.unit) {
             guard let unit = use.unit else { continue }
             permit(.user(use.uid, unit: unit), use, wanted, besides: [.user(use.uid, unit: nil), .unit(unit)])
         }
@@ -121,14 +135,19 @@ package struct Suggestion: Sendable {
         // The log does not say of a folded query where the caller ran. It is left for the end, as the line for another
         // query of the same caller permits it too.
         let whole = uses.filter { !$0.isFolded }
-        for use in whole where use.unit == nil { statusPermits.insert(.user(use.uid, unit: nil)) }
-        for use in whole where Self.dynamic.contains(use.uid) && !isKnown(use) {
-            if let unit = use.unit { statusPermits.insert(.unit(unit)) }
+        // Those whom no line about a unit can permit, then the units, then those who are in none of these.
+        for use in whole where use.unit == nil || Self.dynamic.contains(use.uid) {
+            if !isDynamic(use.uid, use.unit) { statusPermits.insert(.user(use.uid, unit: nil)) }
         }
-        for use in whole where !isKnown(use) { statusPermits.insert(.user(use.uid, unit: nil)) }
+        for use in whole where isDynamic(use.uid, use.unit) && !isKnown(use) {
+            if let unit = use.unit { statusPermits.insert(.unit(unit)) } else { unsayable.append(use.question) }
+        }
+        for use in whole where !isDynamic(use.uid, use.unit) && !isKnown(use) {
+            statusPermits.insert(.user(use.uid, unit: nil))
+        }
         let known = Set(whole.map(\.uid))
         for use in uses where use.isFolded && !known.contains(use.uid) {
-            if Self.dynamic.contains(use.uid) {
+            if isDynamic(use.uid) {
                 unsayable.append(use.question)
             } else {
                 statusPermits.insert(.user(use.uid, unit: nil))

@@ -74,12 +74,20 @@ package struct Verifier {
             beginsAfterAnother = record.previous != nil && number > 1
             link = record.previous ?? .beginning
             lastNumber = beginsAfterAnother ? number - 1 : 0
+            // The chain covers the value of the record before, so it may be in a file that was rotated away since.
+            if beginsAfterAnother, let expected, link.digits == expected { expectedAt = lastNumber }
             guard beginsAfterAnother || link == .beginning else {
                 throw Unverified(
                     kind: .inserted,
                     description: "\(place()): record 1 names a record before it: it was put in")
             }
             firstNumber = number
+        } else if isFirst, number <= lastNumber {
+            throw Unverified(
+                kind: .inserted,
+                description:
+                    "\(place()): begins with record \(number), but record \(lastNumber) was read before it: one of "
+                    + "the files is a copy, or was put in; move it away from the log")
         } else if isFirst, let previous = record.previous, previous != link {
             throw Unverified(
                 kind: .missing,

@@ -25,7 +25,7 @@ package struct LocalDay: Equatable, Sendable {
     private init(year: Int, month: Int, dayOfMonth: Int) { (self.year, self.month, day) = (year, month, dayOfMonth) }
 
     /// The first moment of the day, or nil if it cannot be computed.
-    package var begin: WallTime? { moment(hour: 0, minute: 0, second: 0) }
+    package var begin: WallTime? { moments(hour: 0, minute: 0, second: 0)?.first }
 
     package var next: LocalDay { shifted(by: 1) }
     package var previous: LocalDay { shifted(by: -1) }
@@ -33,14 +33,26 @@ package struct LocalDay: Equatable, Sendable {
     /// It counts from noon, which stays on the same day if clocks change at night.
     private func shifted(by days: Int) -> LocalDay { made(daysLater: days, hour: 12)?.day ?? self }
 
-    /// A time of that day, or nil if it cannot be computed.
-    package func moment(hour: Int, minute: Int, second: Int) -> WallTime? {
-        made(hour: hour, minute: minute, second: second).map { WallTime(seconds: $0.seconds, nanoseconds: 0) }
+    /// A time of that day, or nil if it cannot be computed. If clocks are turned back, a time may be twice on one day: these
+    /// are the first and the last moment. They are the same on other days.
+    package func moments(hour: Int, minute: Int, second: Int) -> (first: WallTime, last: WallTime)? {
+        guard let usual = made(hour: hour, minute: minute, second: second)?.seconds else { return nil }
+        func shown(_ seconds: Int) -> (LocalDay, Int) {
+            let shown = Self.of(WallTime(seconds: seconds, nanoseconds: 0))
+            return (shown.day, seconds + shown.offset)
+        }
+        // With and without summer time, as far as a clock shows that time then.
+        let all =
+            [0, 1].compactMap { made(hour: hour, minute: minute, second: second, isSummer: $0)?.seconds }
+            .filter { shown($0) == shown(usual) } + [usual]
+        guard let first = all.min(), let last = all.max() else { return nil }
+        return (WallTime(seconds: first, nanoseconds: 0), WallTime(seconds: last, nanoseconds: 0))
     }
 
-    /// The moment, and the day on which it falls. Calls `mktime(3)`, which also decides whether summer time applies.
+    /// The moment, and the day on which it falls. Calls `mktime(3)`.
+    /// - Parameter isSummer: whether summer time applies. If it is negative, `mktime` decides.
     private func made(
-        daysLater: Int = 0, hour: Int, minute: Int = 0, second: Int = 0
+        daysLater: Int = 0, hour: Int, minute: Int = 0, second: Int = 0, isSummer: Int32 = -1
     ) -> (seconds: Int, day: LocalDay)? {
         // Safety: the call changes only the struct it is given, and nothing here uses its pointer to a zone name.
         var time = unsafe tm()
@@ -48,7 +60,7 @@ package struct LocalDay: Equatable, Sendable {
             Int32(year) - 1900, Int32(month) - 1, Int32(day + daysLater)
         )
         unsafe (time.tm_hour, time.tm_min, time.tm_sec) = (Int32(hour), Int32(minute), Int32(second))
-        unsafe time.tm_isdst = -1
+        unsafe time.tm_isdst = isSummer
         let seconds = unsafe mktime(&time)
         return seconds == -1 ? nil : unsafe (seconds, Self.read(time))
     }

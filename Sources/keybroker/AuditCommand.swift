@@ -103,9 +103,9 @@ extension LogReader {
         return requests
     }
 
-    /// Ends the program if the log is damaged.
+    /// Ends the program if the log is damaged, or was not read in whole.
     borrowing func endOfLog() throws(ExitCode) {
-        if fault != nil { throw ExitCode(74) }
+        if fault != nil || isPartial { throw ExitCode(74) }
     }
 }
 

@@ -18,13 +18,14 @@ struct ReplayTable {
     init(_ requests: Requests, under policy: Policy, digest: String?, unmapped: (uid: UInt32, gid: UInt32)) {
         let names = Names()
         let rows = requests.changes(under: policy, digest: digest, unmapped: unmapped).map { change in
+            let last = (change.isGain ? change.outcome.lastDenial : change.outcome.lastPermitted) ?? change.outcome.last
             let right = change.uses?.changedRight ?? (change.question.key == nil ? "status" : Right.key.rawValue)
             let cells: [String?] = [
                 change.isGain ? "gains" : "loses", change.question.key,
                 change.question.isForUnit
                     ? change.question.unit.map { Identity.unitPrefix + $0 }
                     : names.user(change.question.uid, logged: change.outcome.user), change.question.unit,
-                String(change.requests), WallTime(rfc3339: change.outcome.last)?.local ?? change.outcome.last,
+                String(change.requests), WallTime(rfc3339: last)?.local ?? last,
                 change.rule?.description ?? change.outcome.rule, right,
             ]
             return (change, cells)

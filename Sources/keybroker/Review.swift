@@ -34,6 +34,8 @@ struct Review {
     private struct Counts {
         var granted = 0, denied = 0, unavailable = 0, busy = 0
         var lastDenial = "", lastGrant = "", denial: String?
+        /// Whether there was such a key at one of these requests, as far as the log tells.
+        var isOfAKey = false
         var channels = 0, counted = 0, counts = ChannelCounts()
 
         /// Channels of which it is not known how often they signed: they are open, or their end has no counts, or it is
@@ -51,9 +53,13 @@ struct Review {
             denied = denied.plus(outcome.denied)
             unavailable = unavailable.plus(outcome.unavailable)
             busy = busy.plus(outcome.busy)
-            lastDenial = max(lastDenial, outcome.lastDenial ?? "")
             lastGrant = max(lastGrant, outcome.lastGrant ?? "")
-            denial = outcome.denial ?? denial
+            if let time = outcome.lastDenial, time >= lastDenial { (lastDenial, denial) = (time, outcome.denial) }
+            if outcome.denial != Reason.unknownKey.rawValue || outcome.granted + outcome.unavailable + outcome.busy > 0
+                || outcome.channels.counts != ChannelCounts()
+            {
+                isOfAKey = true
+            }
         }
     }
 
@@ -98,12 +104,6 @@ struct Review {
             }
         }
         let all = sorted(rows)
-        // Names of nonexistent keys appear only in the table of denials.
-        func isOfAKey(_ counts: Counts) -> Bool {
-            counts.denial != "unknown-key"
-                || [counts.granted, counts.unavailable, counts.busy, counts.channels].contains { $0 > 0 }
-                || counts.counts != ChannelCounts()
-        }
         func use(_ row: Row, _ counts: Counts, _ right: [String]) {
             let numbers = [counts.granted, counts.denied, counts.unavailable, counts.busy].map(String.init)
             let ofChannels = [
@@ -114,7 +114,8 @@ struct Review {
                 [row.key, row.user, row.unit] + numbers + [local(counts.lastGrant)]
                     + (requests.hasChannels ? ofChannels : []) + right)
         }
-        for (row, counts) in all where row.key != nil && isOfAKey(counts) { use(row, counts, right.map { _ in "key" }) }
+        // Names of nonexistent keys appear only in the table of denials.
+        for (row, counts) in all where row.key != nil && counts.isOfAKey { use(row, counts, right.map { _ in "key" }) }
         for (row, counts) in sorted(statusRows) { use(row, counts, ["status"]) }
         for (denial, counts) in refused {
             let (row, numbers) = (denial.row, [String(counts.denied), local(counts.lastDenial), counts.denial])
@@ -125,9 +126,24 @@ struct Review {
     /// The columns about signing channels, if the log has any.
     private static let ofChannels = ["channels", "signatures", "refused", "open-or-unknown"]
 
+    /// The results of requests that the log only counts. Nil if it has none.
+    private var unnamed: [(result: String, count: Int)]? {
+        let outcome = requests.unnamed
+        let results = [
+            ("granted", outcome.granted), ("denied", outcome.denied), ("unavailable", outcome.unavailable),
+            ("busy", outcome.busy), ("malformed", outcome.malformed),
+        ]
+        return results.contains { $0.1 > 0 } ? results : nil
+    }
+
     /// For programs: one JSON object per line.
     var objects: [String] {
         var lines = uses.objects(kind: "use") + denials.objects(kind: "denial")
+        if let unnamed {
+            var table = Table(columns: unnamed.map(\.result), numbers: Set(unnamed.map(\.result)))
+            table.add(unnamed.map { String($0.count) })
+            lines += table.objects(kind: "unnamed")
+        }
         if let unused {
             if let keys = unused.keys { lines += Self.table(keys).objects(kind: "unused-key") }
             lines += Self.table(unused.rules, unused.ofStatus).objects(kind: "unused-permit")
@@ -144,7 +160,15 @@ struct Review {
             lines += ["", table.isEmpty ? ifEmpty : heading] + (table.isEmpty ? [] : table.lines)
         }
         add("Keys, by who asked for them:", uses, ifEmpty: "Nobody asked for a key.")
-        add("Denials, by caller:", denials, ifEmpty: "Nobody was denied.")
+        add(
+            "Denials, by caller:", denials,
+            ifEmpty: requests.unnamed.denied == 0 ? "Nobody was denied." : "Nobody was denied whom the log names.")
+        if let unnamed {
+            let counts = unnamed.filter { $0.count > 0 }.map { "\($0.count) \($0.result)" }
+            lines += [
+                "", "Requests that the log only counts, without their callers: \(counts.joined(separator: ", ")).",
+            ]
+        }
         if let unused {
             if let keys = unused.keys {
                 add("Keys that nobody got:", Self.table(keys), ifEmpty: "Every key was used.")
