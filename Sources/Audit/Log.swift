@@ -87,6 +87,14 @@ package final class LogWriter<File: LogFile & ~Copyable>: RecordLog {
         var beginsFile: Bool
     }
 
+    /// Lets another process become the only writer. Nothing may be written after this.
+    package func release() {
+        switch claim {
+        case .some(let claim): claim.release()
+        case .none: break
+        }
+    }
+
     /// Opens or creates the log, and finds the number and the link to continue from. The directories were checked.
     /// - Parameters:
     ///   - syncs: whether a record must be on disk before `commit` returns (`fdatasync(2)`).

@@ -6,7 +6,7 @@
 
 internal import Kernel
 
-/// A lock that is held until the process ends.
+/// A lock that is held until the process ends, or has written its last record.
 struct LogClaim: ~Copyable {
     private let lock: LockFile
 
@@ -24,4 +24,7 @@ struct LogClaim: ~Copyable {
         case .none: throw .inUse(path)
         }
     }
+
+    /// Must be called only by who writes no more.
+    borrowing func release() { lock.release() }
 }

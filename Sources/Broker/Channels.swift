@@ -24,7 +24,7 @@ final class Channels {
     /// Those whose callers can be answered.
     private var settled: [Channel] = []
     /// Their numbers are greater than those of connections, so that a list of holders can have both.
-    private var lastNumber: UInt64 = 1 << 32
+    private var lastNumber: UInt64 = 1 << 48
     private var hadSigner = false
     /// When the signer was heard last.
     private var heardAt = Instant.boot

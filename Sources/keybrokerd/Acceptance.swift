@@ -19,6 +19,7 @@ extension EventLoop {
             // they ask, some who are new are answered in each turn.
             let most = max(Limits.requestsPerTurn, turn.count + Limits.requestsOfUserPerTurn)
             var surplus = 0
+            defer { if surplus > 0 { closer?.begin() } }
             for _ in 0..<min(Limits.requestsPerTurn * 2, max(1, capacity.total / 4)) {
                 guard turn.count < most, surplus < Limits.surplusPerTurn || isStopping else { break }
                 if let closer, closer.isFull {
@@ -69,7 +70,7 @@ extension EventLoop {
             lastNumber += 1
             turn.append((Connection(number: lastNumber, socket: socket, client: client, closer), answer))
         case .surplus:
-            closer?.close(socket, of: credentials.uid)
+            closer?.closeOneOfMany(socket, of: credentials.uid)
             return false
         }
         return true

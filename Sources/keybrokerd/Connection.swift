@@ -17,6 +17,8 @@ final class Connection {
     var state = ConnectionState.open
     /// When the connection ends if no request is granted before.
     private(set) var idleAt: Instant
+    /// True once everything that the client sent was received.
+    private var hasEnded = false
     /// True once a packet was received.
     private(set) var hasAsked = false
     /// True if a reply with file descriptors was sent and is not known to have been read.
@@ -47,7 +49,7 @@ final class Connection {
         idleAt = Instant.now.after(Limits.idle)
     }
 
-    deinit { closer?.close(socket.take(), of: client.uid) }
+    deinit { closer?.close(socket.take(), of: client.uid, isEmpty: hasEnded && !socket.mayBringDescriptors) }
 
     enum Incoming {
         /// A packet of this many bytes was received. `Malformed` says why it cannot be a request.
@@ -62,7 +64,9 @@ final class Connection {
     func receive(into buffer: inout [UInt8], mayBeEnd: Bool) throws(Failure) -> Incoming {
         switch try socket.receive(into: &buffer) {
         case .wouldBlock: return .none
-        case .nothing: return mayBeEnd || socket.peerSendsNoMore ? .end : .packet(length: 0, .empty)
+        case .nothing:
+            hasEnded = mayBeEnd || socket.peerSendsNoMore
+            return hasEnded ? .end : .packet(length: 0, .empty)
         case .packet(let length, let isCut, let broughtDescriptors):
             hasAsked = true
             if broughtDescriptors { endsAfterReply = true }

@@ -37,6 +37,12 @@ struct CredentialListener: ~Copyable {
 
     /// Removes the socket if the account that the daemon has become may do that.
     borrowing func removeSocket() {
-        if let path { try? removeFile(path) }
+        guard let path else { return }
+        socket.listenNoMore()
+        try? removeFile(path)
+        switch claim {
+        case .some(let claim): claim.release()
+        case .none: break
+        }
     }
 }

@@ -11,6 +11,7 @@ final class CredentialServer {
     private let listener: CredentialListener
     private let broker: Broker
     private let poller: Poller
+    private let closer: Closer?
     private let logger: Logger
     private var transfers: [UInt64: CredentialTransfer] = [:]
     /// Connections whose file is not opened yet, and when to ask for it again.
@@ -25,9 +26,12 @@ final class CredentialServer {
     /// The number by which the poller knows the listener. Those of the connections follow it.
     private static let listening: UInt64 = 1 << 63
 
-    init(_ listener: consuming CredentialListener, _ broker: Broker, _ poller: Poller, _ logger: Logger) throws(Failure)
-    {
+    init(
+        _ listener: consuming CredentialListener, _ broker: Broker, _ poller: Poller, _ closer: Closer?,
+        _ logger: Logger
+    ) throws(Failure) {
         self.broker = broker
+        self.closer = closer
         self.poller = poller
         self.logger = logger
         trouble = RateLimited(logger)
@@ -67,7 +71,7 @@ final class CredentialServer {
             while places > decided.count {
                 let accepted = try listener.socket.accept()
                 guard let connection = accepted else { break }
-                decide(on: WaitingConnection(connection), &decided)
+                decide(on: WaitingConnection(connection, closedBy: closer), &decided)
             }
         } catch {
             trouble.log("a connection of the service manager could not be taken: \(error)")
@@ -94,7 +98,7 @@ final class CredentialServer {
             return
         }
         lastNumber += 1
-        decided.append(CredentialTransfer(number: lastNumber, taken, credential))
+        decided.append(CredentialTransfer(number: lastNumber, taken, credential, closedBy: closer))
     }
 
     /// Sends what was granted, and closes the connections of the rest: an empty credential is a refusal.
@@ -195,9 +199,17 @@ private final class WaitingConnection {
     /// When it waits no longer.
     let end: Instant
 
-    init(_ connection: consuming CredentialConnection) {
+    private let closer: Closer?
+
+    init(_ connection: consuming CredentialConnection, closedBy closer: Closer?) {
         self.connection = Optional(connection)
+        self.closer = closer
         end = Instant.now.after(Limits.credential)
+    }
+
+    deinit {
+        guard var connection = take() else { return }
+        connection.end(by: closer)
     }
 
     func take() -> CredentialConnection? { connection.take() }

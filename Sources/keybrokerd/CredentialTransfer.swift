@@ -9,7 +9,9 @@ internal import Wire
 final class CredentialTransfer {
     /// The number by which the poller knows the connection. It is never used again.
     let number: UInt64
-    let connection: CredentialConnection
+    private(set) var connection: CredentialConnection
+    /// Closes the connection.
+    private let closer: Closer?
     let credential: Credential
     /// When it is given up.
     let end: Instant
@@ -25,12 +27,17 @@ final class CredentialTransfer {
         case failed(String)
     }
 
-    init(number: UInt64, _ connection: consuming CredentialConnection, _ credential: Credential) {
+    init(
+        number: UInt64, _ connection: consuming CredentialConnection, _ credential: Credential, closedBy closer: Closer?
+    ) {
+        self.closer = closer
         self.number = number
         self.connection = connection
         self.credential = credential
         end = Instant.now.after(Limits.credential)
     }
+
+    deinit { connection.end(by: closer) }
 
     /// Sends as much as the peer has room for.
     func proceed() -> Progress {

@@ -97,8 +97,15 @@ struct Listener: ~Copyable {
     }
 
     /// Removes the socket if the account that the daemon has become may do that. It may not in root's directory: there
-    /// the dead socket stays until the next start.
+    /// the dead socket stays until the next start, which need not wait for the end of this process.
     borrowing func removeSocket() {
-        if let path { try? removeFile(path) }
+        // The service manager's stays, and so do those who wait in it.
+        guard let path else { return }
+        socket.listenNoMore()
+        try? removeFile(path)
+        switch claim {
+        case .some(let claim): claim.release()
+        case .none: break
+        }
     }
 }

@@ -109,7 +109,7 @@ struct Start {
         let loop = EventLoop(
             listener, signals: signals, watch: watch, opener: opener, signer: signer, broker: broker, poller: poller,
             reloads: reloads, closer: closer, manager: manager, logger: logger, capacity: capacity)
-        loop.credentials = try credentials(credentialListener, broker, poller, logger)
+        loop.credentials = try credentials(credentialListener, broker, poller, closer, logger)
         logger.journal = journal
         loop.warnOfKeysOutside()
         if let complaint = broker.complaint { logger.log(complaint, .failure) }
@@ -117,14 +117,17 @@ struct Start {
         if broker.hasPolicy { logger.log(summary, .information) }
         manager.ready(summary)
         try Exit.onFailure(try loop.run())
+        // The next daemon need not wait until the kernel has closed what callers sent to this one.
+        log.release()
         logger.journal = nil
     }
 
     private static func credentials(
-        _ listener: consuming CredentialListener?, _ broker: Broker, _ poller: Poller, _ logger: Logger
+        _ listener: consuming CredentialListener?, _ broker: Broker, _ poller: Poller, _ closer: Closer?,
+        _ logger: Logger
     ) throws(Exit) -> CredentialServer? {
         guard let listener else { return nil }
-        do throws(Failure) { return try CredentialServer(listener, broker, poller, logger) } catch {
+        do throws(Failure) { return try CredentialServer(listener, broker, poller, closer, logger) } catch {
             throw Exit(.system, error.description)
         }
     }

@@ -150,6 +150,17 @@ struct LogTests {
     }
 
     /// Whoever may read a log may lock it (flock(2)), even on a descriptor that is open only for reading.
+    /// A process that has written its last record may take long to end.
+    @Test func whoWritesNoMoreLetsAnotherWrite() throws {
+        let first = try opened()
+        _ = first.stage(Record(.start))
+        try first.commit()
+        first.release()
+        let second = try AuditLog(path, syncs: true)
+        #expect(second.stage(Record(.start)) == 2)
+        _ = first
+    }
+
     @Test func aReadersLockStopsNobody() throws {
         func lock(_ name: String) throws -> FileHandle {
             let reader = try #require(FileHandle(forReadingAtPath: folder[name]))

@@ -161,9 +161,11 @@ struct HostileTests {
         try waitUntil("a turn has as many as it may") {
             let calls = try Trace.of(daemon.pid) { usleep(300_000) }
             let turns = calls.split(separator: "epoll_wait").map { turn in
-                zip(turn, zip(turn.dropFirst(), turn.dropFirst(2))).count {
-                    $0 == "accept4" && $1 == ("getsockopt", "close")
+                // Another thread closes them. Those that are refused with a reply look the same before it.
+                let refused = zip(turn, zip(turn.dropFirst(), turn.dropFirst(2))).count {
+                    $0 == "accept4" && $1.0 == "getsockopt" && ["accept4", "write"].contains($1.1)
                 }
+                return refused - turn.count { $0 == "sendmsg" }
             }
             most = max(most, turns.max() ?? 0)
             return most >= Limits.surplusPerTurn
@@ -291,21 +293,5 @@ struct HostileTests {
             Program.built("keybroker"), ["audit", "summary", "--format", "json", "--audit", daemon.audit])
         try #require(summary.status == 0, "\(summary.errors)")
         #expect(!summary.output.contains("\"uid\":\(attacker),\"granted\":\(count)"), "\(summary.output)")
-    }
-
-    @Test func whoDoesNotWaitAsItIsToldIsSlowedDown() throws {
-        let daemon = try daemon("limit 61001 requests 4\n")
-        let impatient = try PeerProcess(daemon.socket, uid: attacker)
-        for _ in 0..<4 { #expect(try impatient.ask("1Gk").status == "K") }
-        var replies: [PeerReply] = []
-        try waitUntil("it has asked before the moment that it was told") {
-            // The second is not read before that moment, and is refused then: one request a second is left of four.
-            replies = [try impatient.askBeyondTheRate("1Gk"), try impatient.ask("1Gk")]
-            return replies[1].status == "B"
-        }
-        let (first, second) = (replies[0], replies[1])
-        #expect(first.status == "B")
-        #expect(try #require(Int(second.text)) > #require(Int(first.text)))
-        try expectVictimIsServed(daemon)
     }
 }

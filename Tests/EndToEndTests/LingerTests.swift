@@ -18,7 +18,7 @@ struct LingerTests {
         return try Program(try #require(installed("python3")), [path] + arguments)
     }
 
-    private func daemon() throws -> Program {
+    private func daemon(_ more: [String] = []) throws -> Program {
         try folder.write("key", "KEY", mode: 0o600)
         try folder.write("policy", "key k \(folder["key"])\npermit 61001 key k\npermit 61002 key k\n")
         let daemon = try python(
@@ -27,7 +27,7 @@ struct LingerTests {
                 "rights", Program.built("keybrokerd"), "--policy", folder["policy"], "--socket",
                 folder["run/broker.sock"], "--audit", folder["log/audit.jsonl"], "--socket-mode", "0666", "--user",
                 String(Daemon.uid), "--socket-group", "0",
-            ])
+            ] + more)
         try daemon.wait(for: "readiness", in: .error) { $0.contains("serves ") ? true : nil }
         return daemon
     }
@@ -36,15 +36,27 @@ struct LingerTests {
         try FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.pid)/fd").count
     }
 
+    // MARK: Sockets that linger
+
     /// - Parameter uid: one that a line names, which is admitted, or a stranger, of whom one connection is.
     @Test(arguments: [61001, 61003]) func socketsThatLingerHoldNobodyUp(_ uid: Int) throws {
-        let daemon = try daemon()
+        try holdNobodyUp(try daemon(), [folder["run/broker.sock"], "\(uid)", "20"])
+    }
+
+    /// The same by whoever is root without being the service manager, as in a container.
+    @Test func socketsThatLingerAmongCredentialsHoldNobodyUp() throws {
+        let socket = folder["run/credential.sock"]
+        try holdNobodyUp(try daemon(["--credential-socket", socket]), [socket, "0", "20", "stream"])
+    }
+
+    /// - Parameter sending: the arguments of linger.py.
+    private func holdNobodyUp(_ daemon: Program, _ sending: [String]) throws {
         // With the way to the key, which is remembered.
         #expect(try PeerProcess(folder["run/broker.sock"], uid: 61002).ask("1Gk").status == "K")
         let before = try descriptors(of: daemon)
         // While the daemon stands still, all is sent, and the sender's own references are gone.
         try OtherProcess.stop(daemon.pid)
-        let hostile = try python("linger", [folder["run/broker.sock"], "\(uid)", "20"])
+        let hostile = try python("linger", sending)
         try hostile.wait(for: "all is sent") { $0.contains("sent") ? true : nil }
         daemon.signal(SIGCONT)
         let began = Date()

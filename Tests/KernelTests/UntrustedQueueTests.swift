@@ -63,6 +63,33 @@ struct UntrustedQueueTests {
         #expect((try? ends.theirs.send([1])) == nil)
     }
 
+    /// A peer can have sent thousands of packets, which are not for who has others to serve.
+    @Test(arguments: [true, false]) mutating func notMoreThanSomePacketsAreDroppedAtOnce(_ mayBringDescriptors: Bool)
+        throws
+    {
+        var pair = try SeqpacketSocket.pair()
+        guard var ours = pair.first.take(), let theirs = pair.second.take() else { throw Failure("pair", code: 0) }
+        if mayBringDescriptors { try ours.expectDescriptors() }
+        for _ in 0..<SeqpacketSocket.mostDropped + 2 { try theirs.send([7]) }
+        ours.takeNoMore()
+        #expect(try receive(ours) == (1, false))
+        let isEmpty = ours.shutDownAndDrop()
+        #expect(isEmpty)
+        for _ in 0..<2 { #expect((try? theirs.send([7])) == nil) }
+    }
+
+    @Test func aLongQueueIsForTheCloser() throws {
+        let closer = try Closer(most: 8)
+        var pair = try SeqpacketSocket.pair()
+        guard let ours = pair.first.take(), let theirs = pair.second.take() else { throw Failure("pair", code: 0) }
+        for _ in 0..<2 * SeqpacketSocket.mostDropped { try theirs.send([7]) }
+        closer.close(ours, of: 1)
+        #expect((try? theirs.send([1])) == nil)
+        while closer.waiting(of: 1) > 0 { _ = try pause(until: Instant.now.after(.milliseconds(1))) }
+        let hasEnded = theirs.peerSendsNoMore
+        #expect(hasEnded)
+    }
+
     @Test func theCloserClosesWhatHasDescriptors() throws {
         let closer = try Closer(most: 8)
         var ends = try ends()

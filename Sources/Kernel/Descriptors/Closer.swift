@@ -2,8 +2,8 @@
 //
 // Closing the last reference to something can take as long as its owner wants: a TCP socket that lingers, or a Unix socket
 // with one in its queue. A timer interrupts that after a millisecond. What cannot be interrupted, such as a file of one's own
-// file system, keeps the thread; then what others have sent stays open as well. Must never be used for what has to be closed
-// before something else happens.
+// file system, keeps the thread; then what others have sent stays open as well. A queue of ten thousand packets takes some
+// milliseconds, too. Must never be used for what has to be closed before something else happens.
 
 internal import CKernel
 internal import Synchronization
@@ -13,8 +13,15 @@ package final class Closer: Sendable {
     private struct Entry {
         let descriptor: Int32
         let account: UInt32
-        /// Whether it is a connection, whose packets are dropped first: else its peer could not read the last reply.
-        let isConnection: Bool
+        let kind: Kind
+    }
+
+    private enum Kind {
+        /// Nothing that comes with it can take long.
+        case harmless
+        case untrusted
+        /// Some of its packets are dropped first: else its peer could not read the last reply.
+        case connection
     }
 
     private struct State {
@@ -63,7 +70,8 @@ package final class Closer: Sendable {
                 // The only possible error is a want of memory, after which it comes back here.
                 try? bell.takeOne()
                 while let entry = state.withLock({ $0.next() }) {
-                    ck_close_interrupted(timer, entry.descriptor, entry.isConnection ? 1 : 0)
+                    ck_close_interrupted(
+                        entry.kind == .harmless ? -1 : timer, entry.descriptor, entry.kind == .connection ? 1 : 0)
                     state.withLock { $0.noteClosed(entry.account) }
                 }
             }
@@ -75,7 +83,8 @@ package final class Closer: Sendable {
     /// Has the descriptor closed.
     /// - Parameter account: for whom it is counted until it is closed.
     package func close(_ descriptor: consuming Descriptor, of account: UInt32) {
-        add(Entry(descriptor: descriptor.release(), account: account, isConnection: false))
+        add(Entry(descriptor: descriptor.release(), account: account, kind: .untrusted))
+        bell.signal()
     }
 
     private func add(_ entry: Entry) {
@@ -83,15 +92,25 @@ package final class Closer: Sendable {
             state.queue.append(entry)
             state.waiting[entry.account, default: 0] += 1
         }
+    }
+
+    /// Closes a socket, whose peer notices at once. That is done here if nothing waits in it that could take long: at most
+    /// some packets without descriptors. Calls `shutdown(2)`, `recvmsg(2)` and `close(2)`.
+    /// - Parameter isEmpty: whether it is known that nothing waits in it. Then it is only closed.
+    package func close(_ socket: consuming SeqpacketSocket, of account: UInt32, isEmpty: Bool = false) {
+        guard !isEmpty, !socket.shutDownAndDrop() else { return }
+        add(Entry(descriptor: socket.intoDescriptor().release(), account: account, kind: .connection))
         bell.signal()
     }
 
-    /// Closes a socket, whose peer notices at once. That is done here if nothing waits in it that could take long, as is so
-    /// unless the peer may have sent descriptors, and has. Calls `shutdown(2)`, `recvmsg(2)` and `close(2)`.
-    package func close(_ socket: consuming SeqpacketSocket, of account: UInt32) {
-        guard socket.mayBringDescriptors, !socket.shutDownAndDrop() else { return }
-        add(Entry(descriptor: socket.intoDescriptor().release(), account: account, isConnection: true))
+    /// Has a socket closed on which nothing was sent or received, one of many, once ``begin()`` is called.
+    package func closeOneOfMany(_ socket: consuming SeqpacketSocket, of account: UInt32) {
+        guard !socket.mayBringDescriptors else { return close(socket, of: account) }
+        add(Entry(descriptor: socket.intoDescriptor().release(), account: account, kind: .harmless))
     }
+
+    /// Begins to close what was added.
+    package func begin() { bell.signal() }
 
     /// How many of an account's descriptors wait to be closed.
     package func waiting(of account: UInt32) -> Int { state.withLock { $0.waiting[account, default: 0] } }

@@ -27,6 +27,10 @@ package struct LockFile: ~Copyable {
     }
 
     private init(descriptor: consuming Descriptor) { self.descriptor = descriptor }
+
+    /// Lets go of the lock. The end of the process would, too, but only after the kernel has closed what the process had
+    /// open, and that can take as long as whoever sent it wants. Calls `flock(LOCK_UN)`.
+    package borrowing func release() { _ = flock(descriptor.number, LOCK_UN) }
 }
 
 extension Descriptor {

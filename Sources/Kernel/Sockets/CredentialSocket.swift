@@ -39,8 +39,11 @@ package struct CredentialSocket: ~Copyable, Sendable {
         _ = try retrying("listen") { Glibc.listen(number, Int32(clamping: backlog)) }
     }
 
+    /// Refuses connections from now on, also those that wait. Calls `shutdown(2)`.
+    package borrowing func listenNoMore() { _ = shutdown(descriptor.number, Int32(SHUT_RDWR)) }
+
     /// Makes the kernel refuse descriptors that peers send (`SO_PASSRIGHTS`, Linux 6.16). On older kernels they stay in
-    /// a queue that nobody reads.
+    /// a queue that nobody reads, and closing the connection closes them: that is for the ``Closer``.
     package borrowing func refuseDescriptors() { _ = ck_refuse_descriptors(descriptor.number) }
 
     /// The next connection, or nil if none waits. Calls `accept4(2)` and `getsockopt(SO_PEERCRED)`.
@@ -66,11 +69,20 @@ package struct CredentialSocket: ~Copyable, Sendable {
 
 /// A connection that was accepted. Nothing is ever read from it.
 package struct CredentialConnection: ~Copyable, Sendable {
-    package let descriptor: Descriptor
+    package private(set) var descriptor: Descriptor
     package let credentials: PeerCredentials
     /// The name of the peer's socket, without the address family. An abstract name begins with a NUL. Empty if the
     /// socket has none.
     package let peerName: [UInt8]
+
+    /// Ends it, which the peer sees now. Nothing may be sent on it any more. Calls `shutdown(2)`.
+    /// - Parameter closer: closes it, as the peer may have sent descriptors. Without one it is closed here.
+    package mutating func end(by closer: Closer?) {
+        guard descriptor.number >= 0 else { return }
+        _ = shutdown(descriptor.number, Int32(SHUT_RDWR))
+        let ended = descriptor.take()
+        closer?.close(ended, of: credentials.uid)
+    }
 
     /// What `/proc` says of the peer. Nil if it is not certain that this process is the peer.
     package borrowing func peerProcess(_ pid: Int32) throws(Failure) -> (comm: String?, unit: String?)? {

@@ -73,6 +73,9 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         _ = try retrying("listen") { Glibc.listen(number, Int32(clamping: backlog)) }
     }
 
+    /// Refuses connections from now on, also those that wait. Calls `shutdown(2)`.
+    package borrowing func listenNoMore() { _ = shutdown(descriptor.number, Int32(SHUT_RDWR)) }
+
     /// Makes the kernel refuse descriptors that peers send on this socket, and on those accepted from now on
     /// (`SO_PASSRIGHTS`, Linux 6.16). Returns false if the kernel is older: see ``expectDescriptors()``.
     package borrowing func refuseDescriptors() -> Bool {
@@ -199,11 +202,10 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     }
 
     /// Prepares the connection for closing so that the peer can still read the last reply. If packets were left unread
-    /// here, closing would reset the connection. Calls `shutdown(2)` for reading, and empties the queue.
+    /// here, closing would reset the connection. Calls `shutdown(2)` for reading, and drops what waits, but not whatever
+    /// the peer has sent: a queue can hold ten thousand packets.
     package borrowing func takeNoMore() {
         _ = shutdown(descriptor.number, Int32(SHUT_RD))
-        if mayBringDescriptors { return _ = dropPackets() }
-        var scrap = [UInt8](repeating: 0, count: 1)
-        while case .packet? = try? receive(into: &scrap) {}
+        _ = dropPackets()
     }
 }

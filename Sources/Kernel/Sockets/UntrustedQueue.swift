@@ -46,19 +46,25 @@ extension SeqpacketSocket {
         }
     }
 
-    /// Ends both directions after ``expectDescriptors()``, and drops what the peer has sent, up to a packet that brings
-    /// descriptors. Returns whether nothing is left: then closing takes no time. Calls `shutdown(2)`, `recvmsg(2)` and
-    /// `recvfrom(2)`.
+    /// Ends both directions, and drops what the peer has sent, up to a packet that brings descriptors. Returns whether
+    /// nothing is left: then closing takes no time. Calls `shutdown(2)`, `recvmsg(2)` and `recvfrom(2)`.
     borrowing func shutDownAndDrop() -> Bool {
         _ = shutdown(descriptor.number, Int32(SHUT_RDWR))
         return dropPackets()
     }
 
-    /// Drops packets up to one that brings descriptors. Returns whether nothing is left.
-    borrowing func dropPackets() -> Bool {
-        var scrap: [UInt8] = []
+    /// How many packets are dropped at most by whoever has something else to do.
+    static let mostDropped = 64
+
+    /// Drops so many packets, up to one that brings descriptors. Returns whether nothing is left.
+    borrowing func dropPackets(most: Int = Self.mostDropped) -> Bool {
+        var scrap = [UInt8](repeating: 0, count: 1)
         var hasFailed = false
-        while true {
+        for _ in 0..<most {
+            guard mayBringDescriptors else {
+                guard case .packet? = try? receive(into: &scrap) else { return true }
+                continue
+            }
             switch try? look(into: &scrap) {
             case .packet(let packet)?:
                 guard packet.descriptors_cut == 0, ck_drop_packet(descriptor.number) >= 0 else { return false }
@@ -70,5 +76,6 @@ extension SeqpacketSocket {
                 hasFailed = true
             }
         }
+        return false
     }
 }

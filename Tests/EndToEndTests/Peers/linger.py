@@ -1,4 +1,5 @@
-"""linger.py SOCKET UID COUNT: connects so often, and leaves sockets there that take half a minute to close, in each way.
+"""linger.py SOCKET UID COUNT [stream]: connects so often, and leaves sockets there that take half a minute to close, in each
+way; or, to a socket for credentials, in the only one.
 
 Prints a line when all is sent. The broker must not read meanwhile: whoever has the last one closes it. Ends then, but for what
 keeps the sockets lingering.
@@ -8,17 +9,19 @@ import os, socket, sys
 sys.dont_write_bytecode = True
 from lingering import lingering
 
-path, uid, count = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+path, uid, count, is_stream = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4:] == ["stream"]
 os.setgroups([])
 os.setresgid(uid, uid, uid)
 os.setresuid(uid, uid, uid)
 kept = []
 for index in range(count):
-    connection = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    connection = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM if is_stream else socket.SOCK_SEQPACKET)
     connection.connect(path)
     sender, receiver = lingering()
-    way = index % 5
-    if way == 0:
+    way = 2 if is_stream else index % 5
+    if is_stream:
+        socket.send_fds(connection, [b"what"], [sender.fileno()])
+    elif way == 0:
         # With the request.
         socket.send_fds(connection, [b"1Gk"], [sender.fileno()])
     elif way == 1:
