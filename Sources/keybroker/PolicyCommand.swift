@@ -48,7 +48,15 @@ struct PolicyOptions: ParsableArguments {
 
     /// Loads a policy. If it is at paths of the command line, it may still be in work, so untrusted files are only
     /// warned about. The daemon's own policy must meet the daemon's rules.
+    /// - Parameter warns: whether to look for warnings, which the caller then says. Without it, the lines about accounts
+    ///   that this machine lacks are said here: they have no effect, and an answer without them looks like a full one.
     static func loading(_ paths: [String], warns: Bool = true) -> LoadResult {
+        let result = read(paths, warns: warns)
+        if !warns, let missing = result.loaded?.missing { sayMissing(missing) }
+        return result
+    }
+
+    private static func read(_ paths: [String], warns: Bool) -> LoadResult {
         let hidden = warns ? hidden(paths) : .none
         guard paths.isEmpty else {
             // What another account than root names may be the policy of its own daemon.
@@ -59,6 +67,17 @@ struct PolicyOptions: ParsableArguments {
         StandardFiles.say("the policy", files.paths.first ?? "")
         return files.warning(of: hidden).load(warns: warns)
     }
+
+    private static func sayMissing(_ missing: MissingAccounts) {
+        for line in missing.listed.prefix(mostMissing) { say("keybroker: warning: \(line)") }
+        let rest = missing.count - mostMissing
+        if rest > 0 {
+            say("keybroker: warning: and \(counted(rest, "more account")) not found; see: keybroker policy check")
+        }
+    }
+
+    /// How many lines about accounts that are not found are listed. A policy for another machine may be full of them.
+    private static let mostMissing = 10
 
     /// What the unit of the system's daemon hides from it. Nothing if the policy may be that of a user's own daemon.
     static func hidden(_ paths: [String]) -> HiddenFolders {

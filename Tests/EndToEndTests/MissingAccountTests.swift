@@ -53,6 +53,35 @@ struct MissingAccountTests {
         #expect(try tool(["policy", "check", "--strict", "policy"]).status == 0)
     }
 
+    /// An answer is not taken for a full one. What goes to standard output stays as it was, for programs.
+    @Test func theToolsSayWhichLinesPermitNobody() throws {
+        try folder.write("base", try policy())
+        try folder.write("p", try policy("permit no-such-user-here key k\n"))
+        try folder.write("expectations", "expect 61009 key k denied\n")
+        let daemon = try Daemon(folder, policy: try policy())
+        #expect(try tool(["get", "k", "--socket", daemon.socket]).status == 0)
+        try daemon.stop()
+        let log = ["--audit", daemon.audit]
+        for command in [
+            ["policy", "diff", "base", "p"], ["policy", "diff", "base", "p", "--format", "json"],
+            ["policy", "show", "--policy", "p"], ["policy", "test", "expectations", "--policy", "p"],
+            ["policy", "explain", "--user", "\(geteuid())", "--key", "k", "--format", "json", "--policy", "p"],
+            ["policy", "replay", "--policy", "p"] + log, ["policy", "suggest", "--policy", "p"] + log,
+            ["audit", "summary", "--policy", "p"] + log,
+        ] {
+            let (status, output, errors) = try tool(command)
+            #expect(status == 0, "\(command)")
+            #expect(errors == "keybroker: warning: p:3: \(missing)\n", "\(command)")
+            #expect(!output.contains("no-such-user-here"), "\(command)")
+        }
+        // A policy that is written for another machine may be full of them.
+        try folder.write("p", try policy((0..<12).map { "permit no-such-user-\($0) key k\n" }.joined()))
+        let many = try tool(["policy", "show", "--policy", "p"]).errors.split(separator: "\n")
+        #expect(many.count == 11, "\(many)")
+        #expect(
+            many.last == "keybroker: warning: and 2 more accounts not found; see: keybroker policy check", "\(many)")
+    }
+
     /// Root is in each /etc/passwd.
     @Test func aMisspeltNameIsShouted() throws {
         try folder.write("p", "limit rot connections 2\nlimit :rooot connections 2\n")
