@@ -27,6 +27,13 @@ package struct Exclusion: Equatable, Sendable {
             + (writtenExceptions.isEmpty ? "" : " unless \(writtenExceptions.joined(separator: " "))")
     }
 
+    /// The units in which the line excludes nobody, in its words.
+    package var exceptedUnits: [String] {
+        writtenExceptions.filter { $0.hasPrefix(Identity.unitPrefix) }.map {
+            String($0.dropFirst(Identity.unitPrefix.count))
+        }
+    }
+
     /// Whether the line says that this caller must not have the right to the key.
     package func excludes(_ caller: Caller) -> Bool {
         guard caller.canBeNamed, identity.map(caller.matches) ?? true else { return false }

@@ -19,7 +19,8 @@ package struct Explanation: Equatable, Sendable {
     package let permitting: [Rule]
     /// Every other line about the key. Lines whose user or group matches, so that only the unit differs, come first.
     package let misses: [Miss]
-    /// The lines that say that this caller must not have the key. So no line could permit it.
+    /// The lines that say that this caller must not have the key. So no line could permit it, but in the units that they
+    /// except, if the caller has none.
     package let excluding: [Exclusion]
     /// If the key is not declared: a declared key with a similar name, which was probably meant.
     package let likelyMeant: String?

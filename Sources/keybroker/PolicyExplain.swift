@@ -175,7 +175,9 @@ struct PolicyExplain: ParsableCommand {
         if rest > 0 { try output(line: "  and \(counted(rest, "line")) more about that key") }
         for never in explanation.excluding.prefix(Self.mostMisses) {
             try output(line: "  \(never.location): \(never.statement)")
-            try output(line: "      so no line can permit it")
+            // A user that is asked about without a unit may run in any.
+            let units = unit == nil ? never.exceptedUnits.joined(separator: " or ") : ""
+            try output(line: "      so no line can permit it\(units.isEmpty ? "" : ", except in \(units)")")
         }
     }
 

@@ -171,6 +171,36 @@ struct PolicyToolTests {
                 """)
     }
 
+    /// A line may permit to a user in a unit what is excluded elsewhere.
+    @Test func whatIsExcludedOutsideOfAUnitIsPermittedInIt() throws {
+        try folder.write("key", "KEY", mode: 0o600)
+        let never = "never anyone key web unless 61001 unit:web.service unit:w@*.service"
+        try folder.write("n", "key web \(folder["key"])\n\(never)\npermit 61002 unit web.service key web\n")
+        func explain(_ more: String...) throws -> (status: Int32, output: String) {
+            let result = try Program.run(
+                Program.built("keybroker"), ["policy", "explain", "--key", "web", "--policy", "n"] + more,
+                directory: folder.path)
+            return (result.status, result.output)
+        }
+        let anywhere = try explain("--user", "61002")
+        #expect(anywhere.status == 77)
+        #expect(
+            anywhere.output == """
+                denied: no line permits web to 61002
+                  n:3: permit 61002 unit web.service key web
+                      only in web.service; name one with --unit
+                  n:2: \(never)
+                      so no line can permit it, except in web.service or w@*.service
+
+                """)
+        #expect(try explain("--user", "61002", "--unit", "web.service").status == 0)
+        let elsewhere = try explain("--user", "61002", "--unit", "x.service")
+        #expect(elsewhere.output.hasSuffix("\n      so no line can permit it\n"), "\(elsewhere.output)")
+        #expect(try explain("--unit", "x.service").output.hasSuffix("\n      so no line can permit it\n"))
+        // In a unit that is excepted no line excludes it.
+        #expect(try !explain("--user", "61003", "--unit", "w@1.service").output.contains("never"))
+    }
+
     /// What is permitted need not be there.
     @Test func explainSaysWhatThereIsNow() throws {
         try folder.write("real", "CERTIFICATE")
