@@ -31,6 +31,18 @@ package enum ServiceAccount {
         return user.isEmpty || user.contains { " \t=".contains($0) } ? nil : user
     }
 
+    /// The account that the daemon becomes if root starts it and names no other.
+    static let standard = "keybroker"
+
+    /// The uid that the system's daemon runs as on this machine. Nil if there is no such account.
+    package static var uid: UInt32? { uid(unitFilesBelow: UnitFiles.areInUse ? "" : nil) }
+
+    /// - Parameter root: what stands before the paths of the directories of units. Nil if systemd does not start the
+    ///   daemon.
+    package static func uid(unitFilesBelow root: String?) -> UInt32? {
+        uid(root.flatMap { name(unitFilesBelow: $0) } ?? standard)
+    }
+
     static func uid(_ name: String) -> UInt32? {
         if let number = decimal(name, as: UInt32.self) { return number }
         return ((try? Accounts.user(named: name)) ?? nil)?.uid

@@ -108,13 +108,20 @@ private func expectation(
 
 extension Policy {
     /// A diagnostic at the expectation's line if the policy decides otherwise, or nil if it decides as expected.
-    package func failure(of expectation: PolicyExpectation, for caller: Caller) -> Diagnostic? {
+    /// - Parameter daemon: the uid that the daemon runs as, if it is known.
+    package func failure(
+        of expectation: PolicyExpectation, for caller: Caller, daemon: UInt32? = nil
+    ) -> Diagnostic? {
         let message: String
         guard let key = expectation.key else {
-            // Root may ask whatever the policy says.
-            let place = statusPermit(for: caller).map { "by \($0.location)" } ?? (caller.uid == 0 ? "to root" : nil)
-            guard (place != nil) != expectation.isGranted else { return nil }
-            return expectation.fault(place.map { "granted \($0)" } ?? "denied: no line permits the status")
+            let answer = statusAnswer(for: caller, daemon: daemon)
+            guard (answer != .denied) != expectation.isGranted else { return nil }
+            switch answer {
+            case .permitted(let permit): return expectation.fault("granted by \(permit.location)")
+            case .root: return expectation.fault("granted to root")
+            case .ownAccount: return expectation.fault("granted to the account that the daemon runs as")
+            case .denied: return expectation.fault("denied: no line permits the status")
+            }
         }
         switch outcome(of: expectation, on: key, for: caller) {
         case .permitted(_, let rule):

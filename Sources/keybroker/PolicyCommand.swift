@@ -79,6 +79,9 @@ struct PolicyOptions: ParsableArguments {
     /// How many lines about accounts that are not found are listed. A policy for another machine may be full of them.
     private static let mostMissing = 10
 
+    /// The uid that the daemon runs as which reads the policy. Nil if there is no such account.
+    static var uidOfDaemon: UInt32? { StandardFiles.areOwn ? Privileges.effectiveUID : ServiceAccount.uid }
+
     /// What the unit of the system's daemon hides from it. Nothing if the policy may be that of a user's own daemon.
     static func hidden(_ paths: [String]) -> HiddenFolders {
         let isOfSystem = paths.isEmpty ? !StandardFiles.areOwn : Privileges.isRoot

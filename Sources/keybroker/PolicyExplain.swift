@@ -182,12 +182,14 @@ struct PolicyExplain: ParsableCommand {
     }
 
     private func explainStatus(_ policy: Policy, _ caller: Caller) throws(ExitCode) {
-        if let permit = policy.statusPermit(for: caller) {
+        switch policy.statusAnswer(for: caller, daemon: PolicyOptions.uidOfDaemon) {
+        case .permitted(let permit):
             try output(line: "permitted: \(who) may ask for the status")
             return try output(line: "  \(permit.location): \(permit.statement)")
+        case .root: return try output(line: "permitted: root may ask for the status")
+        case .ownAccount: return try output(line: "permitted: the daemon runs as \(who), which may ask for the status")
+        case .denied: try output(line: "denied: no line permits the status to \(who)")
         }
-        if caller.uid == 0 { return try output(line: "permitted: root may ask for the status") }
-        try output(line: "denied: no line permits the status to \(who)")
         for permit in policy.statusPermits.prefix(Self.mostMisses) {
             try output(line: "  \(permit.location): \(permit.statement)")
         }

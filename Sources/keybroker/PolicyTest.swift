@@ -32,9 +32,10 @@ struct PolicyTest: ParsableCommand {
             say(faults)
             throw fail("\(counted(faults.count, "error")) in the expectations", status: 64)
         }
+        let daemon = PolicyOptions.uidOfDaemon
         var failures = 0
         for expectation in expectations {
-            guard let failure = try failure(of: expectation, policy) else { continue }
+            guard let failure = try failure(of: expectation, policy, daemon: daemon) else { continue }
             failures += 1
             say([failure])
         }
@@ -44,7 +45,9 @@ struct PolicyTest: ParsableCommand {
         try output(line: "\(counted(expectations.count, "expectation")) met")
     }
 
-    private func failure(of expectation: PolicyExpectation, _ policy: Policy) throws(ExitCode) -> Diagnostic? {
+    private func failure(
+        of expectation: PolicyExpectation, _ policy: Policy, daemon: UInt32?
+    ) throws(ExitCode) -> Diagnostic? {
         guard let user = expectation.user else {
             return policy.failure(of: expectation, for: Caller(unitAlone: expectation.unit ?? ""))
         }
@@ -52,7 +55,7 @@ struct PolicyTest: ParsableCommand {
             guard let caller = try caller(user, unit: expectation.unit) else {
                 return expectation.fault("there is no user '\(user)'")
             }
-            return policy.failure(of: expectation, for: caller)
+            return policy.failure(of: expectation, for: caller, daemon: daemon)
         } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }
     }
 }

@@ -1,5 +1,6 @@
 // The account of the daemon's unit, whose own files the daemon trusts, as the tools find it.
 
+import NameLookup
 import PolicyLoading
 import TestSupport
 import Testing
@@ -15,6 +16,18 @@ struct ServiceAccountTests {
     ])
     func theLastLineCounts(_ files: [String], _ user: String?) {
         #expect(ServiceAccount.name(inFiles: files) == user)
+    }
+
+    /// As for a daemon that asks under that uid.
+    @Test func theUIDIsThatOfTheUnitOrOfTheUsualAccount() throws {
+        let usual = try Accounts.user(named: "keybroker")?.uid
+        #expect(ServiceAccount.uid(unitFilesBelow: nil) == usual)
+        #expect(ServiceAccount.uid(unitFilesBelow: folder.path) == usual)
+        try folder.directory("etc/systemd/system")
+        for (user, uid) in [("61000", 61_000), ("root", 0), ("no-such-user-here", nil)] as [(String, UInt32?)] {
+            try folder.write("etc/systemd/system/keybrokerd.service", "[Service]\nUser=\(user)\n")
+            #expect(ServiceAccount.uid(unitFilesBelow: folder.path) == uid)
+        }
     }
 
     @Test func dropInsCountAsSystemdReadsThem() throws {

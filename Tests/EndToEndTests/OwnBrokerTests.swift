@@ -78,6 +78,21 @@ struct OwnBrokerTests {
         try daemon.waitForExit()
     }
 
+    /// The tools say of the status what the daemon does: it tells its own account, without any line.
+    @Test func itsUserMayAskForTheStatus() throws {
+        let daemon = try daemon()
+        let me = "\(Self.uid)"
+        #expect(try tool("status", named: socket).status == 0)
+        let mine = try tool("policy", "explain", "--user", me, "--status", named: socket)
+        #expect(mine.status == 0)
+        #expect(mine.output == "permitted: the daemon runs as \(me), which may ask for the status\n")
+        #expect(try tool("policy", "explain", "--user", "61034", "--status", named: socket).status == 77)
+        let expectations = try folder.write("expectations", "expect \(me) status granted\nexpect 61034 status denied\n")
+        #expect(try tool("policy", "test", expectations, named: socket).output == "2 expectations met\n")
+        daemon.signal(SIGTERM)
+        try daemon.waitForExit()
+    }
+
     /// An edit counts only after a reload.
     @Test func aForgottenReloadIsSaid() throws {
         let daemon = try daemon()

@@ -94,6 +94,30 @@ struct ExpectationTests {
         #expect(policy.failure(of: expectations[1], for: stranger) == nil)
     }
 
+    /// The daemon's own account needs no line, nor does root (`Broker.standing`).
+    @Test func expectationsOfTheStatus() throws {
+        let (expectations, faults) = readAll(
+            "expect a status granted\nexpect a status denied\nexpect unit:a.service status denied\n")
+        #expect(faults.isEmpty)
+        let reading = read([PolicyText(file: "p", bytes: Array("permit 61005 status\n".utf8))], in: machine)
+        let policy = try #require(reading.policy)
+        func answers(_ caller: Caller, daemon: UInt32?) -> [String?] {
+            expectations.map { policy.failure(of: $0, for: caller, daemon: daemon)?.message }
+        }
+        let denied = "denied: no line permits the status"
+        for (uid, daemon, granted) in [
+            (0, nil, "granted to root"), (0, 0, "granted to root"), (61_005, nil, "granted by p:1"),
+            (61_000, 61_000, "granted to the account that the daemon runs as"), (61_000, 61_001, nil),
+            (61_000, nil, nil),
+        ] as [(UInt32, UInt32?, String?)] {
+            let said = answers(Caller(uid: uid, groups: [], unit: nil), daemon: daemon)
+            #expect(said == [granted == nil ? denied : nil, granted, granted], "\(uid)")
+        }
+        // Neither a caller without a uid nor a unit is any account.
+        #expect(answers(Caller(uid: nil, groups: [], unit: nil), daemon: nil) == [denied, nil, nil])
+        #expect(answers(Caller(unitAlone: "a.service"), daemon: nil) == [denied, nil, nil])
+    }
+
     @Test func expectationsOfAUnit() throws {
         let (expectations, faults) = readAll(
             "expect unit:a.service key web granted\nexpect unit:b.service key web denied\n")
