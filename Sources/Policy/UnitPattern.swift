@@ -15,7 +15,18 @@ package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
     }
 
     /// What is wrong with `text` as a pattern, or nil if it is valid.
-    package static func fault(in text: some Collection<UInt8>) -> String? {
+    package static func fault(in text: some Collection<UInt8>) -> String? { fault(in: text, orStar: true) }
+
+    /// What is wrong with `text` as the name of one unit, or nil if a unit that has processes can have that name.
+    package static func fault(inName text: String) -> String? {
+        let name = text.utf8
+        if name.contains(UInt8(ascii: "*")) { return "* stands for many units; name one of them" }
+        guard let fault = fault(in: name, orStar: false) else { return nil }
+        let isWithoutKind = !name.contains(UInt8(ascii: ".")) && UnitPattern("\(text).service".utf8) != nil
+        return fault + (isWithoutKind ? "; did you mean '\(text).service'?" : "")
+    }
+
+    private static func fault(in text: some Collection<UInt8>, orStar: Bool) -> String? {
         let allowed = Array(":_.\\@-*".utf8)
         let isAllowed = text.allSatisfy { byte in
             switch byte {
@@ -24,7 +35,7 @@ package struct UnitPattern: Hashable, Sendable, CustomStringConvertible {
             }
         }
         guard isAllowed else {
-            return "a unit name is made of letters, digits and : _ . \\ @ -, with * for any part"
+            return "a unit name is made of letters, digits and : _ . \\ @ -" + (orStar ? ", with * for any part" : "")
         }
         let ends = [".service", ".scope", "*"]
         guard ends.contains(where: { text.count > $0.utf8.count - ($0 == "*" ? 1 : 0) && text.ends(with: $0) }) else {

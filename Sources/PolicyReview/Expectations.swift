@@ -6,7 +6,7 @@
 //     expect USER [unit UNIT] status granted|denied
 //     expect unit:UNIT status granted|denied
 //
-// Must never pass if a line was not understood.
+// Must never pass if a line was not understood, or is about a key or a unit that cannot be.
 
 package import Policy
 package import Wire
@@ -112,6 +112,9 @@ extension Policy {
     package func failure(
         of expectation: PolicyExpectation, for caller: Caller, daemon: UInt32? = nil
     ) -> Diagnostic? {
+        if let unit = expectation.unit, let fault = UnitPattern.fault(inName: unit) {
+            return expectation.fault("no unit has the name '\(unit)': \(fault)")
+        }
         let message: String
         guard let key = expectation.key else {
             let answer = statusAnswer(for: caller, daemon: daemon)
@@ -131,8 +134,8 @@ extension Policy {
             guard expectation.isGranted else { return nil }
             message = "denied: no line permits \(expectation.uses == nil ? "it" : "that signature")"
         case .denied(.unknownKey):
-            guard expectation.isGranted else { return nil }
-            message = "denied: there is no key '\(key)'"
+            // Nor is it expected to be denied: a slip in the name would pass for a proof.
+            message = absence(of: key)
         case .denied(.overflowUID):
             guard expectation.isGranted else { return nil }
             message = "denied: that is the kernel's overflow uid, which no line permits"

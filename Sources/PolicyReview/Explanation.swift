@@ -32,6 +32,15 @@ package struct Explanation: Equatable, Sendable {
 }
 
 extension Policy {
+    /// That there is no such key, and which one was probably meant.
+    package func absence(of name: KeyName) -> String {
+        "there is no key '\(name)'" + (likelyMeant(by: name).map { "; did you mean '\($0)'?" } ?? "")
+    }
+
+    private func likelyMeant(by name: KeyName) -> String? {
+        closest(to: name.description, among: keys.keys.map(\.description).sorted())
+    }
+
     /// Explains the verdict on `name` for `caller`.
     package func explanation(of name: KeyName, _ right: Right = .key, for caller: Caller) -> Explanation {
         let rules = rules(right)[name] ?? []
@@ -45,7 +54,6 @@ extension Policy {
         return Explanation(
             key: known, permitting: rules.filter { $0.permits(caller) }, misses: misses,
             excluding: (nevers[name] ?? []).filter { $0.right == right && $0.excludes(caller) },
-            likelyMeant: known == nil
-                ? closest(to: name.description, among: keys.keys.map(\.description).sorted()) : nil)
+            likelyMeant: known == nil ? likelyMeant(by: name) : nil)
     }
 }

@@ -125,5 +125,11 @@ func namedKey(_ text: String) throws(ExitCode) -> KeyName {
     throw fail("--key: \(KeyName.fault(in: Array(text.utf8)[...]) ?? "not a key name")", status: 64)
 }
 
+/// The unit of an option. Ends the program if no unit can have that name.
+func namedUnit(_ text: String) throws(ExitCode) -> String {
+    guard let fault = UnitPattern.fault(inName: text) else { return text }
+    throw fail("--unit: no unit has the name '\(text)': \(fault)", status: 64)
+}
+
 /// "1 key", "2 keys"
 func counted(_ number: Int, _ thing: String) -> String { "\(number) \(thing)\(number == 1 ? "" : "s")" }

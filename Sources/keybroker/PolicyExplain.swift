@@ -17,7 +17,7 @@ struct PolicyExplain: ParsableCommand {
             LoadCredential=. Without --key it tells what the user or the unit may have, and with --key alone who may \
             have the key. If one key is permitted, the files are shown that would be handed out now. Whether the caller \
             may have the key sign is told too; --sign asks for that alone. Exit status: 0 permitted, or somebody may have something; 77 not permitted, or nobody or nothing; 64 there is no such \
-            user; 78 the policy is faulty.
+            user, or there can be no such unit; 78 the policy is faulty.
             """)
 
     @Option(help: "The user, a name or a uid.", completion: .users)
@@ -57,6 +57,7 @@ struct PolicyExplain: ParsableCommand {
         let loaded = try options.load()
         let policy = loaded.policy
         let name = try key.map { key throws(ExitCode) in try namedKey(key) }
+        let unit = try self.unit.map { unit throws(ExitCode) in try namedUnit(unit) }
         let caller = try user.map { user throws(ExitCode) in try lookedUp(user, unit: unit) }
         if status { return try explainStatus(policy, caller ?? Caller(unitAlone: unit ?? "")) }
         if let name, let asking = caller ?? unit.map(Caller.init(unitAlone:)) {
@@ -76,7 +77,7 @@ struct PolicyExplain: ParsableCommand {
         guard !rules.isEmpty else {
             if let name {
                 try denied(
-                    policy.keys[name] == nil ? noKey(name, policy) : "nobody may have \(name): no line permits it")
+                    policy.keys[name] == nil ? policy.absence(of: name) : "nobody may have \(name): no line permits it")
             }
             try denied("\(who) may have no key: no line permits one")
         }
@@ -120,11 +121,6 @@ struct PolicyExplain: ParsableCommand {
     private func denied(_ answer: String) throws(ExitCode) -> Never {
         if format == .text { try output(line: "denied: \(answer)") }
         throw ExitCode(77)
-    }
-
-    private func noKey(_ name: KeyName, _ policy: Policy) -> String {
-        let hint = closest(to: name.description, among: policy.keys.keys.map(\.description).sorted())
-        return "there is no key '\(name)'" + (hint.map { "; did you mean '\($0)'?" } ?? "")
     }
 
     // MARK: One caller and one key

@@ -16,7 +16,7 @@ struct PolicyShow: ParsableCommand {
             in any unit or in one; what a unit may have, whatever its user. Prints nothing but its heading where that \
             is nothing. Who may ask for the broker's status is listed at the end of the whole, with the right 'status'. \
             The right 'sign' is to have the key sign without getting it. \
-            Exit status: 0, 64 where there is no such user, 78 where the policy is faulty.
+            Exit status: 0, 64 where there is no such user or there can be no such unit, 78 where the policy is faulty.
             """)
 
     @Option(help: "Only what this user may have, a name or a uid.", completion: .users)
@@ -36,8 +36,10 @@ struct PolicyShow: ParsableCommand {
     func run() throws {
         let policy = try options.load().policy
         let subject = Subject(
-            user: try user.map { user throws(ExitCode) in try lookedUp(user) }, unit: unit,
+            user: try user.map { user throws(ExitCode) in try lookedUp(user) },
+            unit: try unit.map { unit throws(ExitCode) in try namedUnit(unit) },
             key: try key.map { key throws(ExitCode) in try namedKey(key) })
+        if let key = subject.key, !policy.declares(key) { say("keybroker: \(policy.absence(of: key))") }
         let isWhole = user == nil && unit == nil && key == nil
         let ofStatus = isWhole ? policy.statusPermits : []
         let about = policy.rules(about: subject)

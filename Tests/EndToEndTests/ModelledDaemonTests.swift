@@ -261,8 +261,10 @@ struct ModelledDaemonTests {
         of policy: String, _ askers: [Asker], _ model: PolicyModel, _ maker: inout RandomPolicies,
         _ counts: inout Counts, _ context: String
     ) throws {
-        let callers = (0..<200).map { _ in
+        let callers = (0..<200).compactMap { _ -> ModelCaller? in
             let caller = maker.caller(uids: [61_101, 61_102, 61_103, 62_001, 65_534], gids: [])
+            // The tool says of that name that no unit has it.
+            if caller.unit == ".service" { return nil }
             return ModelCaller(uid: caller.uid, unit: caller.unit, alone: caller.alone)
         }
         let lines = try #require(try model.ask([policy], callers)[0].lines)

@@ -140,6 +140,9 @@ struct PolicyToolTests {
         #expect(try rows("--unit", "w@1.service") == ["61002"])
         #expect(try rows("--key", "web") == ["61001", "61002"])
         #expect(try rows("--key", "other") == [])
+        #expect(try policy(["show", "--key", "other"]).errors == "keybroker: there is no key 'other'\n")
+        #expect(
+            try policy(["show", "--key", "wbe"]).errors == "keybroker: there is no key 'wbe'; did you mean 'web'?\n")
         #expect(try rows("--user", "61002", "--unit", "x.service", "--key", "web") == [])
         #expect(try policy(["show", "--user", "no-such-user"]).status == 64)
         #expect(try policy(["show", "--key", "NO"]).status == 64)
@@ -169,6 +172,23 @@ struct PolicyToolTests {
                       only for a user or a group; name a user with --user
 
                 """)
+    }
+
+    /// A pattern would match a name that no unit can have.
+    @Test func aUnitThatCannotBeIsRefused() throws {
+        for (unit, fault) in [
+            ("w.timer", "a unit that holds processes is named NAME.service or NAME.scope"),
+            ("nginx", "a unit that holds processes is named NAME.service or NAME.scope; did you mean 'nginx.service'?"),
+            ("w*", "* stands for many units; name one of them"),
+            ("w foo", #"a unit name is made of letters, digits and : _ . \ @ -"#),
+        ] {
+            for more in [["--key", "web"], ["--status"], ["--user", "61002"], []] {
+                let explained = try policy(["explain", "--unit", unit] + more)
+                #expect(explained.status == 64 && explained.output.isEmpty, "\(unit) \(more)")
+                #expect(explained.errors == "keybroker: --unit: no unit has the name '\(unit)': \(fault)\n", "\(more)")
+            }
+            #expect(try policy(["show", "--unit", unit]).status == 64)
+        }
     }
 
     /// A line may permit to a user in a unit what is excluded elsewhere.
@@ -291,6 +311,11 @@ struct PolicyToolTests {
         let bad = try policy(["test", "bad"])
         #expect(bad.status == 1)
         #expect(bad.errors.hasPrefix("bad:1:22: error: granted by p:2\n"))
+        try folder.write("slips", "expect unit:w@1 key web denied\nexpect 61001 key wbe denied\n")
+        let slips = try policy(["test", "slips"])
+        #expect(slips.status == 1)
+        #expect(slips.errors.contains("slips:1:25: error: no unit has the name 'w@1': "), "\(slips.errors)")
+        #expect(slips.errors.contains("slips:2:22: error: there is no key 'wbe'; did you mean 'web'?\n"))
         try folder.write("faulty", "expect\n")
         #expect(try policy(["test", "faulty"]).status == 64)
         #expect(try policy(["test", "missing"]).status == 64)

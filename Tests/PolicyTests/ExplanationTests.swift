@@ -135,6 +135,29 @@ struct ExpectationTests {
         #expect(two.faults.first?.message == "unknown word 'unit'; key, sign or status is expected")
     }
 
+    /// A slip in a name is no proof that nobody gets the key.
+    @Test func whatCannotBeIsNotExpectedToBeDenied() throws {
+        let reading = read(
+            [PolicyText(file: "p", bytes: Array("key web /x\npermit unit:web* key web\n".utf8))], in: machine)
+        let policy = try #require(reading.policy)
+        let form = "a unit that holds processes is named NAME.service or NAME.scope"
+        for (line, message) in [
+            ("33 unit nginx key web", "no unit has the name 'nginx': \(form); did you mean 'nginx.service'?"),
+            ("unit:web.timer key web", "no unit has the name 'web.timer': \(form)"),
+            ("unit:web* key web", "no unit has the name 'web*': * stands for many units; name one of them"),
+            ("unit:ngin status", "no unit has the name 'ngin': \(form); did you mean 'ngin.service'?"),
+            ("33 key wbe", "there is no key 'wbe'; did you mean 'web'?"), ("33 sign other", "there is no key 'other'"),
+        ] {
+            for outcome in ["denied", "granted"] {
+                let expectation = try #require(readAll("expect \(line) \(outcome)\n").expectations.first)
+                let caller =
+                    expectation.user == nil
+                    ? Caller(unitAlone: expectation.unit ?? "") : Caller(uid: 33, groups: [], unit: expectation.unit)
+                #expect(policy.failure(of: expectation, for: caller)?.message == message, "\(line) \(outcome)")
+            }
+        }
+    }
+
     @Test(arguments: [
         ("expect", "t:1:7: error: the user or unit:NAME is missing"),
         ("expct a", "t:1:1: error: unknown statement 'expct'"),

@@ -182,6 +182,21 @@ struct UnitPatternTests {
         let pattern = try #require(UnitPattern(Array(pattern.utf8)))
         #expect(pattern.matches(unit) == expected)
     }
+
+    /// What a unit can be called, for who asks about one.
+    @Test(arguments: [
+        ("nginx.service", nil), ("session-1.scope", nil), ("w@a.b.service", nil), (#"x\x2dy.service"#, nil),
+        ("nginx", "a unit that holds processes is named NAME.service or NAME.scope; did you mean 'nginx.service'?"),
+        ("web.timer", "a unit that holds processes is named NAME.service or NAME.scope"),
+        (".service", "a unit that holds processes is named NAME.service or NAME.scope"),
+        ("", "a unit that holds processes is named NAME.service or NAME.scope"),
+        ("web foo", #"a unit name is made of letters, digits and : _ . \ @ -"#),
+        ("web*", "* stands for many units; name one of them"),
+        ("w@*.service", "* stands for many units; name one of them"),
+    ])
+    func namesOfOneUnit(_ name: String, _ fault: String?) {
+        #expect(UnitPattern.fault(inName: name) == fault)
+    }
 }
 
 struct ParserRobustness {
