@@ -83,11 +83,16 @@ extension Grammar {
     }
 
     private mutating func checked(_ identity: Identity, _ word: Word, permits: Bool) -> Identity {
-        let overflowUID = resolver.overflowUID
-        if permits, identity == .user(overflowUID) {
+        let (uid, gid) = (resolver.overflowUID, resolver.overflowGID)
+        let shown: String? =
+            switch identity {
+            case .user(uid): "uid \(uid) is what the kernel shows for every account"
+            case .group(gid): "gid \(gid) is what the kernel shows for every group"
+            case .user, .group, .unit: nil
+            }
+        if permits, let shown {
             report(
-                "this line never matches: uid \(overflowUID) is what the kernel shows for every account "
-                    + "of another user namespace, so it is never permitted", word, .warning)
+                "this line never matches: \(shown) of another user namespace, so it is never permitted", word, .warning)
         }
         return identity
     }

@@ -11,6 +11,8 @@ package struct Explanation: Equatable, Sendable {
     package struct Miss: Equatable, Sendable {
         package let rule: Rule
         package let mismatch: Mismatch
+        /// Whether the line permits to no caller at all, as it is about a uid or gid that is nobody's.
+        package let isAboutNobody: Bool
     }
 
     /// The key, or nil if the policy has no such key.
@@ -45,7 +47,9 @@ extension Policy {
     package func explanation(of name: KeyName, _ right: Right = .key, for caller: Caller) -> Explanation {
         let rules = rules(right)[name] ?? []
         var misses = rules.compactMap { rule in
-            rule.mismatch(with: caller).map { Explanation.Miss(rule: rule, mismatch: $0) }
+            rule.mismatch(with: caller).map {
+                Explanation.Miss(rule: rule, mismatch: $0, isAboutNobody: isNobody(rule.identity))
+            }
         }
         // Apart from that, the lines keep their order.
         let nearest = misses.filter { if case .unit = $0.mismatch { true } else { false } }

@@ -21,14 +21,16 @@ package struct Subject: Sendable {
 
 extension Policy {
     /// The lines that permit a key, or its signatures, to a caller that fits `subject`, by key, and in the order of the
-    /// lines; for each key those about the key itself first.
+    /// lines; for each key those about the key itself first. Lines about nobody permit to no caller.
     ///
     /// For a user alone these are all lines that permit it a key in some unit, lines about whole units among them. For
     /// a unit alone they are the lines that name the unit: what else runs there depends on its user.
     package func rules(about subject: Subject) -> [Rule] {
         let keys = subject.key.map { [$0] } ?? keys.keys.sorted()
         return keys.flatMap { key in
-            Right.allCases.flatMap { (rules($0)[key] ?? []).filter(subject.fits) }
+            Right.allCases.flatMap {
+                (rules($0)[key] ?? []).filter { !isNobody($0.identity) && subject.fits($0) }
+            }
         }
     }
 }

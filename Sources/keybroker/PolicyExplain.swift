@@ -198,6 +198,9 @@ struct PolicyExplain: ParsableCommand {
     private func words(for miss: Explanation.Miss) -> String {
         let user = user ?? ""
         let unit = miss.rule.namedUnit.map(\.description)
+        if miss.isAboutNobody, miss.mismatch != .nobody {
+            return "about nobody: the kernel shows that number for all that it cannot express, so it is never permitted"
+        }
         return switch miss.mismatch {
         case .nobody: "\(user) is the kernel's overflow uid, which no line permits"
         case .anotherUser: "another user than \(user)"

@@ -41,7 +41,7 @@ struct PolicyShow: ParsableCommand {
             key: try key.map { key throws(ExitCode) in try namedKey(key) })
         if let key = subject.key, !policy.declares(key) { say("keybroker: \(policy.absence(of: key))") }
         let isWhole = user == nil && unit == nil && key == nil
-        let ofStatus = isWhole ? policy.statusPermits : []
+        let ofStatus = isWhole ? policy.statusPermits.filter { !policy.isNobody($0.identity) } : []
         let about = policy.rules(about: subject)
         let hasRights = !ofStatus.isEmpty || about.contains { $0.right != .key }
         var table = Table(columns: ["key", "file", "permitted", "unit", "line"] + (hasRights ? ["right"] : []))

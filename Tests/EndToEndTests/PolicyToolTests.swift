@@ -191,6 +191,27 @@ struct PolicyToolTests {
         }
     }
 
+    /// What permits nobody is not listed as a permission.
+    @Test func linesAboutNobodyAreWarnedOf() throws {
+        try folder.write("key", "KEY", mode: 0o600)
+        try folder.write("o", "key web \(folder["key"])\npermit :65534 key web\npermit 65534 status\n")
+        func run(_ command: String, _ more: String...) throws -> (status: Int32, output: String, errors: String) {
+            try Program.run(Program.built("keybroker"), ["policy", command] + more, directory: folder.path)
+        }
+        let check = try run("check", "--strict", "o")
+        #expect(check.status == 78)
+        #expect(check.errors.contains("o:2:8: warning: this line never matches: gid 65534 "), "\(check.errors)")
+        #expect(
+            try run("explain", "--key", "web", "--policy", "o").output
+                == "denied: nobody may have web: no line permits it\n")
+        let shown = try run("show", "--policy", "o").output.split(separator: "\n")
+        #expect(shown.count == 2 && shown[1].hasSuffix("  -          -     o:1"), "\(shown)")
+        let denied = try run("explain", "--user", "61001", "--key", "web", "--policy", "o")
+        #expect(
+            denied.output.hasPrefix(
+                "denied: no line permits web to 61001\n  o:2: permit :65534 key web\n      about nobody: "))
+    }
+
     /// A line may permit to a user in a unit what is excluded elsewhere.
     @Test func whatIsExcludedOutsideOfAUnitIsPermittedInIt() throws {
         try folder.write("key", "KEY", mode: 0o600)

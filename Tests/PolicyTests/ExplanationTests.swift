@@ -35,6 +35,29 @@ struct ExplanationTests {
         #expect(try policy.explanation(of: key("web-tls"), for: nobody).misses.allSatisfy { $0.mismatch == .nobody })
     }
 
+    /// A line about the overflow uid or gid permits to no caller, so it is no answer to who may have a key.
+    @Test func linesAboutNobodyAreLeftOut() throws {
+        let policy = try policy(
+            """
+            key a /a
+            permit nobody key a
+            permit :65534 key a
+            permit 65534 unit x.service sign a
+            permit :tls-ops key a
+            permit unit:x.service sign a
+            """)
+        func lines(_ user: Caller?, _ unit: String?, _ key: KeyName?) -> [Int] {
+            policy.rules(about: Subject(user: user, unit: unit, key: key)).map(\.location.line)
+        }
+        #expect(try lines(nil, nil, key("a")) == [5, 6])
+        #expect(lines(nil, nil, nil) == [5, 6])
+        #expect(lines(nil, "x.service", nil) == [6])
+        // Whoever is in that group has it not by its number, as the kernel shows it for others too.
+        #expect(lines(Caller(uid: 42, groups: [], unit: nil), nil, nil) == [6])
+        let explanation = try policy.explanation(of: key("a"), for: Caller(uid: 42, groups: [], unit: nil))
+        #expect(explanation.misses.map(\.isAboutNobody) == [true, true, false])
+    }
+
     /// For random policies and callers, the explanation, the verdict and the list never disagree.
     @Test func explanationAndVerdictAgree() throws {
         for seed in 0..<300 as Range<UInt64> {
