@@ -1,4 +1,4 @@
-// Compares two policies by their meaning: who gains and who loses which key, or the status.
+// Compares two policies by their meaning: who gains and who loses which key, or the status; and which keys have other files.
 //
 // Identities are compared as numbers, and unit patterns as the sets of names that they match. The text and the place of
 // a line do not matter. Must never call two policies equal if any caller could notice a difference. Must never run
@@ -67,6 +67,21 @@ extension PermissionChange {
     fileprivate func also(for use: SigningUses) -> PermissionChange {
         PermissionChange(
             isGain: isGain, rule: rule, uses: (uses ?? []).union(use), exampleUnit: exampleUnit, isCertain: isCertain)
+    }
+}
+
+/// A key of both policies that has another file or another certificate.
+package struct FileChange: Equatable, Sendable {
+    package let old: Key
+    package let new: Key
+}
+
+/// The keys of both policies whose files differ, by name.
+package func fileDifferences(from old: Policy, to new: Policy) -> [FileChange] {
+    new.keys.values.sorted { $0.name < $1.name }.compactMap { key in
+        guard let before = old.keys[key.name], (before.source, before.certificate) != (key.source, key.certificate)
+        else { return nil }
+        return FileChange(old: before, new: key)
     }
 }
 

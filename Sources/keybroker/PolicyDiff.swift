@@ -12,9 +12,10 @@ struct PolicyDiff: ParsableCommand {
         commandName: "diff", abstract: "Shows who gains and who loses which key from one policy to another.",
         discussion: """
             Compares what policies mean, not how they are written: names as the accounts they are, units as the names \
-            that patterns stand for. Prints nothing but its heading where no caller would notice. What would take too long \
+            that patterns stand for. Below the table are the keys that have another file or certificate. Prints nothing but \
+            its heading where nobody gains or loses anything and all files are the same. What would take too long \
             to tell, for the many patterns of units, is listed as a change, with a note. 'never' lines permit nothing, \
-            so they are no difference. OLD and NEW are files, or \
+            so they are no difference. Limits are not compared. OLD and NEW are files, or \
             directories of *.policy files. Exit status: 0, or 78 where a policy is faulty.
             """)
 
@@ -31,7 +32,7 @@ struct PolicyDiff: ParsableCommand {
         let before = try PolicyOptions.load([old])
         let after = try PolicyOptions.load([new])
         let difference = DifferenceTable(from: before.policy, to: after.policy)
-        for line in format == .json ? difference.table.objects : difference.table.lines { try output(line: line) }
+        for line in format == .json ? difference.objects : difference.lines { try output(line: line) }
         difference.sayDoubts()
     }
 }
@@ -47,9 +48,14 @@ extension SigningUses {
     }
 }
 
-/// The table of the changes from one policy to another.
+extension Key {
+    fileprivate var files: String { "\(source)" + (certificate.map { " and \($0)" } ?? "") }
+}
+
+/// The table of the changes from one policy to another, and the keys that have other files.
 struct DifferenceTable {
     let table: Table
+    private let files: [FileChange]
     private let areCertain: Bool
 
     init(from before: Policy, to after: Policy) {
@@ -79,6 +85,30 @@ struct DifferenceTable {
                 isCertain: change.isCertain)
         }
         (self.table, self.areCertain) = (table, areCertain)
+        files = fileDifferences(from: before, to: after)
+    }
+
+    /// For people.
+    var lines: [String] { table.lines + linesOfFiles }
+
+    /// One line for each key that has other files.
+    var linesOfFiles: [String] {
+        files.map { "key \($0.new.name) has other files: \($0.new.files), before \($0.old.files)" }
+    }
+
+    /// For programs: one JSON object per line.
+    var objects: [String] {
+        var ofFiles = Table(
+            columns: ["change", "key", "file", "certificate", "old-file", "old-certificate", "line"])
+        for change in files {
+            let (old, new) = (change.old, change.new)
+            ofFiles.add(
+                [
+                    "files", new.name.description, new.source.description, new.certificate?.description,
+                    old.source.description, old.certificate?.description, new.location.description,
+                ])
+        }
+        return table.objects + ofFiles.objects
     }
 
     func sayDoubts() {

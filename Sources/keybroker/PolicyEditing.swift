@@ -112,13 +112,8 @@ struct PolicyEditing {
         } else {
             for line in difference.table.lines { try output(line: line) }
         }
+        for line in difference.linesOfFiles { try output(line: line) }
         difference.sayDoubts()
-        for key in after.keys.values.sorted(by: { $0.name < $1.name }) {
-            guard let old = before.keys[key.name], (old.source, old.certificate) != (key.source, key.certificate) else {
-                continue
-            }
-            try output(line: "key \(key.name) has other files: \(key.files), before \(old.files)")
-        }
     }
 
     /// Asks until one of the answers is given. The end of the input keeps the copy.
@@ -131,11 +126,5 @@ struct PolicyEditing {
             }
             say("keybroker: type one of the letters in parentheses, and Enter")
         }
-    }
-}
-
-extension Key {
-    fileprivate var files: String {
-        "\(source)" + (certificate.map { " and \($0)" } ?? "")
     }
 }

@@ -191,6 +191,32 @@ struct PolicyToolTests {
         }
     }
 
+    /// Another file is another key, though nobody gains or loses one.
+    @Test func diffListsOtherFiles() throws {
+        try folder.write("old", "key a /a\nkey b /b\npermit 61001 key a b\n")
+        try folder.write("new", "key a /a2 certificate /c\nkey b /b\npermit 61001 key b\nlimit 61001 requests 5\n")
+        func diff(_ arguments: String...) throws -> String {
+            let result = try Program.run(
+                Program.built("keybroker"), ["policy", "diff"] + arguments, directory: folder.path)
+            #expect(result.status == 0 && result.errors.isEmpty, "\(result.errors)")
+            return result.output
+        }
+        #expect(
+            try diff("old", "new") == """
+                change  key  who    unit  line
+                loses   a    61001  -     old:3
+                key a has other files: /a2 and /c, before /a
+
+                """)
+        #expect(
+            try diff("new", "old", "--format", "json") == """
+                {"change":"gains","key":"a","who":"61001","line":"old:3"}
+                {"change":"files","key":"a","file":"/a","old-file":"/a2","old-certificate":"/c","line":"old:1"}
+
+                """)
+        #expect(try diff("old", "old") == "change  key  who  unit  line\n")
+    }
+
     /// What permits nobody is not listed as a permission.
     @Test func linesAboutNobodyAreWarnedOf() throws {
         try folder.write("key", "KEY", mode: 0o600)

@@ -35,6 +35,20 @@ struct DifferenceTests {
         #expect(try changes("permit 33 key a\n", "permit 33 unit * key a\n") == ["- permit 33 key a"])
     }
 
+    /// Callers notice other bytes, whoever they are.
+    @Test func otherFiles() throws {
+        func changed(_ old: String, _ new: String) throws -> [String] {
+            try fileDifferences(from: policy(old), to: policy(new)).map {
+                "\($0.new.name) \($0.old.source) \($0.new.source) \($0.new.certificate?.description ?? "-")"
+            }
+        }
+        let old = "key b /b\nkey a /a certificate /a.crt\nkey gone /gone\nkey c credential:c\n"
+        #expect(try changed(old, old.split(separator: "\n").reversed().joined(separator: "\n") + "\n") == [])
+        #expect(
+            try changed(old, "key c /c\nkey b /b\nkey a /a\nkey new /new\n") == ["a /a /a -", "c credential:c /c -"])
+        #expect(try changed(old, "key a /a certificate /new.crt\nkey b /b certificate /b.crt\n").count == 2)
+    }
+
     /// A line about a whole unit covers the lines about accounts in that unit, and no line about an account covers it.
     @Test func aWholeUnitIsMoreThanAnAccountInIt() throws {
         let (whole, account) = ("permit unit:x*.service key a\n", "permit 33 unit xy.service key a\n")
