@@ -115,11 +115,10 @@ struct PolicyEdit: ParsableCommand {
             if let named = files.paths.first(where: { $0.hasSuffix("/\(file)") && !isDirectory($0) }) { return named }
             if let folder = folders.first, PolicyFiles.isPolicy(file) { return "\(folder)/\(file)" }
         }
-        let path = try absolute(file)
-        if files.paths.contains(path), !isDirectory(path) { return path }
+        let path = normalized(try absolute(file))
+        if let named = files.paths.first(where: { normalized($0) == path && !isDirectory($0) }) { return named }
         let name = path.split(separator: "/").last.map(String.init) ?? ""
-        if let folder = folders.first(where: { folder(of: path) == folder(of: "\($0)/x") }), PolicyFiles.isPolicy(name)
-        {
+        if let folder = folders.first(where: { folder(of: path) == normalized($0) }), PolicyFiles.isPolicy(name) {
             return "\(folder)/\(name)"
         }
         throw fail(

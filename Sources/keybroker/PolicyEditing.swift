@@ -83,18 +83,18 @@ struct PolicyEditing {
     }
 
     /// Checks what was written, shows what it changes, and asks what to do. Without a terminal, what is good is put in
-    /// place.
+    /// place. Ends the program if what is faulty is kept.
     private func choice(_ bytes: [UInt8]) throws -> Choice {
         let loading = files.replacing(PolicyText(file: file.path, bytes: bytes)).load()
         say(loading.diagnostics)
         guard let after = loading.loaded else {
             say("keybroker: \(counted(loading.faults, "error")); not put in place")
-            guard canAsk() else {
-                throw fail(
-                    "\(file.path) is unchanged; what was written is kept in \(file.copy): 'keybroker policy edit' goes on "
-                        + "with it", status: 78)
-            }
-            return ask("(e)dit again, (k)eep it aside, or (d)rop it?", [.edit, .keep, .drop])
+            let answer =
+                canAsk() ? ask("(e)dit again, (k)eep it aside, or (d)rop it?", [.edit, .keep, .drop]) : .keep
+            guard answer == .keep else { return answer }
+            throw fail(
+                "\(file.path) is unchanged; what was written is kept in \(file.copy): 'keybroker policy edit' goes on "
+                    + "with it", status: 78)
         }
         try show(after.policy)
         guard canAsk() else { return .place }

@@ -35,7 +35,7 @@ struct PolicyExplain: ParsableCommand {
     @Flag(help: "Instead of a key: whether the caller may ask for the broker's status.")
     var status = false
 
-    @Option(help: "'text': for people; 'json': one object a line.")
+    @Option(help: "'text': for people; 'json': one object for each line that permits; not with --status.")
     var format = TableFormat.text
 
     @OptionGroup var options: PolicyOptions
@@ -50,7 +50,7 @@ struct PolicyExplain: ParsableCommand {
             throw ValidationError(
                 "Say who asks for signatures of which key: --key NAME with --user USER or --unit UNIT.")
         }
-        if status, format == .json { throw ValidationError("--status has no --format.") }
+        if status, format == .json { throw ValidationError("--status has no --format json; leave one of them out.") }
     }
 
     func run() throws {
@@ -117,9 +117,11 @@ struct PolicyExplain: ParsableCommand {
         }
     }
 
-    /// Ends the program with the answer that it is not permitted.
+    /// Ends the program with the answer that it is not permitted. There is no object for that, so a program's person is
+    /// told.
     private func denied(_ answer: String) throws(ExitCode) -> Never {
-        if format == .text { try output(line: "denied: \(answer)") }
+        if format == .json { throw fail("denied: \(answer)", status: 77) }
+        try output(line: "denied: \(answer)")
         throw ExitCode(77)
     }
 
@@ -133,6 +135,7 @@ struct PolicyExplain: ParsableCommand {
         let right: Right = sign ? .sign : .key
         if format == .json {
             try write(asked.permitting + (sign ? [] : other.permitting))
+            if !asked.isPermitted { try denied(reason(asked, name)) }
         } else {
             if asked.isPermitted {
                 try explainPermission(asked, right, name, owners)
@@ -156,12 +159,14 @@ struct PolicyExplain: ParsableCommand {
         }
     }
 
+    private func reason(_ explanation: Explanation, _ name: KeyName) -> String {
+        guard explanation.key == nil else { return "no line permits \(sign ? "signatures of " : "")\(name) to \(who)" }
+        return "there is no key '\(name)'" + (explanation.likelyMeant.map { "; did you mean '\($0)'?" } ?? "")
+    }
+
     private func explainDenial(_ explanation: Explanation, _ name: KeyName, mayHaveKey: Bool) throws(ExitCode) {
-        guard explanation.key != nil else {
-            let hint = explanation.likelyMeant.map { "; did you mean '\($0)'?" } ?? ""
-            try denied("there is no key '\(name)'\(hint)")
-        }
-        try output(line: "denied: no line permits \(sign ? "signatures of " : "")\(name) to \(who)")
+        guard explanation.key != nil else { try denied(reason(explanation, name)) }
+        try output(line: "denied: \(reason(explanation, name))")
         if mayHaveKey { try output(line: "  it may have the key itself, which does not include this") }
         for miss in explanation.misses.prefix(Self.mostMisses) {
             try output(line: "  \(miss.rule.location): \(miss.rule.statement)")

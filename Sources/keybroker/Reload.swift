@@ -106,11 +106,12 @@ struct Reloading {
         let named = status.allPolicyPaths
         guard paths.isEmpty else {
             let given = try paths.map(absolute)
-            // A broker names no paths if they are too long for a packet.
-            guard named.isEmpty || named == given else {
+            // A broker names no paths if they are too long for a packet. A path may be written in several ways. If two that
+            // look alike are not the same after all, the policies are not, which is seen after the reload.
+            guard named.isEmpty || named.map(normalized) == given.map(normalized) else {
                 throw fail(
                     "the broker reads its policy from \(named.joined(separator: ", ")), not from "
-                        + "\(given.joined(separator: ", ")); it was not asked", status: 64)
+                        + "\(given.map(normalized).joined(separator: ", ")); it was not asked", status: 64)
             }
             return PolicyFiles(given, owners: Privileges.isRoot ? .ofService : .now)
         }

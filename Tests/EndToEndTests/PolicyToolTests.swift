@@ -125,9 +125,19 @@ struct PolicyToolTests {
         let objects = try policy(["explain", "--user", "61002", "--format", "json"])
         #expect(
             objects.output == #"{"key":"web","permitted":"61002","unit":"w@*.service","line":"p:3"}"# + "\n")
-        let denied = try policy(["explain", "--user", "61009", "--key", "web", "--format", "json"])
-        #expect(denied.status == 77)
-        #expect(denied.output.isEmpty)
+        // A program gets no object, and its person the reason.
+        for (more, reason) in [
+            (["--user", "61009", "--key", "web"], "no line permits web to 61009"),
+            (["--user", "61009", "--key", "web", "--sign"], "no line permits signatures of web to 61009"),
+            (["--user", "61009", "--key", "wbe"], "there is no key 'wbe'; did you mean 'web'?"),
+            (["--key", "wbe"], "there is no key 'wbe'; did you mean 'web'?"),
+            (["--user", "61009"], "61009 may have no key: no line permits one"),
+        ] {
+            let denied = try policy(["explain", "--format", "json"] + more)
+            #expect(denied.status == 77 && denied.output.isEmpty, "\(more)")
+            #expect(denied.errors == "keybroker: denied: \(reason)\n", "\(more)")
+        }
+        #expect(try policy(["explain", "--user", "61009", "--status", "--format", "json"]).status == 64)
     }
 
     @Test func showOneOfThem() throws {

@@ -5,6 +5,12 @@ import Testing
 @testable import Kernel
 
 struct PathTests {
+    @Test(arguments: [
+        ("/a/b", "/a/b"), ("/a/./b", "/a/b"), ("/./a//b/", "/a/b"), ("/a/../b", "/b"), ("/a/b/../../../c", "/c"),
+        ("/", "/"), ("/..", "/"), ("/a/..b/.c/...", "/a/..b/.c/..."),
+    ])
+    func waysToWriteOnePath(_ path: String, _ normal: String) { #expect(normalized(path) == normal) }
+
     @Test(arguments: ["/proc/self/status\0x", "\0", "/proc/self/\0"])
     func pathsWithNULAreRefused(_ path: String) throws {
         func code(_ call: () throws(Failure) -> Void) -> Int32 {

@@ -95,6 +95,16 @@ package func absolutePath(_ path: String) throws(Failure) -> String {
     return String(decoding: directory, as: UTF8.self) + "/" + path
 }
 
+/// An absolute path without `.`, `..` and repeated slashes, to compare it with another. It may not be the same file: what is
+/// before `..` may be a symbolic link.
+package func normalized(_ path: String) -> String {
+    var parts: [Substring] = []
+    for part in path.split(separator: "/") where part != "." {
+        if part == ".." { _ = parts.popLast() } else { parts.append(part) }
+    }
+    return "/" + parts.joined(separator: "/")
+}
+
 /// The directory that contains the file at an absolute path.
 package func folder(of path: String) -> String { "/" + path.split(separator: "/").dropLast().joined(separator: "/") }
 
