@@ -13,8 +13,8 @@ struct PolicyShow: ParsableCommand {
         commandName: "show", abstract: "Shows each key, its file, who may have it, and by which line.",
         discussion: """
             With --user, --unit and --key, only what is about these: what a user may have by itself or by its groups, \
-            in any unit or in one; what a unit may have, whatever its user. Prints nothing but its heading where that \
-            is nothing. Who may ask for the broker's status is listed at the end of the whole, with the right 'status'. \
+            in any unit or in one; for a unit the lines that name it, with a user or whatever its user. Prints nothing \
+            but its heading where that is nothing. Who may ask for the broker's status is listed at the end of the whole, with the right 'status'. \
             The right 'sign' is to have the key sign without getting it. \
             Exit status: 0, 64 where there is no such user or there can be no such unit, 78 where the policy is faulty.
             """)

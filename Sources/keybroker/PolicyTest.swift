@@ -12,7 +12,9 @@ struct PolicyTest: ParsableCommand {
         commandName: "test", abstract: "Tests a policy against expectations.",
         discussion: """
             FILE has one expectation a line: expect USER [unit UNIT] key NAME granted|denied, or expect unit:UNIT key \
-            NAME granted|denied. Instead of key NAME there can be the word status. Exit status: 0 where all \
+            NAME granted|denied. Instead of key NAME there can be sign NAME, sign NAME for tls-server, sign NAME for \
+            tls-client, or the word status. What is about a user or a key that there is not, or a unit that there \
+            cannot be, is not met. Exit status: 0 where all \
             are met, 1 where one is not, 64 where FILE is faulty, 78 where the policy is.
             """)
 

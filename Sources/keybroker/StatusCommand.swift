@@ -8,7 +8,8 @@ struct StatusCommand: ParsableCommand {
     static let configuration = CommandConfiguration(
         commandName: "status", abstract: "Shows how the broker is.",
         discussion: """
-            Asks the running daemon, which tells root and the account that it runs as. Counts are since it started. \
+            Asks the running daemon, which tells root, the account that it runs as, and whom a line \
+            'permit IDENTITY status' of the policy names. Counts are since it started. \
             Exit status: 0; 78 if the policy was faulty when the daemon started, so that it serves nobody (with \
             'openmetrics' 0, and keybroker_policy_in_force is 0).
             """)
