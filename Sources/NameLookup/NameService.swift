@@ -65,7 +65,7 @@ package final class NameNumbers: Sendable {
 /// A child process that does nothing but look up names. It ends with its parent. If it ends before, it is made anew.
 package final class NameServiceProcess: Sendable {
     private let conversation: Mutex<Conversation>
-    private let maker: NameServiceMaker
+    private let maker: ChildMaker
 
     private struct Conversation: ~Copyable {
         var socket: SeqpacketSocket
@@ -85,15 +85,18 @@ package final class NameServiceProcess: Sendable {
     package init(patience: Duration) throws(Failure) {
         self.patience = patience
         conversation = Mutex(Conversation(socket: try ChildProcess.make { Self.begin() }))
-        maker = try NameServiceMaker()
+        maker = try ChildMaker()
     }
+
+    /// A process that ends with what callers sent, as the end of a socket to it. Nil if there can be none now.
+    package func makeDisposal() -> SeqpacketSocket? { maker.make(.disposal) }
 
     func ask(_ kind: Character, _ name: String) throws(Failure) -> UInt32? {
         let answer = try conversation.withLock { conversation throws(Failure) in
             let question = "\(kind)\(name)"
             do throws(Failure) { return try self.answer(to: question, &conversation) } catch {
                 guard error.meansItEnded else { throw error }
-                guard let socket = maker.make() else {
+                guard let socket = maker.make(.nameService) else {
                     throw Failure("name service", code: error.code, on: name, because: Self.hasEnded)
                 }
                 conversation = Conversation(socket: socket, lastNumber: conversation.lastNumber)
@@ -155,7 +158,7 @@ package final class NameServiceProcess: Sendable {
     /// Runs what the arguments of the program ask for, if that is one of these children.
     package static func serve(ifAskedBy arguments: [String]) {
         if arguments == [argument.description] { serve() }
-        if arguments == [NameServiceMaker.argument.description] { NameServiceMaker.serve() }
+        if arguments == [ChildMaker.argument.description] { ChildMaker.serve() }
     }
 
     /// The system call filter of a service manager may forbid giving up a capability. The program then executes itself

@@ -49,7 +49,10 @@ final class Connection {
         idleAt = Instant.now.after(Limits.idle)
     }
 
-    deinit { closer?.close(socket.take(), of: client.uid, isEmpty: hasEnded && !socket.mayBringDescriptors) }
+    deinit { closer?.close(socket.take(), of: client.uid, isEmpty: isEmpty) }
+
+    /// Whether nothing waits in the socket, and nothing can come.
+    var isEmpty: Bool { hasEnded && !socket.mayBringDescriptors }
 
     enum Incoming {
         /// A packet of this many bytes was received. `Malformed` says why it cannot be a request.

@@ -137,12 +137,15 @@ final class ConnectionTable {
     private func close(_ connection: Connection) {
         connection.state = .closed
         // The closer may keep the socket a while, and the poller would report it all that time.
-        if connection.socket.mayBringDescriptors { try? poller.forget(connection.socket.descriptor) }
+        if !connection.isEmpty { try? poller.forget(connection.socket.descriptor) }
         serving[connection.number] = nil
         draining[connection.number] = nil
         connection.noteRead()
         broker.dismiss(connection.client)
     }
+
+    /// Ends all, at the end of the daemon. Replies that are unread stay where they are.
+    func endAll() { for connection in Array(serving.values) + Array(draining.values) { close(connection) } }
 
     // MARK: What is due
 

@@ -23,4 +23,15 @@ extension EventLoop {
         let last = end.after(Limits.drain)
         while broker.hasChannels, Instant.now < last { try turn(wait: Instant.now.until(last)) }
     }
+    /// Records the end, and lets go of all that others may want.
+    func end() {
+        credentials?.stop()
+        do throws(Failure) { try broker.stop() } catch {
+            logger.log("the end could not be recorded: \(error)", .failure)
+        }
+        listener.removeSocket()
+        // At the end of this process the kernel closes what callers sent, however long that takes. So others get it.
+        connections.endAll()
+        closer?.finish(until: Instant.now.after(Limits.drain))
+    }
 }

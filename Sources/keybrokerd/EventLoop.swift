@@ -91,11 +91,7 @@ final class EventLoop {
         while !isStopping { try turn(wait: untilNextChore()) }
         manager.stopping()
         try drain()
-        credentials?.stop()
-        do throws(Failure) { try broker.stop() } catch {
-            logger.log("the end could not be recorded: \(error)", .failure)
-        }
-        listener.removeSocket()
+        end()
     }
 
     // MARK: A turn

@@ -70,8 +70,8 @@ struct Start {
         var sandbox = Sandbox()
         sandbox.note("no-new-privileges", "on")
         // The child is forked before the daemon holds anything that the child must not inherit.
-        let names = NameService.separate(
-            try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup)))
+        let nameService = try Exit.onFailure(try NameServiceProcess(patience: Limits.nameLookup))
+        let names = NameService.separate(nameService)
         sandbox.note("name-service", "separate process")
         let policyFiles = try path(try paths.policy(names: names))
         let opener = try Exit.onFailure(try OpenerProcess(policyFiles, owners: owners, mounts: mounts))
@@ -98,7 +98,7 @@ struct Start {
         let (reloads, closer) = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
             (
                 Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger),
-                Self.closer(most: Self.closing(limit, beside: capacity), logger)
+                Self.closer(most: Self.closing(limit, beside: capacity), into: nameService, logger)
             )
         }
         let keys = KeyStore(owners: keyOwners, watch: watch, sandbox: sandbox, opener: opener)
@@ -160,10 +160,12 @@ struct Start {
     }
 
     /// Nil if there can be no thread for that.
-    private static func closer(most: Int, _ logger: Logger) -> Closer? {
+    private static func closer(most: Int, into maker: NameServiceProcess, _ logger: Logger) -> Closer? {
         do throws(Failure) {
             // Where the kernel has no filter, the loop has none either, and has said so.
-            return try Closer(most: most) { () throws(Failure) in try? Sandbox.restrictCallsOfThread() }
+            return try Closer(most: most, into: { maker.makeDisposal() }) { () throws(Failure) in
+                try? Sandbox.restrictCallsOfThread()
+            }
         } catch {
             logger.log(
                 "a caller can keep the others waiting, as there can be no thread that closes what it sent: \(error)")

@@ -49,6 +49,37 @@ struct LingerTests {
         try holdNobodyUp(try daemon(["--credential-socket", socket]), [socket, "0", "20", "stream"])
     }
 
+    /// What no signal interrupts is closed by a process that ends with it. Here it takes some ten seconds.
+    @Test func socketsThatCloseSlowlyHoldNobodyUp() throws {
+        let daemon = try daemon()
+        let before = try descriptors(of: daemon)
+        try OtherProcess.stop(daemon.pid)
+        let hostile = try python("linger", [folder["run/broker.sock"], "61001", "10", "packet"])
+        try hostile.wait(for: "all is sent") { $0.contains("sent") ? true : nil }
+        daemon.signal(SIGCONT)
+        let victim = try python("ask", [folder["run/broker.sock"], "61002", "1Gk", "20"])
+        try victim.waitForExit()
+        #expect(victim.text() == String(repeating: "K", count: 20))
+        try waitUntil("all is given away", seconds: 5) { try descriptors(of: daemon) <= before + 1 }
+        daemon.signal(SIGTERM)
+        #expect(try daemon.waitForExit() == 0)
+        hostile.signal(SIGKILL)
+        try hostile.waitForExit()
+    }
+
+    /// A daemon that stops gives away what waits, and ends.
+    @Test func theEndWaitsForNoneOfThem() throws {
+        let daemon = try daemon()
+        let hostile = try python("linger", [folder["run/broker.sock"], "61001", "10", "packet"])
+        try hostile.wait(for: "all is sent") { $0.contains("sent") ? true : nil }
+        let began = Date()
+        daemon.signal(SIGTERM)
+        #expect(try daemon.waitForExit() == 0)
+        #expect(Date().timeIntervalSince(began) < 5)
+        hostile.signal(SIGKILL)
+        try hostile.waitForExit()
+    }
+
     /// - Parameter sending: the arguments of linger.py.
     private func holdNobodyUp(_ daemon: Program, _ sending: [String]) throws {
         // With the way to the key, which is remembered.

@@ -1,9 +1,10 @@
 // Closes, in another thread, what clients may have sent descriptors on.
 //
 // Closing the last reference to something can take as long as its owner wants: a TCP socket that lingers, or a Unix socket
-// with one in its queue. A timer interrupts that after a millisecond. What cannot be interrupted, such as a file of one's own
-// file system, keeps the thread; then what others have sent stays open as well. A queue of ten thousand packets takes some
-// milliseconds, too. Must never be used for what has to be closed before something else happens.
+// with one in its queue. So a process is given what came from outside, and ends with it (`Process/Disposal.swift`). If there is
+// none, the thread closes it, and a timer interrupts that after a millisecond; what cannot be interrupted, such as a file of
+// one's own file system, then keeps the thread, and what others have sent stays open as well. A queue of ten thousand packets
+// takes some milliseconds, too. Must never be used for what has to be closed before something else happens.
 
 internal import CKernel
 internal import Synchronization
@@ -29,6 +30,8 @@ package final class Closer: Sendable {
         /// How many of each account are not closed yet.
         var waiting: [UInt32: Int] = [:]
         var fault: Failure?
+        /// Whether the thread has taken one that it has not closed yet.
+        var isClosing = false
 
         mutating func next() -> Entry? {
             // What was taken is forgotten from time to time, also if there is always more.
@@ -36,7 +39,8 @@ package final class Closer: Sendable {
                 queue.removeFirst(first)
                 first = 0
             }
-            guard first < queue.count else { return nil }
+            isClosing = first < queue.count
+            guard isClosing else { return nil }
             defer { first += 1 }
             return queue[first]
         }
@@ -54,9 +58,12 @@ package final class Closer: Sendable {
     /// Starts the thread, and waits until it is confined. Calls `eventfd(2)`, `pthread_create(3)` and `timer_create(2)`.
     /// - Parameters:
     ///   - most: how many may wait. It is for the caller to see that there are no more: see ``isFull``.
+    ///   - dispose: makes a process that ends with what it is sent, and returns the end of a socket to it. Nil if there can be
+    ///     none now.
     ///   - confine: what the thread does first. If it fails, so does this.
     package init(
-        most: Int, confinedBy confine: @escaping @Sendable () throws(Failure) -> Void = { () throws(Failure) in }
+        most: Int, into dispose: @escaping @Sendable () -> SeqpacketSocket? = { nil },
+        confinedBy confine: @escaping @Sendable () throws(Failure) -> Void = { () throws(Failure) in }
     ) throws(Failure) {
         self.most = most
         bell = try WakeUp()
@@ -66,18 +73,25 @@ package final class Closer: Sendable {
             let timer = ck_interrupting_timer()
             do throws(Failure) { try confine() } catch { state.withLock { $0.fault = error } }
             begun.signal()
+            var disposal = Disposal(dispose)
             while true {
                 // The only possible error is a want of memory, after which it comes back here.
-                try? bell.takeOne()
+                try? bell.takeOne(until: disposal.end)
                 while let entry = state.withLock({ $0.next() }) {
-                    ck_close_interrupted(
-                        entry.kind == .harmless ? -1 : timer, entry.descriptor, entry.kind == .connection ? 1 : 0)
+                    Self.close(entry, &disposal, timer)
                     state.withLock { $0.noteClosed(entry.account) }
                 }
+                disposal.endIfOld()
             }
         }
         try begun.takeOne()
         if let fault = state.withLock({ $0.fault }) { throw fault }
+    }
+
+    private static func close(_ entry: Entry, _ disposal: inout Disposal, _ timer: Int32) {
+        let descriptor = Descriptor(taking: entry.descriptor)
+        if entry.kind == .harmless || disposal.take(descriptor) { return }
+        ck_close_interrupted(timer, descriptor.release(), entry.kind == .connection ? 1 : 0)
     }
 
     /// Has the descriptor closed.
@@ -114,6 +128,13 @@ package final class Closer: Sendable {
 
     /// How many of an account's descriptors wait to be closed.
     package func waiting(of account: UInt32) -> Int { state.withLock { $0.waiting[account, default: 0] } }
+
+    /// Waits until all is closed or given away, but not longer than until `deadline`.
+    package func finish(until deadline: Instant) {
+        while Instant.now < deadline, state.withLock({ $0.isClosing || $0.first < $0.queue.count }) {
+            _ = try? pause(until: Instant.now.after(.milliseconds(1)))
+        }
+    }
 
     /// Whether as many wait as may.
     package var isFull: Bool { state.withLock { $0.queue.count - $0.first >= most } }

@@ -30,11 +30,11 @@ package final class WakeUp: Sendable {
         _ = unsafe Glibc.read(descriptor.number, &count, MemoryLayout<UInt64>.size)
     }
 
-    /// Waits for a signal, and takes all that were given. If several threads wait, one of them returns. Calls `poll(2)`
-    /// and `read(2)`.
-    func takeOne() throws(Failure) {
+    /// Waits for a signal until `deadline`, and takes all that were given. If several threads wait, one of them returns. Calls
+    /// `poll(2)` and `read(2)`.
+    func takeOne(until deadline: Instant = .never) throws(Failure) {
         while true {
-            _ = try waitUntilReadable(descriptor, until: .never)
+            guard try waitUntilReadable(descriptor, until: deadline) == .ready else { return }
             var count: UInt64 = 0
             // Safety: read fills at most the one number.
             if unsafe Glibc.read(descriptor.number, &count, MemoryLayout<UInt64>.size) > 0 { return }

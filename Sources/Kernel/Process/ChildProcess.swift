@@ -70,9 +70,11 @@ package enum ChildProcess {
         _ = unsafe ck_name_process(UnsafeRawPointer(name.utf8Start).assumingMemoryBound(to: CChar.self))
     }
 
-    /// Has the kernel forget the children that have ended. Calls `waitpid(2)`.
-    package static func forgetEnded() {
-        while waitpid(-1, nil, WNOHANG) > 0 {}
+    /// Has the kernel forget the children that have ended. Returns how many. Calls `waitpid(2)`.
+    package static func forgetEnded() -> Int {
+        var count = 0
+        while waitpid(-1, nil, WNOHANG) > 0 { count += 1 }
+        return count
     }
 
     /// Ends the process at once.

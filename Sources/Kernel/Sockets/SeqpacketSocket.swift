@@ -163,6 +163,11 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
         _ packet: [UInt8], withCopyOf other: borrowing SeqpacketSocket
     ) throws(Failure) { try send(packet, [other.descriptor.number, -1], 1) }
 
+    /// Sends one packet with a descriptor, whatever it is.
+    borrowing func send(_ packet: [UInt8], withCopyOf other: borrowing Descriptor) throws(Failure) {
+        try send(packet, [other.number, -1], 1)
+    }
+
     private borrowing func send(
         _ packet: [UInt8], _ numbers: borrowing InlineArray<2, Int32>, _ count: Int
     ) throws(Failure) {
