@@ -13,8 +13,13 @@ struct Connection: ~Copyable {
     private let path: String
 
     /// Makes the checks that need no connection, connects, and checks who accepted.
-    /// - Parameter end: until when to wait if the listener's backlog is full. Nil: not at all.
-    init(to path: String, waitingUntil end: Instant? = Instant.now.after(Limits.reply)) throws(KeyBrokerError) {
+    /// - Parameters:
+    ///   - end: until when to wait if the listener's backlog is full. Nil: not at all.
+    ///   - wakeUp: cancels that wait.
+    init(
+        to path: String, waitingUntil end: Instant? = Instant.now.after(Limits.reply),
+        calledOffBy wakeUp: WakeUp? = nil
+    ) throws(KeyBrokerError) {
         let caller = Privileges.effectiveUID
         // Anybody who may write to the directory could put a socket of their own there.
         let owners = TrustedOwners(startedBy: caller)
@@ -27,15 +32,7 @@ struct Connection: ~Copyable {
                 throw .untrusted(socket: path, reason: error.description)
             }
         }
-        let socket = try calling(try Self.connected(to: path, waitingUntil: end)) { failure in
-            switch failure.code {
-            // The broker exists but did not get to this connection.
-            case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
-            case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
-            case Failure.permissionDenied: .mayNotConnect(socket: path)
-            default: KeyBrokerError(failure)
-            }
-        }
+        let socket = try Self.connected(to: path, waitingUntil: end, calledOffBy: wakeUp)
         // In a sticky directory such as /tmp, anybody can create the socket.
         let listener = try calling(try socket.peerCredentials().uid)
         guard owners.contains(listener) else {
@@ -47,9 +44,37 @@ struct Connection: ~Copyable {
 
     /// Connects. If the listener's backlog is full, it waits for room as long as it would wait for a reply, because the
     /// broker exists.
-    private static func connected(to path: String, waitingUntil end: Instant?) throws(Failure) -> SeqpacketSocket {
-        guard let end else { return try SeqpacketSocket.connected(to: path) }
-        return try SeqpacketSocket.connected(to: path, until: end)
+    private static func connected(
+        to path: String, waitingUntil end: Instant?, calledOffBy wakeUp: WakeUp?
+    ) throws(KeyBrokerError) -> SeqpacketSocket {
+        guard let end else { return try naming(path, try SeqpacketSocket.connected(to: path)) }
+        guard let wakeUp else { return try naming(path, try SeqpacketSocket.connected(to: path, until: end)) }
+        while true {
+            guard try calling(try Kernel.pause(until: .boot, orCalledOffBy: wakeUp)) == .timedOut
+            else { throw .cancelled }
+            // Nobody can end the kernel's wait from another thread, so it is a short one.
+            let slice = min(end, Instant.now.after(Deadline.longestPause))
+            do throws(KeyBrokerError) {
+                return try naming(path, try SeqpacketSocket.connected(to: path, until: slice))
+            } catch {
+                guard case .noAnswer = error, slice < end else { throw error }
+            }
+        }
+    }
+
+    /// Calls a function that connects. Its failure becomes what it means to the caller.
+    private static func naming(
+        _ path: String, _ connect: @autoclosure () throws(Failure) -> SeqpacketSocket
+    ) throws(KeyBrokerError) -> SeqpacketSocket {
+        try calling(try connect()) { failure in
+            switch failure.code {
+            // The broker exists but did not get to this connection.
+            case Failure.wouldBlock: .noAnswer(socket: path, after: Limits.reply)
+            case Failure.notFound, Failure.connectionRefused: .notRunning(socket: path, reason: failure.reason)
+            case Failure.permissionDenied: .mayNotConnect(socket: path)
+            default: KeyBrokerError(failure)
+            }
+        }
     }
 
     /// From now on, each answer says which process sent it.

@@ -12,10 +12,13 @@ struct Deadline: Sendable {
     private let deadline: Instant
     /// The call ends at this moment in any case.
     private let end: Instant
-    private var wakeUp: WakeUp?
+    /// What cancels the call.
+    private(set) var wakeUp: WakeUp?
 
     /// The pause between two attempts to reach a broker that does not run: the first pause, and the longest.
     static let firstPause = Duration.milliseconds(5), longestPause = Duration.milliseconds(200)
+    /// How long a watch must have lasted before the first pause after it is the short one again.
+    static let steady = Duration.seconds(1)
 
     init(_ wait: Duration, calledOffBy wakeUp: WakeUp?) {
         // About 31 years are as good as no limit, and cannot overflow.

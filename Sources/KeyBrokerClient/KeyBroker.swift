@@ -104,7 +104,8 @@ public struct KeyBroker: Sendable {
         var pause = Deadline.firstPause
         while true {
             do throws(KeyBrokerError) {
-                let connection = try Connection(to: socketPath, waitingUntil: patience.answerEnd)
+                let connection = try Connection(
+                    to: socketPath, waitingUntil: patience.answerEnd, calledOffBy: patience.wakeUp)
                 let end = patience.answerEnd
                 let answer = try connection.answer(to: request, patience, by: end)
                 guard case .busy(_, let milliseconds) = answer.reply else {

@@ -43,8 +43,12 @@ public struct KeyWatch: ~Copyable, Sendable {
     private var connection: Connection?
     /// Without a connection: when to connect. While the first reply on a connection is awaited: when it is too late.
     private var due: Instant? = .boot
+    /// The broker's queue was found full: until when room in it is waited for. That is as long as it would be for a reply.
+    private var roomEnd: Instant?
     private var ended: KeyBrokerError?
     private var pause = Deadline.firstPause
+    /// When the broker granted the watch on this connection.
+    private var granted: Instant?
     /// What was given last, or nil if nothing was.
     private var last: [ContentMark]?
     /// Why the broker could not be reached, or did not hand out the key, in the last attempt. Nil if it did.
@@ -62,10 +66,15 @@ public struct KeyWatch: ~Copyable, Sendable {
     /// - Throws: as ``next(waitingUpTo:)``, and ``KeyBrokerError/noAnswer(socket:after:)`` if no next one came in time.
     public mutating func first(waitingUpTo wait: Duration = .zero) throws(KeyBrokerError) -> KeyRotation {
         let end = Instant.now.after(min(max(wait, .zero), .seconds(1_000_000_000)))
+        roomEnd = nil
+        // What an earlier call has found is looked at anew.
+        if !isConnected, trouble?.isFinal == true { due = .boot }
         while true {
-            if let rotation = try advance() { return rotation }
+            // A broker that is there has its time to answer.
+            let room = last == nil ? Instant.never : end
+            if let rotation = try advance(connectingUntil: room, calledOffBy: nil) { return rotation }
             let next = self.wait.map { Instant.now.after($0) } ?? end
-            if let trouble, next > end || trouble.isFinal { throw trouble }
+            if let trouble, !isAsked, next > end || trouble.isFinal { throw trouble }
             // Nothing is due from a broker that has given the key.
             guard due != nil || Instant.now < end else { throw .noAnswer(socket: broker.socketPath, after: wait) }
             try waitForNews(until: next, nil)
@@ -85,10 +94,10 @@ public struct KeyWatch: ~Copyable, Sendable {
 
     mutating func next(until end: Instant, calledOffBy wakeUp: WakeUp?) throws(KeyBrokerError) -> KeyRotation? {
         while true {
-            if let rotation = try advance() { return rotation }
+            if let rotation = try advance(connectingUntil: end, calledOffBy: wakeUp) { return rotation }
             let now = Instant.now
             guard now < end else {
-                if last == nil, let trouble { throw trouble }
+                if last == nil, !isAsked, let trouble { throw trouble }
                 return nil
             }
             try waitForNews(until: self.wait.map { min(now.after($0), end) } ?? end, wakeUp)
@@ -109,6 +118,7 @@ public struct KeyWatch: ~Copyable, Sendable {
     public mutating func restart() {
         connection = nil
         (due, ended, last, trouble) = (.boot, nil, nil, nil)
+        (roomEnd, granted) = (nil, nil)
         pause = Deadline.firstPause
     }
 
@@ -116,31 +126,58 @@ public struct KeyWatch: ~Copyable, Sendable {
     /// - Returns: the key if there is a new content of it.
     /// - Throws: as ``next(waitingUpTo:)``, but never for a reason that may pass by itself: see ``trouble``.
     public mutating func advance() throws(KeyBrokerError) -> KeyRotation? {
+        try advance(connectingUntil: nil, calledOffBy: nil)
+    }
+
+    /// - Parameter end: until when to wait for room in the broker's queue. Nil: not at all.
+    private mutating func advance(
+        connectingUntil end: Instant?, calledOffBy wakeUp: WakeUp?
+    ) throws(KeyBrokerError) -> KeyRotation? {
         if let ended { throw ended }
         do throws(KeyBrokerError) {
-            try connectIfDue()
+            try connectIfDue(end, wakeUp)
             while var reply = try received() {
                 if let rotation = try rotation(in: &reply) { return rotation }
             }
             return nil
         } catch {
             connection = nil
+            roomEnd = nil
+            if error == .cancelled { throw error }
+            // A broker that grants and ends at once would be asked without a pause.
+            if let granted, granted.after(Deadline.steady) <= Instant.now { pause = Deadline.firstPause }
+            granted = nil
             guard error.mayPass(hasBegun: last != nil) else {
                 ended = error
                 throw error
             }
             trouble = error
-            due = Instant.now.after(error.delay ?? pause)
-            pause = min(pause * 2, Deadline.longestPause)
+            tryAgain(after: error.delay ?? pause)
             return nil
         }
     }
 
-    private mutating func connectIfDue() throws(KeyBrokerError) {
+    private mutating func tryAgain(after delay: Duration) {
+        due = Instant.now.after(delay)
+        pause = min(pause * 2, Deadline.longestPause)
+    }
+
+    private mutating func connectIfDue(_ end: Instant?, _ wakeUp: WakeUp?) throws(KeyBrokerError) {
         guard !isConnected, let start = due, start <= Instant.now else { return }
-        let new = try Connection(to: broker.socketPath, waitingUntil: nil)
-        try new.send(request)
-        connection = consume new
+        let limit = roomEnd ?? Instant.now.after(Limits.reply)
+        do throws(KeyBrokerError) {
+            let new = try Connection(
+                to: broker.socketPath, waitingUntil: end.map { min($0, limit) }, calledOffBy: wakeUp)
+            try new.send(request)
+            connection = consume new
+        } catch {
+            // The queue is full. Nobody can say yet that the broker does not answer.
+            guard case .noAnswer = error, Instant.now < limit else { throw error }
+            roomEnd = limit
+            tryAgain(after: pause)
+            return
+        }
+        roomEnd = nil
         connections += 1
         due = Instant.now.after(Limits.reply)
     }
@@ -154,6 +191,9 @@ public struct KeyWatch: ~Copyable, Sendable {
         return nil
     }
 
+    /// Whether the broker is there, and has time to answer.
+    private var isAsked: Bool { isConnected || roomEnd != nil }
+
     private var isConnected: Bool {
         switch connection {
         case .some: true
@@ -166,7 +206,8 @@ public struct KeyWatch: ~Copyable, Sendable {
         guard case .rotated(let decision, let generation) = reply.reply else { throw reply.error(watching: name) }
         let key = KeyDescriptor(
             name: name, decision: decision, key: try reply.takeKey(), certificate: try reply.takeCertificate())
-        (pause, trouble, due) = (Deadline.firstPause, nil, nil)
+        if due != nil { granted = .now }
+        (trouble, due) = (nil, nil)
         let marks = try key.marks()
         guard marks != last else { return nil }
         last = marks
