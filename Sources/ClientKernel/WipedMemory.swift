@@ -15,15 +15,20 @@ package import Kernel
     /// The size of the secret in bytes.
     package private(set) var count: Int
 
-    /// Reads a whole regular file. Calls `pread(2)`, which does not move the file offset that other processes share. If
-    /// the file has more than `limit` bytes, it fails with `EFBIG`.
+    /// The failure of reading a file that somebody writes to at the same time.
+    package static let changed = Failure("read", code: EAGAIN, because: "it changed while it was read")
+
+    /// Reads a whole regular file. Calls `pread(2)`, which does not move the file offset that other processes share, and
+    /// `fstat(2)` before and after. If the file has more than `limit` bytes, it fails with `EFBIG`; if its size or the time
+    /// of its last change was another one afterwards, with ``changed``.
     package static func contents(of file: borrowing Descriptor, limit: Int) throws(Failure) -> WipedMemory {
-        let size = try file.status().size
+        let before = try file.status()
+        let size = before.size
         guard size <= limit else { throw Failure("read", code: EFBIG) }
         // One byte more than the size, to notice a file that grows meanwhile.
         var memory = try WipedMemory(room: size + 1)
         while try memory.fill(from: file) {}
-        guard memory.count <= size else { throw Failure("read", code: EAGAIN, on: "a file that grew meanwhile") }
+        guard memory.count == size, ContentMark(try file.status()) == ContentMark(before) else { throw changed }
         return memory
     }
 

@@ -38,7 +38,8 @@ public struct KeyDescriptor: ~Copyable, Sendable {
 
     /// The current content of the key file, at most 1 MiB.
     ///
-    /// Calls `fstat(2)`, `mmap(2)`, `mlock(2)` and `pread(2)`.
+    /// Calls `fstat(2)` before and after, `mmap(2)`, `mlock(2)` and `pread(2)`. A key that is replaced by another file, as
+    /// `mv` does it, is always read whole. One that is written to in its place may be empty for a moment.
     /// - Throws: ``KeyBrokerError/unusableFile(key:reason:)`` if the file is larger, changes while it is read, or
     ///   cannot be read.
     public borrowing func readKey() throws(KeyBrokerError) -> SecretBytes {
@@ -115,7 +116,8 @@ public struct SecretBytes: ~Copyable, Sendable {
     /// - Parameter name: of the key, for the error.
     init(contentsOf file: borrowing Descriptor, of name: String) throws(KeyBrokerError) {
         memory = try calling(try WipedMemory.contents(of: file, limit: Limits.keyBytes)) {
-            .unusableFile(key: name, reason: $0.description)
+            // The rest of its text would name a call that did not fail.
+            .unusableFile(key: name, reason: $0 == WipedMemory.changed ? $0.reason : $0.description)
         }
     }
 

@@ -91,6 +91,27 @@ import Testing
         if isMade { #expect(try content("new") == "KEY" && mode("new") == 0o600) }
     }
 
+    /// Writes to the key while it is read: before its first byte, or after its last one.
+    @Test(
+        .enabled(if: installed("strace") != nil, "needs strace"),
+        arguments: ["delay_enter", "delay_exit"], [": > key", "printf 'KEY AND MORE' > key", "printf NEW > key"])
+    func aKeyThatChangesWhileItIsReadIsNotTaken(_ moment: String, _ change: String) throws {
+        let daemon = try daemon()
+        let get = try Program(
+            try #require(installed("strace")),
+            [
+                "-f", "-P", folder["key"], "-e", "inject=pread64:\(moment)=1500000:when=1", Program.built("keybroker"),
+                "get", "k", "--output", "new",
+            ],
+            environment: ["KEYBROKER_SOCKET": daemon.socket], directory: folder["out"])
+        try get.wait(for: "the read", in: .error) { $0.contains("pread64(") ? true : nil }
+        try folder.shell(change)
+        #expect(try get.waitForExit() == 71)
+        let text = "key 'k': the file that was handed over cannot be read: it changed while it was read\n"
+        #expect(get.text(.error).contains(text), "\(get.text(.error))")
+        #expect(try names == ["old"])
+    }
+
     @Test func whereNothingIsGrantedNothingIsTouched() throws {
         let daemon = try daemon()
         for arguments in ["other --output old", "other --output new", "'Bad Name' --output new"] {
