@@ -37,7 +37,8 @@ int ck_fork_aside(void) {
 int ck_leave_streams(void) {
     int null = open("/dev/null", O_RDWR | O_NOCTTY | O_CLOEXEC);
     if (null < 0) return -errno;
-    int result = dup2(null, 0) < 0 || dup2(2, 1) < 0 ? -errno : 0;
+    // One that was closed is open here, close-on-exec: a command's next file would become its standard error.
+    int result = dup2(null, 0) < 0 || dup2(2, 1) < 0 || fcntl(2, F_SETFD, 0) < 0 ? -errno : 0;
     if (null > 2) close(null);
     return result;
 }

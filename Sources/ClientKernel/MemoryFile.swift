@@ -22,20 +22,29 @@ package struct MemoryFile: ~Copyable, Sendable {
     }
 
     /// Writes the bytes at the end. Calls `pwrite(2)`, so the file offset, which all copies of the descriptor share,
-    /// stays at the beginning.
+    /// stays at the beginning. Beyond the limit of file sizes it fails with `EFBIG`; no `SIGXFSZ` ends this process.
     package mutating func append(_ bytes: Span<UInt8>) throws(Failure) {
         var done = 0
         while done < bytes.count {
             let rest = bytes.extracting(droppingFirst: done)
-            let offset = off_t(size)
+            let offset = size
             let number = descriptor.withNumber { $0 }
-            // Safety: pwrite only reads the bytes that the span covers.
-            let count = try unsafe rest.withUnsafeBufferPointer { rest throws(Failure) in
-                try retrying("pwrite") { unsafe pwrite(number, rest.baseAddress, rest.count, offset) }
+            // Safety: the call only reads the bytes that the span covers.
+            let result = unsafe rest.withUnsafeBufferPointer { rest in
+                unsafe ck_write_unsignalled(number, rest.baseAddress, rest.count, offset)
             }
-            done += count
-            size += count
+            if result == -Int(EINTR) { continue }
+            guard result >= 0 else { throw Self.failureOfWriting(Int32(-result)) }
+            done += result
+            size += result
         }
+    }
+
+    private static func failureOfWriting(_ code: Int32) -> Failure {
+        guard code == EFBIG else { return Failure("pwrite", code: code) }
+        return Failure(
+            "pwrite", code: code,
+            because: "the limit of file sizes holds for files in memory, too; raise it (LimitFSIZE=, ulimit -f)")
     }
 
     /// Makes the content final, and returns the file: nobody can change it any more, its owner neither. Calls

@@ -17,6 +17,8 @@ final class WatchedKey {
     /// A content that could not be written yet, and when to try again.
     private var pending: KeyRotation?
     private var nextAttempt: Instant?
+    /// What was said of it.
+    private var complaint: String?
     /// Since when the broker cannot be reached. Nil once that was said.
     private var trouble: Instant?
     private var saidTrouble = false
@@ -95,7 +97,9 @@ final class WatchedKey {
     func advance() -> Bool {
         if hasEnded { return false }
         do {
-            while let rotation = try watch.advance() { (pending, nextAttempt) = (rotation, nil) }
+            while let rotation = try watch.advance() {
+                (pending, nextAttempt, complaint) = (rotation, nil, nil)
+            }
             noteTrouble()
         } catch {
             hasEnded = true
@@ -105,15 +109,17 @@ final class WatchedKey {
         guard let pending, nextAttempt.map({ $0 <= Instant.now }) ?? true else { return false }
         do throws(LaunchFailure) {
             let material = try KeyMaterial.read(pending.key, for: files.map(\.file), noting: note)
-            self.pending = nil
-            nextAttempt = nil
             try Self.calling(try renew(material))
+            (self.pending, nextAttempt, complaint) = (nil, nil, nil)
             return true
         } catch {
-            // What is missing is announced when it comes. What failed in this process is tried again.
-            let waits = error.status != LaunchFailure.system || error.isPassing
+            // What is missing, or does not match, is announced when it comes. What failed in this process is tried again, and
+            // so is a file that could not be read: there may have been no memory for it.
+            let waits = error.status != LaunchFailure.system
             self.pending = waits ? nil : pending
             nextAttempt = waits ? nil : Instant.now.after(Limits.retry)
+            if complaint == error.description { return false }
+            complaint = error.description
             note(
                 "\(error.description); the command keeps the key that it has until "
                     + (waits ? "the next change" : "the next attempt"))

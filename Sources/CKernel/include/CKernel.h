@@ -230,6 +230,8 @@ int ck_keep_private(void *bytes, size_t count);
 // memfd_create(2): an empty file in memory with mode 0400, close-on-exec. It takes seals, and from Linux 6.3 on it can
 // never be executed.
 int ck_memory_file(const char *name);
+// pwrite(2). Beyond the limit of file sizes (RLIMIT_FSIZE) it only fails with EFBIG: there is no SIGXFSZ.
+long ck_write_unsignalled(int file, const void *bytes, size_t count, long offset);
 // fcntl(F_ADD_SEALS): the content and the size can never change again.
 int ck_seal(int file);
 // 1 if the descriptor is open and an executed program would have it too, else 0.
@@ -248,7 +250,8 @@ int ck_forbid_tracing(void);
 // fork(2), twice: 1 in a new process, which is no child of this one and has a session of its own, and 0 in this one.
 // Nothing of it is left here: no child, and no SIGCHLD.
 int ck_fork_aside(void);
-// Standard input becomes /dev/null, and standard output the same as standard error.
+// Standard input becomes /dev/null, and standard output the same as standard error. An executed program has all three,
+// even if /dev/null stands for a standard error that was closed.
 int ck_leave_streams(void);
 // posix_spawn(3): runs /bin/sh -c with this signal mask, the environment as it is, and a process group of its own. Returns
 // the pid of the child.
