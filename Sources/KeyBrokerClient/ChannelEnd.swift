@@ -19,13 +19,16 @@ struct ChannelEnd: ~Copyable, Sendable {
     private let socket: SeqpacketSocket
     /// The process that may read from it. A child that was forked has the descriptor too, but would take its parent's
     /// replies.
-    private let owner = Privileges.processID
+    private let owner: Int32
 
     /// The sequence of requests for further ends. Requests for signatures never have it, so that a refusal of the one is
     /// not taken for a refusal of the other.
     static let sequenceOfClones: UInt32 = 0
 
-    init(_ socket: consuming SeqpacketSocket) { self.socket = socket }
+    init(_ socket: consuming SeqpacketSocket, owner: Int32 = Privileges.processID) {
+        self.socket = socket
+        self.owner = owner
+    }
 
     /// Whether this process may read from it.
     var isOwn: Bool { owner == Privileges.processID }
@@ -108,14 +111,32 @@ struct ChannelEnd: ~Copyable, Sendable {
         throw .protocolViolation("the first packet on the signing channel is malformed")
     }
 
-    /// Has the signer make another end of this channel. Nil if the channel has ended. Calls `socketpair(2)`.
+    /// Has the signer make another end of this channel. Nil if the channel has ended, or if another process owns this end and
+    /// the signer makes none in half of the time: the other half is for asking the broker. Calls `socketpair(2)`.
     borrowing func another(of key: String, until limit: Instant) throws(KeyBrokerError) -> ChannelEnd? {
+        // What is said on an inherited end is for its owner. The signer drops what has no room there.
+        let (isOwn, now) = (isOwn, Instant.now)
+        if isOwn { guard try calling(try goesOn(until: limit)) else { return nil } }
+        let end = isOwn ? limit : now.after(now.until(limit) / 2)
+        do throws(KeyBrokerError) {
+            if let made = try made(of: key, until: end) { return made }
+        } catch {
+            guard !isOwn, case .noSignature = error else { throw error }
+            return nil
+        }
+        // The signer took none.
+        guard isOwn, let reason = try calling(try refusalOfAnother()) else { return nil }
+        throw .cannotSign(key: key, reason: reason)
+    }
+
+    /// Another end, or nil if the signer took none.
+    private borrowing func made(of key: String, until end: Instant) throws(KeyBrokerError) -> ChannelEnd? {
         var pair = try calling(try SeqpacketSocket.pair())
         guard let own = pair.first.take(), let theirs = pair.second.take() else { return nil }
         let packet = ChannelRequest.clone(sequence: Self.sequenceOfClones).packet
         let sending: Sending
         // What is sent is closed here at once: otherwise it could not be seen that the signer took none.
-        do throws(Failure) { sending = try send(packet, theirs.intoDescriptor(), until: limit) } catch {
+        do throws(Failure) { sending = try send(packet, theirs.intoDescriptor(), until: end) } catch {
             throw KeyBrokerError(error)
         }
         switch sending {
@@ -124,10 +145,21 @@ struct ChannelEnd: ~Copyable, Sendable {
         case .late: throw .noSignature(key: key, after: Limits.signature)
         }
         let made = ChannelEnd(own)
-        if try made.helloUnlessEnded(of: key, until: limit) != nil { return made }
-        // The signer took none. What is said on an inherited end is for the parent.
-        guard isOwn, let reason = try calling(try refusalOfAnother()) else { return nil }
-        throw .cannotSign(key: key, reason: reason)
+        guard try made.helloUnlessEnded(of: key, until: end) != nil else { return nil }
+        return made
+    }
+
+    /// Takes what has come for nobody: late replies, and refusals to processes that inherited this end. Returns false if the
+    /// channel has ended.
+    private borrowing func goesOn(until end: Instant) throws(Failure) -> Bool {
+        while Instant.now < end {
+            switch try next(until: .boot) {
+            case .reply, .strange: continue
+            case .late: return true
+            case .ended: return false
+            }
+        }
+        return true
     }
 
     /// Why the signer did not make another end, if it said so.

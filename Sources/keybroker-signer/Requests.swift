@@ -35,21 +35,22 @@ extension Signer {
                 leave(end.token)
                 return false
             }
-            let (reply, isLast) = answer(&arrival, end.channel)
-            if let reply { try send(reply.packet, on: end) }
-            if isLast { leave(end.token) }
-            return !isLast && end.unsent == nil
+            let answer = answer(&arrival, end.channel)
+            if let reply = answer.reply { try send(reply.packet, on: end, isNeeded: !answer.isClear) }
+            if answer.isLast { leave(end.token) }
+            return !answer.isLast && end.unsent == nil
         } catch {
             if error.code != Failure.wouldBlock { leave(end.token) }
             return false
         }
     }
 
-    /// Sends a packet, or keeps it until there is room for it.
-    func send(_ packet: [UInt8], on end: ChannelEnd) throws(Failure) {
+    /// Sends a packet. If there is no room, keeps it until there is, or drops it if it is not needed.
+    func send(_ packet: [UInt8], on end: ChannelEnd, isNeeded: Bool = true) throws(Failure) {
         try end.withSocket { (socket) throws(Failure) in
             do throws(Failure) { try socket.send(packet) } catch {
                 guard error.code == Failure.wouldBlock else { throw error }
+                guard isNeeded else { return }
                 end.unsent = packet
                 try poller.change(socket.descriptor, to: .writing, as: end.token)
             }
@@ -64,35 +65,44 @@ extension Signer {
         if arrival.descriptorCount > 0, shared.closer.isFull { ChildProcess.end(Self.systemFailed) }
     }
 
+    private struct Answer {
+        let reply: ChannelReply?
+        /// The end is closed then.
+        let isLast: Bool
+        /// Whether the client sees without the reply what has become of its request.
+        var isClear = false
+    }
+
     /// The reply, if there is one. An end on which somebody does not speak this protocol is closed: it could be the other
     /// end of a channel, and each reply would be answered for ever.
-    private func answer(
-        _ arrival: inout SeqpacketSocket.Arrival, _ channel: Channel
-    ) -> (reply: ChannelReply?, isLast: Bool) {
+    private func answer(_ arrival: inout SeqpacketSocket.Arrival, _ channel: Channel) -> Answer {
         let request: ChannelRequest
         do throws(ChannelRequest.Malformed) {
             request = try ChannelRequest(buffer[..<min(arrival.length, buffer.count)], length: arrival.length)
         } catch {
             channel.counts.refused += 1
-            return (.malformed(sequence: error.sequence, reason: error.fault.rawValue), error.fault != .tooLong)
+            let reply = ChannelReply.malformed(sequence: error.sequence, reason: error.fault.rawValue)
+            return Answer(reply: reply, isLast: error.fault != .tooLong)
         }
         switch request {
         case .sign(let sequence, let scheme, let message):
             guard arrival.descriptorCount == 0, !arrival.isMissingDescriptors else {
                 channel.counts.refused += 1
-                return (.malformed(sequence: sequence, reason: "no descriptor comes with S"), true)
+                return Answer(
+                    reply: .malformed(sequence: sequence, reason: "no descriptor comes with S"), isLast: true)
             }
-            guard isPermitted(channel) else { return (nil, true) }
+            guard isPermitted(channel) else { return Answer(reply: nil, isLast: true) }
             let reply = signature(sequence, scheme, message, channel)
             if case .signature = reply { channel.counts.signatures += 1 } else { channel.counts.refused += 1 }
-            return (reply, false)
+            return Answer(reply: reply, isLast: false)
         case .clone(let sequence):
             if let fault = clone(&arrival, channel) {
                 channel.counts.refused += 1
-                return (.malformed(sequence: sequence, reason: fault), false)
+                // What came is closed. Processes that inherited the end do not read from it, and it must serve them still.
+                return Answer(reply: .malformed(sequence: sequence, reason: fault), isLast: false, isClear: true)
             }
             channel.counts.clones += 1
-            return (nil, false)
+            return Answer(reply: nil, isLast: false)
         }
     }
 

@@ -100,6 +100,31 @@ struct HostileClientTests {
         #expect(counts.clones == 3)
     }
 
+    /// Processes that have inherited an end ask for further ones on it, and none of them reads from it. The end serves them
+    /// still, however many were refused.
+    @Test func refusalsThatNobodyReads() throws {
+        let bench = try Bench("unread-refusals")
+        let (number, client) = try bench.open(try bench.makeECKey())
+        var clones = try (0..<Limits.channelClones).map { _ in try client.clone() }
+        let refused = 600
+        for _ in 0..<refused {
+            var pair = try SeqpacketSocket.pair()
+            try client.socket.send(ChannelRequest.clone(sequence: 0).packet, with: pair.takeSecond())
+            guard let ours = pair.first.take() else { return }
+            #expect(try ChannelClient(ours).receive(seconds: 5) == nil)
+        }
+        // One that is given up makes room for another.
+        clones.removeLast()
+        _ = try clones[0].signature([1], Self.p256)
+        var pair = try SeqpacketSocket.pair()
+        try client.socket.send(ChannelRequest.clone(sequence: 0).packet, with: pair.takeSecond())
+        guard let ours = pair.first.take() else { return }
+        try ChannelClient(ours).greet()
+        bench.signer.end(number)
+        let counts = ChannelCounts(signatures: 1, refused: UInt64(refused), clones: UInt64(Limits.channelClones) + 1)
+        #expect(try bench.report() == .ended(channel: number, counts))
+    }
+
     /// Closing such a socket takes as long as its owner likes: half a minute here. Nobody else waits for that.
     @Test(
         .enabled(if: installed("python3") != nil, "needs python3"),

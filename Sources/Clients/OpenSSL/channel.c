@@ -14,7 +14,11 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { most_idle = 32 };
+enum {
+    most_idle = 32,
+    // More packets than the kernel keeps for one end.
+    most_unread = 1024,
+};
 
 struct channel {
     int descriptor;
@@ -29,8 +33,8 @@ struct channel {
 struct kb_channels {
     char name[kb_longest_name + 1];
     struct kb_hello hello;
-    // Nothing is signed on this one: further ends are made with it, in child processes too. Its descriptor is -1 if it has
-    // ended.
+    // Nothing is signed on this one: further ends are made with it, in child processes too. So nobody waits for what is said
+    // on it, and whoever uses it may take that. Its descriptor is -1 if it has ended.
     struct channel base;
     size_t idle_count;
     struct channel idle[most_idle];
@@ -105,7 +109,20 @@ static int is_same_key(const struct kb_hello *one, const struct kb_hello *other)
     return one->length == other->length && memcmp(one->public_key, other->public_key, one->length) == 0;
 }
 
-// Makes another end of the channel. Returns 0 if the channel has ended.
+// Takes what was said on the base: refusals of further ends. Unread, they would fill its queue. recv(2) closes a descriptor
+// that comes along. Returns 0 if the channel has ended.
+static int drain(int base) {
+    char scrap;
+    for (int taken = 0; taken < most_unread; taken++) {
+        ssize_t length = recv(base, &scrap, sizeof scrap, MSG_DONTWAIT);
+        if (length == 0) return 0;
+        if (length < 0 && errno != EINTR) return errno == EAGAIN;
+    }
+    return 1;
+}
+
+// Makes another end of the channel. Returns 0 if the channel has ended, has no room for one, or does not answer in half of
+// the time: the other half is for asking anew.
 static int clone_base(struct kb_channels *channels, struct channel *made, int64_t deadline) {
     int pair[2];
     if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, pair) < 0) return 0;
@@ -127,13 +144,14 @@ static int clone_base(struct kb_channels *channels, struct channel *made, int64_
     pthread_mutex_lock(&lock);
     int descriptor = channels->base.descriptor;
     ssize_t sent = -1;
-    if (descriptor >= 0 && is_same_file(&channels->base))
+    if (descriptor >= 0 && is_same_file(&channels->base) && drain(descriptor))
         sent = sendmsg(descriptor, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
     pthread_mutex_unlock(&lock);
     close(pair[1]);
     if (!adopt(pair[0], made)) return 0;
     struct kb_hello hello;
-    if (sent == sizeof packet && greet(made, &hello, deadline)) return 1;
+    int64_t now = kb_now();
+    if (sent == sizeof packet && greet(made, &hello, now + (deadline - now) / 2)) return 1;
     drop(made);
     return 0;
 }

@@ -5,11 +5,14 @@ signing.py SIGNER SOCKET NAME=FILE[:USES[:CERTIFICATE]]...   USES as in the pack
 2 tls-client, 4 anything
 
 Commands on standard input, each answered by one line: `asked` how many channels were asked for; `deny NAME`, `permit NAME`;
-`end` ends all channels; `idle` waits until none is open; `restart` ends the signer and starts another; `use NAME FILE`; `counts` what was signed and refused
-on channels that have ended.
+`end` ends all channels; `idle` waits until none is open; `restart` ends the signer and starts another; `use NAME FILE`;
+`counts` what was signed and refused on channels that have ended; `hang` stops the signer, and starts another for
+later channels.
 """
+import atexit
 import os
 import select
+import signal
 import socket
 import subprocess
 import sys
@@ -23,6 +26,7 @@ for argument in arguments:
     keys[name] = (file, int(uses), certificate)
 denied = set()
 asked = number = signed = refused = 0
+hanging = []
 channels = set()
 
 
@@ -116,6 +120,15 @@ while True:
             denied.add(words[1])
         elif words[0] == "permit":
             denied.discard(words[1])
+        elif words[0] == "hang":
+            with open(f"/proc/{signer.process.pid}/task/{signer.process.pid}/children") as children:
+                worker = int(children.read().split()[0])
+            os.kill(worker, signal.SIGSTOP)
+            atexit.register(os.kill, worker, signal.SIGCONT)
+            # Its end of the control socket stays open.
+            hanging.append(signer)
+            channels.clear()
+            signer = Signer()
         elif words[0] == "use":
             keys[words[1]] = (words[2], *keys[words[1]][1:])
         elif words[0] == "end":

@@ -3,6 +3,7 @@
 
 tls.py CERTIFICATE KEY   Commands on standard input; each is answered by one line: how many handshakes succeeded.
     one | threads N M | fork N M | close: closes all descriptors from 3 up, then one | nested: a fork of a fork
+    crowd N M: N children hold what they signed with, and then M more do one each; only the latter count
 """
 import os
 import socket
@@ -72,6 +73,29 @@ def in_children(children, body):
     return total
 
 
+def in_a_crowd(holders, others):
+    """The parent has loaded the key and signs nothing, as a server that forks for each connection."""
+    reading, writing = os.pipe()
+    ready, said = os.pipe()
+    for _ in range(holders):
+        if os.fork() == 0:
+            os.close(writing)
+            os.write(said, b"%d" % several(1))
+            os.read(reading, 1)
+            os._exit(0)
+    succeeded = [int(os.read(ready, 1)) for _ in range(holders)]
+    assert sum(succeeded) == holders, succeeded
+    count = 0
+    for _ in range(others):
+        count += in_children(1, lambda: several(1))
+    os.close(writing)
+    for _ in range(holders):
+        os.wait()
+    for end in [reading, ready, said]:
+        os.close(end)
+    return count
+
+
 print("ready", flush=True)
 for line in sys.stdin:
     words = line.split()
@@ -82,6 +106,8 @@ for line in sys.stdin:
         result = in_threads(*numbers)
     elif words[0] == "fork":
         result = in_children(numbers[0], lambda: several(numbers[1]))
+    elif words[0] == "crowd":
+        result = in_a_crowd(*numbers)
     elif words[0] == "nested":
         result = in_children(2, lambda: several(2) + in_children(2, lambda: in_threads(2, 5)))
     elif words[0] == "close":
