@@ -83,11 +83,11 @@ final class ProviderBench {
     }
 
     /// A program in the test's folder.
-    func client(_ script: String, _ arguments: String...) throws -> Program {
+    func client(_ script: String, _ arguments: String..., environment more: [String: String] = [:]) throws -> Program {
         let program = try Program(
             installed("python3") ?? "python3",
             [testsFolder.appendingPathComponent("OpenSSLTests/Clients/\(script)").path] + arguments,
-            environment: environment, directory: folder.path)
+            environment: environment.merging(more) { $1 }, directory: folder.path)
         #expect(try program.nextLine(seconds: 60) == "ready")
         return program
     }

@@ -32,6 +32,12 @@ int kb_wait(int descriptor, int64_t deadline) {
     }
 }
 
+// A text for the error queue: there was no descriptor, or no memory.
+static void short_of(const char *reason) {
+    kb_error("%s: this process may have no more open files (raise RLIMIT_NOFILE, ulimit -n), or the system has none left",
+             reason);
+}
+
 // Anybody can listen in a directory that everybody may write to, and would see what is to be signed. The kernel shows each
 // account that it cannot express here as its overflow uid.
 static int is_broker(int descriptor, const char *path) {
@@ -47,6 +53,11 @@ static int is_broker(int descriptor, const char *path) {
 
 static int connected(const char *path, int64_t deadline) {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
+    // An empty path would be an address of the abstract namespace.
+    if (*path == 0) {
+        kb_error("connect: %s (EINVAL)", strerror(EINVAL));
+        return -1;
+    }
     if (strlen(path) >= sizeof address.sun_path) {
         kb_error("the path of the broker's socket is too long: %s", path);
         return -1;
@@ -54,7 +65,11 @@ static int connected(const char *path, int64_t deadline) {
     strcpy(address.sun_path, path);
     int descriptor = socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     if (descriptor < 0) {
-        kb_error("socket: %s", strerror(errno));
+        char reason[128];
+        int code = errno;
+        snprintf(reason, sizeof reason, "socket: %s", strerror(code));
+        if (code == EMFILE || code == ENFILE || code == ENOBUFS || code == ENOMEM) short_of(reason);
+        else kb_error("%s", reason);
         return -1;
     }
     // EAGAIN: the broker's queue is full. A broker that is being restarted is there again in a moment, too.
@@ -75,8 +90,9 @@ static int connected(const char *path, int64_t deadline) {
     return -1;
 }
 
-// One packet with its descriptors, of which the first is kept. Returns its length; 0 at the end; -1 with errno.
-static ssize_t receive(int connection, char *packet, size_t room, int *first) {
+// One packet with its descriptors, of which the first is kept. Returns its length; 0 at the end; -1 with errno. *flags says
+// what was withheld.
+static ssize_t receive(int connection, char *packet, size_t room, int *first, int *flags) {
     struct iovec part = {.iov_base = packet, .iov_len = room};
     union {
         struct cmsghdr align;
@@ -90,6 +106,7 @@ static ssize_t receive(int connection, char *packet, size_t room, int *first) {
     while (length < 0 && errno == EINTR);
     *first = -1;
     if (length < 0) return length;
+    *flags = message.msg_flags;
     for (struct cmsghdr *header = CMSG_FIRSTHDR(&message); header; header = CMSG_NXTHDR(&message, header)) {
         if (header->cmsg_level != SOL_SOCKET || header->cmsg_type != SCM_RIGHTS) continue;
         size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
@@ -104,32 +121,76 @@ static ssize_t receive(int connection, char *packet, size_t room, int *first) {
     return length;
 }
 
-// The end of a text for the error queue: what the broker said after the decision number.
+// "5.0 seconds", as the other clients say it.
+static void seconds(char *text, size_t room, long milliseconds) {
+    long part = milliseconds % 1000;
+    int digits = 3;
+    for (; digits > 1 && part % 10 == 0; digits--) part /= 10;
+    snprintf(text, room, "%ld.%0*ld seconds", milliseconds / 1000, digits, part);
+}
+
+// How long the broker says it is busy, in milliseconds: one at least, so that nobody asks without a pause, and an hour at
+// most.
+static long busy_time(const char *reply) {
+    const char *rest = strchr(reply, ' ');
+    long told = rest ? strtol(rest, NULL, 10) : 0, most = 3600000;
+    return told < 1 ? 1 : told > most ? most : told;
+}
+
+// A text for the error queue: what the broker said. `reply` begins with the decision number.
 static void refused(const char *name, const char *reply, int verb) {
     const char *rest = strchr(reply, ' ');
+    int decision = (int)strcspn(reply, " ");
+    char time[64];
     switch (verb) {
     case 'D':
         kb_error("the key broker does not permit signatures of '%s' to this program; decision %.*s; whoever may read "
-                 "the audit log finds the reason", name, (int)strcspn(reply, " "), reply);
+                 "the audit log finds the reason", name, decision, reply);
         break;
     case 'U': kb_error("the key '%s' cannot be used now:%s", name, rest ? rest : ""); break;
+    case 'B':
+        seconds(time, sizeof time, busy_time(reply));
+        kb_error("the broker is busy (decision %.*s): a limit was reached; ask again in %s", decision, reply, time);
+        break;
     default: kb_error("the key broker does not serve '%s' (%c%s)", name, verb, reply);
     }
 }
 
+// What is shown to people has nothing in it that moves a cursor, and what was cut is no reply.
+static int is_reply(const char *packet, ssize_t length, int flags) {
+    for (ssize_t i = 0; i < length; i++)
+        if (packet[i] < 0x20 || packet[i] > 0x7E) return 0;
+    return length >= 2 && packet[0] == '1' && !(flags & MSG_TRUNC);
+}
+
+// Sends the request and receives the reply, as `receive` does. -1 if nothing came in time.
+static ssize_t ask(int connection, const char *name, char *packet, size_t room, int *channel, int *flags,
+                   int64_t deadline) {
+    int length = snprintf(packet, room, "1C%s", name);
+    *channel = -1;
+    // A busy broker sends its reply and closes, without reading the request: EPIPE. The reply can be read nevertheless.
+    if (send(connection, packet, (size_t)length, MSG_NOSIGNAL) < 0 && errno != EPIPE) return -1;
+    return kb_wait(connection, deadline) ? receive(connection, packet, room - 1, channel, flags) : -1;
+}
+
 int kb_ask_broker(const char *name, int64_t deadline) {
     const char *path = secure_getenv("KEYBROKER_SOCKET");
-    if (path == NULL || *path == 0) path = "/run/keybroker/broker.sock";
+    if (path == NULL) path = "/run/keybroker/broker.sock";
     for (;;) {
         int connection = connected(path, deadline);
         if (connection < 0) return -1;
         char packet[4097];
-        int length = snprintf(packet, sizeof packet, "1C%s", name), channel = -1;
-        ssize_t received = -1;
-        if (send(connection, packet, (size_t)length, MSG_NOSIGNAL) == length && kb_wait(connection, deadline))
-            received = receive(connection, packet, sizeof packet - 1, &channel);
+        int channel, flags = 0;
+        ssize_t received = ask(connection, name, packet, sizeof packet, &channel, &flags, deadline);
         close(connection);
-        if (received < 2 || packet[0] != '1') {
+        // The grant is in the log, and the next one would be lost too.
+        if (received > 0 && flags & MSG_CTRUNC) {
+            if (channel >= 0) close(channel);
+            short_of("the kernel withheld a descriptor, as it also does if a security module such as SELinux forbids the "
+                     "transfer");
+            return -1;
+        }
+        if (received <= 0) {
             if (channel >= 0) close(channel);
             // It may have been stopped just now.
             if (kb_now() < deadline) {
@@ -140,16 +201,18 @@ int kb_ask_broker(const char *name, int64_t deadline) {
             kb_error("the key broker at %s did not answer in time", path);
             return -1;
         }
+        int isReply = is_reply(packet, received, flags);
         packet[received] = 0;
-        if (packet[1] == 'K' && channel >= 0) return channel;
+        if (isReply && packet[1] == 'K' && channel >= 0) return channel;
         if (channel >= 0) close(channel);
-        const char *rest = strchr(packet, ' ');
-        if (packet[1] == 'B' && rest != NULL) {
-            int64_t again = kb_now() + strtol(rest, NULL, 10);
-            if (again < deadline) {
-                kb_wait(-1, again);
-                continue;
-            }
+        if (!isReply) {
+            kb_error("what answered is not this broker, or of another version: the reply is malformed");
+            return -1;
+        }
+        int64_t again = kb_now() + busy_time(packet + 2);
+        if (packet[1] == 'B' && again < deadline) {
+            kb_wait(-1, again);
+            continue;
         }
         refused(name, packet + 2, packet[1]);
         return -1;

@@ -6,8 +6,8 @@ signing.py SIGNER SOCKET NAME=FILE[:USES[:CERTIFICATE]]...   USES as in the pack
 
 Commands on standard input, each answered by one line: `asked` how many channels were asked for; `deny NAME`, `permit NAME`;
 `end` ends all channels; `idle` waits until none is open; `restart` ends the signer and starts another; `use NAME FILE`;
-`counts` what was signed and refused on channels that have ended; `hang` stops the signer, and starts another for
-later channels.
+`counts` what was signed and refused on channels that have ended; `busy MILLISECONDS` from then on answers so, before it is
+asked; `hang` stops the signer, and starts another for later channels.
 """
 import atexit
 import os
@@ -26,6 +26,7 @@ for argument in arguments:
     keys[name] = (file, int(uses), certificate)
 denied = set()
 asked = number = signed = refused = 0
+busy = None
 hanging = []
 channels = set()
 
@@ -55,6 +56,14 @@ def report(text):
 
 def serve(connection):
     global asked, number
+    if busy is not None:
+        # As keybrokerd does: what was sent is read, so that the reply is not lost with the connection.
+        asked += 1
+        connection.send(b"1B%d %d" % (asked, busy))
+        connection.shutdown(socket.SHUT_RD)
+        while connection.recv(4096):
+            pass
+        return
     packet = connection.recv(4096)
     name = packet[2:].decode()
     asked += packet[:2] == b"1C"
@@ -120,6 +129,8 @@ while True:
             denied.add(words[1])
         elif words[0] == "permit":
             denied.discard(words[1])
+        elif words[0] == "busy":
+            busy = int(words[1])
         elif words[0] == "hang":
             with open(f"/proc/{signer.process.pid}/task/{signer.process.pid}/children") as children:
                 worker = int(children.read().split()[0])
