@@ -83,3 +83,11 @@ private final class Built: Sendable {
         return [program]
     }
 }
+
+/// The text of the last example of a manual page.
+func lastExample(of page: String) throws -> String {
+    let text = try String(contentsOf: projectFolder.appendingPathComponent(page), encoding: .utf8)
+    let start = try #require(text.ranges(of: ".Bd -literal -offset indent\n").last).upperBound
+    let end = try #require(text[start...].range(of: "\n.Ed\n")).lowerBound
+    return text[start..<end].replacing("\\e", with: "\\").replacing("\\&", with: "") + "\n"
+}

@@ -113,17 +113,9 @@ import Testing
         #expect(mypy.status == 0, "\(mypy.output)\(mypy.errors)")
     }
 
-    /// The text of the last example of a manual page.
-    private func example(_ page: String) throws -> String {
-        let text = try String(contentsOf: projectFolder.appendingPathComponent(page), encoding: .utf8)
-        let start = try #require(text.ranges(of: ".Bd -literal -offset indent\n").last).upperBound
-        let end = try #require(text[start...].range(of: "\n.Ed\n")).lowerBound
-        return text[start..<end].replacing("\\e", with: "\\").replacing("\\&", with: "") + "\n"
-    }
-
     @Test(.enabled(if: installed("cc") != nil && installed("c++") != nil, "a C and a C++ compiler are needed"))
     func theExampleOfTheCPageCanBeCompiled() throws {
-        try folder.write("example.c", try example("systemd/keybroker.3"))
+        try folder.write("example.c", try lastExample(of: "systemd/keybroker.3"))
         // As a user includes it, and as a part that has the declarations only.
         try folder.write("user.c", "#include <keybroker.h>\nextern struct keybroker_key key;\n")
         for compiler in ["cc -std=c99", "cc -std=c17", "c++ -x c++ -std=c++11", "c++ -x c++ -std=c++20"] {
@@ -151,7 +143,7 @@ import Testing
                 print(error)
 
             """
-        try folder.write("example.py", try example("systemd/keybroker-protocol.7") + use)
+        try folder.write("example.py", try lastExample(of: "systemd/keybroker-protocol.7") + use)
         let (status, output) = try asCaller(
             [installed("python3") ?? "python3", folder["example.py"]], socket: daemon.socket)
         #expect(status == 0)

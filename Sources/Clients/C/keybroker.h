@@ -153,8 +153,11 @@ KEYBROKER_API enum keybroker_result keybroker_watch_open(const char *socket, con
                                                          struct keybroker_error *error);
 
 /* Waits for the next key, at most `timeout` milliseconds; -1 is no limit. After KEYBROKER_NOTHING_NEW the watch goes
- * on. After all other failures it is closed. If that is KEYBROKER_NOT_RUNNING, open it again with a wait: the key that this
- * returns is the present one, so that no rotation is lost. After KEYBROKER_SHORTAGE, do so when a descriptor is free. */
+ * on. After all other failures it is closed. If that is KEYBROKER_NOT_RUNNING or KEYBROKER_SHORTAGE, pause, and open it
+ * again with a wait: the key that this returns is the present one, so that no rotation is lost. Do the same again if that
+ * fails with KEYBROKER_UNAVAILABLE, KEYBROKER_NO_ANSWER, KEYBROKER_SHORTAGE, KEYBROKER_MAY_NOT_CONNECT or
+ * KEYBROKER_UNTRUSTED: all of them pass, such as while the key is replaced or the socket is made. The pause keeps a broker
+ * that ends again and again from being asked without one, and the audit log from a grant for each time. */
 KEYBROKER_API enum keybroker_result keybroker_watch_next(struct keybroker_watch *watch, long timeout,
                                                          struct keybroker_key *key, struct keybroker_error *error);
 KEYBROKER_API void keybroker_watch_close(struct keybroker_watch *watch);

@@ -1,7 +1,8 @@
 """A broker for watches that answers what it is told to: watched.py SOCKET
 
 Each line of standard input is `PACKET|FILE|FILE…`: PACKET goes to the newest connection, with a descriptor of each
-file. `close` closes that connection. Each connection and each request is told on a line.
+file. `close` closes that connection. `drop|PACKET|FILE…` has each later connection answered so and closed at once. Each request
+is told on a line. `tell` prints `told`.
 """
 import array, os, socket, sys, threading
 
@@ -12,6 +13,15 @@ os.chmod(path, 0o666)
 listener.listen(16)
 print("listens", flush=True)
 connections = []
+dropped = None
+
+
+def send(connection, packet, files):
+    numbers = [os.open(file, os.O_RDONLY) for file in files]
+    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))] if numbers else []
+    connection.sendmsg([packet.encode("latin-1")], rights)
+    for number in numbers:
+        os.close(number)
 
 
 def accept():
@@ -20,17 +30,19 @@ def accept():
         request = connection.recv(4096)
         connections.append(connection)
         print(request.decode("latin-1"), flush=True)
+        if dropped:
+            send(connection, *dropped)
+            connections.pop().close()
 
 
 threading.Thread(target=accept, daemon=True).start()
 for line in sys.stdin:
     packet, *files = line.rstrip("\n").split("|")
-    connection = connections[-1]
-    if packet == "close":
-        connection.close()
-        continue
-    numbers = [os.open(file, os.O_RDONLY) for file in files]
-    rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", numbers))] if numbers else []
-    connection.sendmsg([packet.encode("latin-1")], rights)
-    for number in numbers:
-        os.close(number)
+    if packet == "drop":
+        dropped = (files[0], files[1:])
+    elif packet == "tell":
+        print("told", flush=True)
+    elif packet == "close":
+        connections[-1].close()
+    else:
+        send(connections[-1], packet, files)

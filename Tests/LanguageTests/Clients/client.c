@@ -57,7 +57,12 @@ static int list(long wait) {
     return 0;
 }
 
-/* As keybroker(3) has it: a broker that ended is waited for. */
+/* As keybroker(3) has it: what passes is waited for. */
+static int passes(enum keybroker_result result) {
+    return result == KEYBROKER_NOT_RUNNING || result == KEYBROKER_UNAVAILABLE || result == KEYBROKER_NO_ANSWER
+           || result == KEYBROKER_SHORTAGE || result == KEYBROKER_MAY_NOT_CONNECT || result == KEYBROKER_UNTRUSTED;
+}
+
 static int watch(const char *name, long wait, int times) {
     struct keybroker_error error;
     struct keybroker_watch watch;
@@ -72,6 +77,9 @@ static int watch(const char *name, long wait, int times) {
         if (result == KEYBROKER_NOT_RUNNING) {
             printf("again\n");
             fflush(stdout);
+        }
+        while (passes(result)) {
+            poll(NULL, 0, 20);
             result = keybroker_watch_open(NULL, name, wait, &watch, &key, &error);
         }
     }

@@ -55,6 +55,8 @@ __all__ = [
 
 DEFAULT_SOCKET = "/run/keybroker/broker.sock"
 _FIRST_PAUSE, _LONGEST_PAUSE, _AFTER_SHORTAGE = 0.005, 0.2, 1.0
+#: A watch that ends sooner is followed by a longer pause than the one before it.
+_SETTLED = 1.0
 _MOST_NAMES = 1_000_000
 # About 31 years are as good as no limit.
 _NO_LIMIT = 1_000_000_000.0
@@ -130,20 +132,21 @@ class KeyBroker:
         permission or the key is taken away.
         """
         watch = self.open_watch(name, wait)
+        began, pause = time.monotonic(), _FIRST_PAUSE
         last: Optional[Tuple[int, ...]] = None
         try:
             while True:
                 try:
                     key = watch.next()
-                except NotRunningError:
+                except (NotRunningError, ShortageError) as error:
                     watch.close()
-                    watch = self._reopened(name)
-                    continue
-                except ShortageError:
-                    watch.close()
+                    if time.monotonic() - began >= _SETTLED:
+                        pause = _FIRST_PAUSE
                     # The broker may have a grant in its log for each attempt.
-                    time.sleep(_AFTER_SHORTAGE)
+                    time.sleep(_AFTER_SHORTAGE if isinstance(error, ShortageError) else pause)
+                    pause = min(pause * 2, _LONGEST_PAUSE)
                     watch = self._reopened(name)
+                    began = time.monotonic()
                     continue
                 if key is None:
                     continue
