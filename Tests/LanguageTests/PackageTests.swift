@@ -40,28 +40,13 @@ import Testing
         #expect(try asCaller(command, socket: daemon.socket) == (0, "languages.test\n"))
     }
 
-    @Test(.enabled(if: installed("openssl") != nil && installed("go") != nil, "openssl and go are needed"))
+    @Test(.enabled(if: installed("openssl") != nil && GoClient.isPossible, "openssl and go are needed"))
     func goServesTLSWithTheKey() throws {
         let daemon = try daemonWithTLS()
-        try folder.shell(
-            "mkdir -p go/keybroker && cp '\(Language.sources)/Go/keybroker.go' go/keybroker/ && "
-                + "cp '\(Language.tests)/Clients/main.go' go/ && printf 'module example.org/test\\n\\ngo 1.19\\n' >go/go.mod"
-        )
-        let environment = [
-            "GOCACHE": folder["cache"], "GOPATH": folder["gopath"], "GOFLAGS": "-mod=mod", "GOPROXY": "off",
-            "GOTOOLCHAIN": "local", "HOME": folder.path,
-        ]
-        let built = try Program.run(
-            installed("go") ?? "go", ["build", "-o", folder["client"], "."], environment: environment,
-            directory: folder["go"], seconds: 300)
-        #expect(built.status == 0, "\(built.output)\(built.errors)")
-        let vetted = try Program.run(
-            installed("go") ?? "go", ["vet", "./..."], environment: environment, directory: folder["go"], seconds: 300)
-        #expect(vetted.status == 0, "\(vetted.output)\(vetted.errors)")
-        let command = [folder["client"], "web", folder["crt.pem"]]
+        let command = [try GoClient.program.get(), "web", folder["crt.pem"]]
         #expect(
             try asCaller(command, socket: daemon.socket, ["KEY_FILE": folder["key.pem"]]) == (0, "languages.test\n"))
-        let denied = try asCaller([folder["client"], "other", folder["crt.pem"]], socket: daemon.socket)
+        let denied = try asCaller([command[0], "other", folder["crt.pem"]], socket: daemon.socket)
         #expect(denied.0 == 1)
         #expect(denied.1.contains("not permitted"), "\(denied.1)")
     }

@@ -1109,26 +1109,38 @@ KEYBROKER_API void keybroker_watch_close(struct keybroker_watch *watch) {
 
 /* ---- Reading ---- */
 
-static enum keybroker_result keybroker__unusable(const struct keybroker_key *key, const char *call,
-                                                 const char *subject, int code, struct keybroker_error *error) {
-    char text[256];
-    keybroker__describe(text, sizeof text, call, subject, code);
+static enum keybroker_result keybroker__unusable(const struct keybroker_key *key, const char *reason,
+                                                 struct keybroker_error *error) {
     return keybroker__fail(error, KEYBROKER_UNUSABLE_FILE, 0,
-                           "key '%s': the file that was handed over cannot be read: %s", key->name, text);
+                           "key '%s': the file that was handed over cannot be read: %s", key->name, reason);
+}
+
+static enum keybroker_result keybroker__unreadable(const struct keybroker_key *key, const char *call, int code,
+                                                   struct keybroker_error *error) {
+    char text[256];
+    keybroker__describe(text, sizeof text, call, NULL, code);
+    return keybroker__unusable(key, text, error);
+}
+
+/* Whether the file may have been written to, or cut, between the two. st_ctim would not do: it also changes if another file
+ * takes this one's place. */
+static int keybroker__has_changed(const struct stat *before, const struct stat *after) {
+    return before->st_size != after->st_size || before->st_mtim.tv_sec != after->st_mtim.tv_sec
+           || before->st_mtim.tv_nsec != after->st_mtim.tv_nsec;
 }
 
 static enum keybroker_result keybroker__read(const struct keybroker_key *key, int descriptor,
                                              struct keybroker_secret *secret, struct keybroker_error *error) {
-    struct stat status;
+    struct stat before, after;
     void *pages;
     memset(secret, 0, sizeof *secret);
-    if (fstat(descriptor, &status) < 0) return keybroker__unusable(key, "fstat", NULL, errno, error);
-    if (status.st_size > KEYBROKER_KEY_BYTES) return keybroker__unusable(key, "read", NULL, EFBIG, error);
+    if (fstat(descriptor, &before) < 0) return keybroker__unreadable(key, "fstat", errno, error);
+    if (before.st_size > KEYBROKER_KEY_BYTES) return keybroker__unreadable(key, "read", EFBIG, error);
     /* One byte more than the size, to notice a file that grows meanwhile. */
-    pages = mmap(NULL, (size_t)status.st_size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (pages == MAP_FAILED) return keybroker__unusable(key, "mmap", NULL, errno, error);
+    pages = mmap(NULL, (size_t)before.st_size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    if (pages == MAP_FAILED) return keybroker__unreadable(key, "mmap", errno, error);
     secret->bytes = (unsigned char *)pages;
-    secret->room = (size_t)status.st_size + 1;
+    secret->room = (size_t)before.st_size + 1;
     /* All may fail: the key is useful even if RLIMIT_MEMLOCK is low. */
     (void)mlock(pages, secret->room);
     (void)madvise(pages, secret->room, MADV_DONTDUMP);
@@ -1138,17 +1150,22 @@ static enum keybroker_result keybroker__read(const struct keybroker_key *key, in
     while (secret->count < secret->room) {
         ssize_t count = pread(descriptor, secret->bytes + secret->count, secret->room - secret->count,
                               (off_t)secret->count);
-        if (count < 0 && errno == EINTR) continue;
-        if (count < 0) {
+        if (count == 0) break;
+        if (count < 0 && errno != EINTR) {
             int code = errno;
             keybroker_wipe(secret);
-            return keybroker__unusable(key, "pread", NULL, code, error);
+            return keybroker__unreadable(key, "pread", code, error);
         }
-        if (count == 0) return KEYBROKER_OK;
-        secret->count += (size_t)count;
+        if (count > 0) secret->count += (size_t)count;
     }
+    if (fstat(descriptor, &after) < 0) {
+        int code = errno;
+        keybroker_wipe(secret);
+        return keybroker__unreadable(key, "fstat", code, error);
+    }
+    if (secret->count == (size_t)before.st_size && !keybroker__has_changed(&before, &after)) return KEYBROKER_OK;
     keybroker_wipe(secret);
-    return keybroker__unusable(key, "read", "a file that grew meanwhile", EAGAIN, error);
+    return keybroker__unusable(key, "it changed while it was read", error);
 }
 
 KEYBROKER_API enum keybroker_result keybroker_read_key(const struct keybroker_key *key,

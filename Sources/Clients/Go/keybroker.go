@@ -1,7 +1,7 @@
 // Package keybroker gets TLS keys from the key broker. It is one file: copy it into your program.
 //
 // Must never accept a reply that comes with more or fewer descriptors than it announces. Must never wait without a
-// limit.
+// limit. Must never leave a copy of the key in memory, as far as this file holds one: crypto/tls has its own.
 package keybroker
 
 import (
@@ -12,6 +12,9 @@ import (
 	"syscall"
 )
 
+// The largest key or certificate that is read, in bytes.
+const mostBytes = 1 << 20
+
 // Get asks for a key, and returns it with its certificate. For a key whose policy names no certificate, pass the chain
 // in PEM. The socket is KEYBROKER_SOCKET of the environment, or the system's broker.
 func Get(name string, chain []byte) (tls.Certificate, error) {
@@ -20,21 +23,56 @@ func Get(name string, chain []byte) (tls.Certificate, error) {
 		return tls.Certificate{}, err
 	}
 	defer key.Close()
-	pem, err := io.ReadAll(io.NewSectionReader(key, 0, 1<<20))
-	if err != nil {
-		return tls.Certificate{}, err
-	}
 	if certificate != nil {
 		defer certificate.Close()
-		if chain, err = io.ReadAll(io.NewSectionReader(certificate, 0, 1<<20)); err != nil {
+		if chain, err = read(certificate, name); err != nil {
 			return tls.Certificate{}, err
 		}
 	}
-	pair, err := tls.X509KeyPair(chain, pem)
-	for i := range pem {
-		pem[i] = 0
+	pem, err := read(key, name)
+	if err != nil {
+		return tls.Certificate{}, err
 	}
-	return pair, err
+	defer wipe(pem)
+	return tls.X509KeyPair(chain, pem)
+}
+
+// read returns the content of a file, in memory that was never copied.
+func read(file *os.File, name string) ([]byte, error) {
+	unusable := func(reason string) error {
+		return fmt.Errorf("key '%s': the file that was handed over cannot be read: %s", name, reason)
+	}
+	before, err := file.Stat()
+	if err != nil {
+		return nil, unusable(err.Error())
+	}
+	if before.Size() > mostBytes {
+		return nil, unusable("read: File too large (EFBIG)")
+	}
+	// One byte more than the size, to notice a file that grows meanwhile.
+	content := make([]byte, before.Size()+1)
+	count, err := file.ReadAt(content, 0)
+	if err != nil && err != io.EOF {
+		wipe(content)
+		return nil, unusable(err.Error())
+	}
+	after, err := file.Stat()
+	if err != nil {
+		wipe(content)
+		return nil, unusable(err.Error())
+	}
+	isSame := after.Size() == before.Size() && after.ModTime().Equal(before.ModTime())
+	if int64(count) != before.Size() || !isSame {
+		wipe(content)
+		return nil, unusable("it changed while it was read")
+	}
+	return content[:count], nil
+}
+
+func wipe(bytes []byte) {
+	for i := range bytes {
+		bytes[i] = 0
+	}
 }
 
 // open returns the open files of the key and of its certificate, which is nil if the policy names none.

@@ -150,28 +150,36 @@ class Key:
             os.close(key)
 
     def _read(self, descriptor: int) -> Secret:
-        call, subject = "fstat", None
+        call = "fstat"
+        secret: Optional[Secret] = None
         try:
-            size = os.fstat(descriptor).st_size
-            if size > KEY_BYTES:
+            before = os.fstat(descriptor)
+            if before.st_size > KEY_BYTES:
                 call = "read"
                 raise OSError(errno.EFBIG, "")
             call = "mmap"
             # One byte more than the size, to notice a file that grows meanwhile.
-            secret = Secret(size + 1)
+            secret = Secret(before.st_size + 1)
             call = "pread"
             with memoryview(secret._pages) as room:
-                while secret._count <= size:
+                while secret._count <= before.st_size:
                     with room[secret._count :] as rest:
                         count = os.preadv(descriptor, [rest], secret._count)
                     if count == 0:
-                        return secret
+                        break
                     secret._count += count
-            secret.wipe()
-            call, subject = "read", "a file that grew meanwhile"
-            raise OSError(errno.EAGAIN, "")
+            call = "fstat"
+            after = os.fstat(descriptor)
         except OSError as error:
-            raise UnusableFileError(self.name, _described(call, error.errno or errno.EIO, subject)) from None
+            if secret is not None:
+                secret.wipe()
+            raise UnusableFileError(self.name, _described(call, error.errno or errno.EIO)) from None
+        # st_ctime would not do: it also changes if another file takes this one's place.
+        is_same = (before.st_size, before.st_mtime_ns) == (after.st_size, after.st_mtime_ns)
+        if secret._count != before.st_size or not is_same:
+            secret.wipe()
+            raise UnusableFileError(self.name, "it changed while it was read")
+        return secret
 
     def _memory_file(self, descriptor: int) -> int:
         """A sealed memory file of this account with the content: OpenSSL wants a path that it can open."""
