@@ -141,6 +141,11 @@ import Testing
             try compare(socket: folder[socket], socket)
         }
         try compare(socket: "nowhere", "a relative path")
+        try compare(socket: "", "an empty path")
+        if GoClient.isPossible {
+            let said = try Program.run(try GoClient.program.get(), ["k", "-"], environment: ["KEYBROKER_SOCKET": ""])
+            #expect(said.output == "connect: invalid argument\n", "\(said)")
+        }
     }
 
     /// Each takes as long as a client waits for an answer, at the same time.

@@ -10,10 +10,15 @@ import (
 	"io"
 	"os"
 	"syscall"
+	"time"
+	"unsafe"
 )
 
 // The largest key or certificate that is read, in bytes.
 const mostBytes = 1 << 20
+
+// How long a broker may take until it accepts a connection, and until it answers.
+const patience = 10 * time.Second
 
 // Get asks for a key, and returns it with its certificate. For a key whose policy names no certificate, pass the chain
 // in PEM. The socket is KEYBROKER_SOCKET of the environment, or the system's broker.
@@ -77,8 +82,8 @@ func wipe(bytes []byte) {
 
 // open returns the open files of the key and of its certificate, which is nil if the policy names none.
 func open(name string) (key, certificate *os.File, err error) {
-	path := os.Getenv("KEYBROKER_SOCKET")
-	if path == "" {
+	path, isSet := os.LookupEnv("KEYBROKER_SOCKET")
+	if !isSet || hasMoreRights() {
 		path = "/run/keybroker/broker.sock"
 	}
 	broker, err := syscall.Socket(syscall.AF_UNIX, syscall.SOCK_SEQPACKET|syscall.SOCK_CLOEXEC, 0)
@@ -86,14 +91,12 @@ func open(name string) (key, certificate *os.File, err error) {
 		return nil, nil, os.NewSyscallError("socket", err)
 	}
 	defer syscall.Close(broker)
-	// A broker answers at once, or not at all.
-	limit := syscall.Timeval{Sec: 10}
-	for _, option := range []int{syscall.SO_RCVTIMEO, syscall.SO_SNDTIMEO} {
-		if err := syscall.SetsockoptTimeval(broker, syscall.SOL_SOCKET, option, &limit); err != nil {
-			return nil, nil, os.NewSyscallError("setsockopt", err)
-		}
+	err = within(patience, broker, syscall.SO_SNDTIMEO, func() error {
+		return syscall.Connect(broker, &syscall.SockaddrUnix{Name: path})
+	})
+	if err == syscall.EINVAL { // an empty path
+		return nil, nil, os.NewSyscallError("connect", err)
 	}
-	err = again(func() error { return syscall.Connect(broker, &syscall.SockaddrUnix{Name: path}) })
 	if err != nil {
 		return nil, nil, fmt.Errorf("no broker at %s: %w", path, err)
 	}
@@ -104,13 +107,15 @@ func open(name string) (key, certificate *os.File, err error) {
 	}
 	// A busy broker has answered and closed before it is asked: then there is a reply to read nevertheless.
 	request := []byte("1G" + name)
-	err = again(func() error { return syscall.Sendmsg(broker, request, nil, nil, syscall.MSG_NOSIGNAL) })
+	err = within(patience, broker, syscall.SO_SNDTIMEO, func() error {
+		return syscall.Sendmsg(broker, request, nil, nil, syscall.MSG_NOSIGNAL)
+	})
 	if err != nil && err != syscall.EPIPE {
 		return nil, nil, os.NewSyscallError("sendmsg", err)
 	}
 	packet, control := make([]byte, 4096), make([]byte, syscall.CmsgSpace(12*4))
 	var length, room, flags int
-	err = again(func() (err error) {
+	err = within(patience, broker, syscall.SO_RCVTIMEO, func() (err error) {
 		length, room, flags, _, err = syscall.Recvmsg(broker, packet, control, syscall.MSG_CMSG_CLOEXEC)
 		return err
 	})
@@ -135,11 +140,37 @@ func open(name string) (key, certificate *os.File, err error) {
 	return nil, nil, fmt.Errorf("key %q: the broker answered %q", name, packet[:length])
 }
 
-// again calls again if a signal interrupted the call: with a time limit on the socket, the kernel does not.
-func again(call func() error) error {
+// within calls once more if a signal interrupted the call, for what is left of the time: with a time limit on the socket,
+// the kernel does not.
+func within(limit time.Duration, socket, option int, call func() error) error {
+	deadline := time.Now().Add(limit)
 	for {
+		rest := time.Until(deadline)
+		if rest < time.Microsecond { // zero would be no limit
+			rest = time.Microsecond
+		}
+		value := syscall.NsecToTimeval(rest.Nanoseconds())
+		if err := syscall.SetsockoptTimeval(socket, syscall.SOL_SOCKET, option, &value); err != nil {
+			return os.NewSyscallError("setsockopt", err)
+		}
 		if err := call(); err != syscall.EINTR {
 			return err
 		}
 	}
+}
+
+// hasMoreRights reports whether this program has more rights than its caller, who must not lead it to a broker of theirs:
+// AT_SECURE, as secure_getenv(3) has it. Such a program may not read its own list either.
+func hasMoreRights() bool {
+	const atSecure, wordSize = 23, unsafe.Sizeof(uintptr(0))
+	list, err := os.ReadFile("/proc/self/auxv")
+	if os.IsNotExist(err) { // there is no /proc
+		return os.Getuid() != os.Geteuid() || os.Getgid() != os.Getegid()
+	}
+	for ; uintptr(len(list)) >= 2*wordSize; list = list[2*wordSize:] {
+		if *(*uintptr)(unsafe.Pointer(&list[0])) == atSecure {
+			return *(*uintptr)(unsafe.Pointer(&list[wordSize])) != 0
+		}
+	}
+	return true
 }

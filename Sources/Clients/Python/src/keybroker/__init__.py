@@ -28,6 +28,7 @@ from ._errors import (
     UnavailableError,
     UntrustedError,
     UnusableFileError,
+    _system,
 )
 from ._key import Key, Secret
 from ._wire import REPLY, Connection, Reply, check_name
@@ -265,7 +266,10 @@ def _identity(key: Key) -> Tuple[int, ...]:
     numbers: List[int] = []
     for descriptor in (key.key, key.certificate):
         if descriptor is not None:
-            status = os.fstat(descriptor)
+            try:
+                status = os.fstat(descriptor)
+            except OSError as error:
+                raise _system("fstat", error) from None
             numbers += [status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns]
     return tuple(numbers)
 

@@ -66,6 +66,13 @@ def _decimal(digits: bytes) -> int:
     return number
 
 
+def _is_regular_file(descriptor: int) -> bool:
+    try:
+        return stat.S_ISREG(os.fstat(descriptor).st_mode)
+    except OSError:
+        return False
+
+
 class Reply:
     """A reply with exactly as many descriptors as it announces."""
 
@@ -84,9 +91,8 @@ class Reply:
         came = len(descriptors)
         if not (1 <= came <= 2 if self.verb in (b"K", b"k") else came == 0):
             raise ProtocolError(f"{came} descriptors came with the reply")
-        for descriptor in descriptors:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise ProtocolError("what was handed over is not a regular file")
+        if not all(map(_is_regular_file, descriptors)):
+            raise ProtocolError("what was handed over is not a regular file")
 
     def _parse(self, rest: bytes) -> bool:
         if self.verb == b"K":
@@ -145,6 +151,8 @@ class Connection:
         except OSError as error:
             raise _system("socket", error) from None
         try:
+            # A program may have set a time limit for all its sockets, which would make this one non-blocking.
+            self.socket.setblocking(True)
             self._connect()
             self.socket.setblocking(False)
             self._check_listener()
@@ -155,14 +163,19 @@ class Connection:
     def _connect(self) -> None:
         # If the listener's backlog is full, there is a broker. A blocking connect waits for room, first come, first served.
         # Python's own time limit would make the socket non-blocking.
-        limit = struct.pack("@ll", int(REPLY), 0)
+        end = time.monotonic() + REPLY
         try:
             if not self.path or "\0" in self.path:
                 raise OSError(errno.EINVAL, "")
-            self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
-            self.socket.connect(self.path)
-            while not self._is_connected():  # a signal interrupted the wait, and Python took that for a connection
+            while True:
+                # Zero would be no limit.
+                rest = max(int((end - time.monotonic()) * 1_000_000), 1)
+                limit = struct.pack("@ll", *divmod(rest, 1_000_000))
+                self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit)
                 self.socket.connect(self.path)
+                if self._is_connected():
+                    break
+                # A signal interrupted the wait, and Python took that for a connection.
         except BlockingIOError:
             raise NoAnswerError(self.path, REPLY) from None
         except FileNotFoundError:
@@ -211,7 +224,10 @@ class Connection:
     def is_readable(self, timeout: Optional[float]) -> bool:
         poll = select.poll()
         poll.register(self.socket, select.POLLIN)
-        return bool(poll.poll(None if timeout is None else max(0, min(timeout, 86400)) * 1000))
+        try:
+            return bool(poll.poll(None if timeout is None else max(0, min(timeout, 86400)) * 1000))
+        except OSError as error:
+            raise _system("poll", error) from None
 
     def receive(self, end: Optional[float]) -> Reply:
         """The next packet, which must arrive before `end`."""
