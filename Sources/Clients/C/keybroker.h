@@ -7,7 +7,8 @@
  *     #include <keybroker.h>
  *
  * With KEYBROKER_STATIC defined as well, the functions are private to that file. All functions can be called from
- * several threads at a time; none keeps anything between two calls. keybroker(3) has an example.
+ * several threads at a time; none keeps anything between two calls. They need 16 KiB of stack at most, in all that they
+ * call. keybroker(3) has an example.
  *
  * Must never trust a socket only because of its path. Must never accept a reply that comes with more or fewer
  * descriptors than it announces. Must never wait without a limit, unless the caller asks for that.
@@ -436,13 +437,14 @@ static int keybroker__trusts(uid_t uid, uid_t caller) {
     return uid == 0 || (uid == caller && uid != keybroker__unmapped());
 }
 
-/* A walk from the root, a component at a time, on handles. What was checked is then what is used. */
+/* A walk from the root, a component at a time, on handles. What was checked is then what is used. It is too large for the
+ * stack of a small thread. */
 struct keybroker__walk {
     int handles[keybroker__levels];
-    struct stat statuses[keybroker__levels];
+    mode_t modes[keybroker__levels];
     int depth;
-    /* Where the walk is, and what is left of it. */
-    char path[PATH_MAX], rest[2 * PATH_MAX];
+    /* Where the walk is, and what is left of it; the target of a symbolic link. */
+    char path[PATH_MAX], rest[2 * PATH_MAX], target[PATH_MAX];
     /* The directory that it goes to. */
     char whole[2 * PATH_MAX];
     uid_t caller;
@@ -533,12 +535,14 @@ static enum keybroker_result keybroker__cannot_walk(struct keybroker__walk *walk
 }
 
 /* Opens `name` in the present directory and goes there. If it is a symbolic link, what is left begins with its target.
- * Needs the path of `name` in walk->path. */
-static enum keybroker_result keybroker__step(struct keybroker__walk *walk, const char *name, const char *rest) {
-    char target[PATH_MAX], text[768], left[2 * PATH_MAX];
+ * Needs the path of `name` in walk->path, and what is left in walk->rest. */
+static enum keybroker_result keybroker__step(struct keybroker__walk *walk, const char *name) {
+    char text[768];
     struct stat status;
     enum keybroker_result result;
-    const struct stat *parent = walk->depth ? &walk->statuses[walk->depth - 1] : NULL;
+    const char *rest = walk->rest;
+    const mode_t *parent = walk->depth ? &walk->modes[walk->depth - 1] : NULL;
+    size_t length, left;
     int handle, code;
     ssize_t count;
     if (walk->depth == keybroker__levels) return keybroker__cannot_walk(walk, "openat", ENAMETOOLONG);
@@ -556,7 +560,7 @@ static enum keybroker_result keybroker__step(struct keybroker__walk *walk, const
             return result;
         }
         walk->handles[walk->depth] = handle;
-        walk->statuses[walk->depth++] = status;
+        walk->modes[walk->depth++] = status.st_mode;
         return KEYBROKER_OK;
     }
     if (!S_ISLNK(status.st_mode)) {
@@ -567,21 +571,23 @@ static enum keybroker_result keybroker__step(struct keybroker__walk *walk, const
                      : keybroker__untrusted(walk->error, walk->socket, text);
     }
     /* If only trusted accounts can write to the directory, the owner of the link does not matter. */
-    result = parent && (parent->st_mode & 022) ? keybroker__check_owner(walk, &status) : KEYBROKER_OK;
-    count = result ? 0 : readlinkat(handle, "", target, sizeof target);
+    result = parent && (*parent & 022) ? keybroker__check_owner(walk, &status) : KEYBROKER_OK;
+    count = result ? 0 : readlinkat(handle, "", walk->target, sizeof walk->target);
     code = errno;
     close(handle);
     if (result) return result;
     if (count < 0) return keybroker__cannot_walk(walk, "readlinkat", code);
-    if ((size_t)count == sizeof target) return keybroker__cannot_walk(walk, "readlinkat", ENAMETOOLONG);
-    target[count] = 0;
-    if ((size_t)snprintf(left, sizeof left, "%s/%s", target, rest) >= sizeof left) {
+    length = (size_t)count;
+    left = strlen(rest);
+    if (length == sizeof walk->target || length + 1 + left >= sizeof walk->rest) {
         return keybroker__cannot_walk(walk, "readlinkat", ENAMETOOLONG);
     }
-    strcpy(walk->rest, left);
+    memmove(walk->rest + length + 1, rest, left + 1);
+    memcpy(walk->rest, walk->target, length);
+    walk->rest[length] = '/';
     /* The path of the link was no step. */
     *strrchr(walk->path, '/') = 0;
-    if (target[0] == '/') {
+    if (length > 0 && walk->target[0] == '/') {
         while (walk->depth > 1) close(walk->handles[--walk->depth]);
         walk->path[0] = 0;
     }
@@ -593,7 +599,7 @@ static enum keybroker_result keybroker__walk_on(struct keybroker__walk *walk) {
     char reason[768];
     int links = 0;
     strcpy(walk->path, "/");
-    result = keybroker__step(walk, "/", "");
+    result = keybroker__step(walk, "/");
     walk->path[0] = 0;
     while (!result) {
         char name[NAME_MAX + 2], *next = walk->rest;
@@ -617,7 +623,7 @@ static enum keybroker_result keybroker__walk_on(struct keybroker__walk *walk) {
             continue;
         }
         snprintf(walk->path + used, sizeof walk->path - used, "/%s", name);
-        result = keybroker__step(walk, name, walk->rest);
+        result = keybroker__step(walk, name);
         if (!result && walk->depth <= depth && ++links > 40) {
             snprintf(reason, sizeof reason, "%.600s leads over more than 40 symbolic links", walk->whole);
             return keybroker__untrusted(walk->error, walk->socket, reason);
@@ -626,41 +632,47 @@ static enum keybroker_result keybroker__walk_on(struct keybroker__walk *walk) {
     return result;
 }
 
-/* Checks all directories above the socket: whoever may write to one could put a socket of their own there. */
-static enum keybroker_result keybroker__check_way(const char *socket_path, struct keybroker_error *error) {
-    struct keybroker__walk walk;
-    enum keybroker_result result;
+static enum keybroker_result keybroker__walk_to(struct keybroker__walk *walk) {
+    const char *next, *path = walk->socket;
     char *last;
-    const char *next;
     size_t used = 0;
-    walk.depth = 0;
-    walk.caller = geteuid();
-    walk.socket = socket_path;
-    walk.error = error;
-    walk.path[0] = 0;
-    if (socket_path[0] != '/') {
-        if (!getcwd(walk.rest, PATH_MAX)) {
-            snprintf(walk.path, sizeof walk.path, "%s", socket_path);
-            return keybroker__cannot_walk(&walk, "getcwd", errno);
+    if (path[0] != '/') {
+        if (!getcwd(walk->rest, PATH_MAX)) {
+            snprintf(walk->path, sizeof walk->path, "%s", path);
+            return keybroker__cannot_walk(walk, "getcwd", errno);
         }
-        used = strlen(walk.rest);
+        used = strlen(walk->rest);
     }
-    if ((size_t)snprintf(walk.rest + used, sizeof walk.rest - used, "/%s", socket_path) >= sizeof walk.rest - used) {
-        return keybroker__cannot_walk(&walk, "openat", ENAMETOOLONG);
+    if ((size_t)snprintf(walk->rest + used, sizeof walk->rest - used, "/%s", path) >= sizeof walk->rest - used) {
+        return keybroker__cannot_walk(walk, "openat", ENAMETOOLONG);
     }
     /* Without the last component. */
-    last = walk.rest + strlen(walk.rest);
-    while (last > walk.rest && last[-1] == '/') *--last = 0;
-    while (last > walk.rest && last[-1] != '/') *--last = 0;
+    last = walk->rest + strlen(walk->rest);
+    while (last > walk->rest && last[-1] == '/') *--last = 0;
+    while (last > walk->rest && last[-1] != '/') *--last = 0;
     /* As a message has it: no slash twice, and none at the end. */
-    last = walk.whole;
-    for (next = walk.rest; *next; next++) {
+    last = walk->whole;
+    for (next = walk->rest; *next; next++) {
         if (*next != '/' || (next[1] != '/' && next[1] != 0)) *last++ = *next;
     }
-    if (last == walk.whole) *last++ = '/';
+    if (last == walk->whole) *last++ = '/';
     *last = 0;
-    result = keybroker__walk_on(&walk);
-    while (walk.depth > 0) close(walk.handles[--walk.depth]);
+    return keybroker__walk_on(walk);
+}
+
+/* Checks all directories above the socket: whoever may write to one could put a socket of their own there. */
+static enum keybroker_result keybroker__check_way(const char *socket_path, struct keybroker_error *error) {
+    struct keybroker__walk *walk = (struct keybroker__walk *)malloc(sizeof *walk);
+    enum keybroker_result result;
+    if (!walk) return keybroker__system(error, "malloc", NULL, ENOMEM);
+    walk->depth = 0;
+    walk->caller = geteuid();
+    walk->socket = socket_path;
+    walk->error = error;
+    walk->path[0] = 0;
+    result = keybroker__walk_to(walk);
+    while (walk->depth > 0) close(walk->handles[--walk->depth]);
+    free(walk);
     return result;
 }
 
@@ -880,7 +892,7 @@ static enum keybroker_result keybroker__receive(int connected, const char *path,
 /* The error for a caller that did not get what it asked for. */
 static enum keybroker_result keybroker__refused(struct keybroker__reply *reply, const char *name,
                                                 struct keybroker_error *error) {
-    char text[keybroker__packet + 96];
+    char text[1024];
     unsigned long part;
     int digits = 3;
     keybroker__drop(reply);
