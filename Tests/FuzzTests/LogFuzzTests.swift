@@ -199,7 +199,7 @@ struct LogFuzzTests {
 
     private func addsUp(_ requests: Requests, seed: Int) {
         var sum = 0
-        for (_, outcome) in requests.all {
+        for outcome in requests.all.map(\.outcome) + [requests.unnamed] {
             let counts = [outcome.granted, outcome.denied, outcome.unavailable, outcome.busy, outcome.malformed]
             #expect(counts.allSatisfy { $0 >= 0 } && outcome.used >= 0, "seed \(seed)")
             #expect(outcome.used <= outcome.permitted && outcome.granted <= outcome.permitted, "seed \(seed)")
