@@ -148,10 +148,12 @@ private func summed(_ requests: Requests) throws(Broken) {
         try require(outcome.used <= outcome.permitted && outcome.granted <= outcome.permitted, "used is permitted")
         let channels = outcome.channels.permitted.values.reduce(0) { $0.plus($1) }
         try require(channels == (question.asksForSignatures ? outcome.permitted : 0), "each channel is for something")
-        for count in counts {
-            let (next, overflows) = sum.addingReportingOverflow(count)
-            sum = overflows ? .max : next
-        }
+        for count in counts { sum = sum.plus(count) }
+    }
+    let unnamed = requests.unnamed
+    for count in [unnamed.granted, unnamed.denied, unnamed.unavailable, unnamed.busy, unnamed.malformed] {
+        try require(count >= 0, "no number is negative")
+        sum = sum.plus(count)
     }
     try require(requests.count == sum, "the sum of the outcomes is the number of requests")
     if let other {
