@@ -57,7 +57,11 @@ struct LoadedKeyTests {
         let program = try bench.client("failing.py", "ec.pem")
         try bench.tell("busy 0")
         try bench.tell("end")
-        #expect(try program.ask("sign").hasSuffix("): a limit was reached; ask again in 0.001 seconds"))
+        let said = try program.ask("sign")
+        // The second may be over while the last reply is on its way.
+        #expect(
+            said.hasSuffix("): a limit was reached; ask again in 0.001 seconds")
+                || said.hasSuffix(" did not answer in time"), "\(said)")
         let asked = try #require(Int(try bench.tell("asked")))
         #expect(asked <= 1002, "\(asked)")
     }
