@@ -2,9 +2,9 @@
 
 Each line of standard input is `PACKET|FILE|FILE…`: PACKET goes to the newest connection, with a descriptor of each
 file. `close` closes that connection. `drop|PACKET|FILE…` has each later connection answered so and closed at once. Each request
-is told on a line. `tell` prints `told`.
+is told on a line. `tell COUNT` prints `told` and the seconds from the first to that request since it was told last.
 """
-import array, os, socket, sys, threading
+import array, os, socket, sys, threading, time
 
 path = sys.argv[1]
 listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -14,6 +14,7 @@ listener.listen(16)
 print("listens", flush=True)
 connections = []
 dropped = None
+times = []
 
 
 def send(connection, packet, files):
@@ -29,6 +30,7 @@ def accept():
         connection, _ = listener.accept()
         request = connection.recv(4096)
         connections.append(connection)
+        times.append(time.monotonic())
         print(request.decode("latin-1"), flush=True)
         if dropped:
             send(connection, *dropped)
@@ -40,8 +42,9 @@ for line in sys.stdin:
     packet, *files = line.rstrip("\n").split("|")
     if packet == "drop":
         dropped = (files[0], files[1:])
-    elif packet == "tell":
-        print("told", flush=True)
+    elif packet.startswith("tell "):
+        print("told", times[int(packet[5:]) - 1] - times[0], flush=True)
+        times.clear()
     elif packet == "close":
         connections[-1].close()
     else:
