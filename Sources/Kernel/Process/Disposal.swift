@@ -20,7 +20,8 @@ package struct Disposal: ~Copyable {
 
     /// Sends the descriptor to the process. Returns false if there is none.
     mutating func take(_ descriptor: borrowing Descriptor) -> Bool {
-        endIfOld()
+        // If there can be no other one now, it takes more.
+        if end <= .now, !begin() { end = Instant.now.after(Self.life) }
         if send(descriptor) { return true }
         return begin() && send(descriptor)
     }
@@ -32,17 +33,14 @@ package struct Disposal: ~Copyable {
         end = .never
     }
 
+    /// Makes a process in place of the present one, if there can be one.
     private mutating func begin() -> Bool {
-        current = make()
-        end = hasCurrent ? Instant.now.after(Self.life) : .never
-        return hasCurrent
-    }
-
-    private var hasCurrent: Bool {
-        switch current {
-        case .some: true
-        case .none: false
+        switch make() {
+        case .some(let socket): current = consume socket
+        case .none: return false
         }
+        end = Instant.now.after(Self.life)
+        return true
     }
 
     private borrowing func send(_ descriptor: borrowing Descriptor) -> Bool {
