@@ -32,6 +32,14 @@ extension Requests {
 
         init(policy: [UInt8]?) { self.policy = policy }
 
+        /// How many requests had each result.
+        package var results: [(name: String, count: Int)] {
+            [
+                ("granted", granted), ("denied", denied), ("unavailable", unavailable), ("busy", busy),
+                ("malformed", malformed),
+            ]
+        }
+
         /// The time of the last delivered grant, in the form of the log.
         package var lastGrant: String? { grants.last?.time }
         /// The line that permitted the last delivered grant.

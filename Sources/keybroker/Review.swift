@@ -55,11 +55,10 @@ struct Review {
             busy = busy.plus(outcome.busy)
             lastGrant = max(lastGrant, outcome.lastGrant ?? "")
             if let time = outcome.lastDenial, time >= lastDenial { (lastDenial, denial) = (time, outcome.denial) }
-            if outcome.denial != Reason.unknownKey.rawValue || outcome.granted + outcome.unavailable + outcome.busy > 0
+            isOfAKey =
+                isOfAKey || outcome.denial != Reason.unknownKey.rawValue
+                || [outcome.granted, outcome.unavailable, outcome.busy].contains { $0 > 0 }
                 || outcome.channels.counts != ChannelCounts()
-            {
-                isOfAKey = true
-            }
         }
     }
 
@@ -127,20 +126,16 @@ struct Review {
     private static let ofChannels = ["channels", "signatures", "refused", "open-or-unknown"]
 
     /// The results of requests that the log only counts. Nil if it has none.
-    private var unnamed: [(result: String, count: Int)]? {
-        let outcome = requests.unnamed
-        let results = [
-            ("granted", outcome.granted), ("denied", outcome.denied), ("unavailable", outcome.unavailable),
-            ("busy", outcome.busy), ("malformed", outcome.malformed),
-        ]
-        return results.contains { $0.1 > 0 } ? results : nil
+    private var unnamed: [(name: String, count: Int)]? {
+        let results = requests.unnamed.results
+        return results.contains { $0.count > 0 } ? results : nil
     }
 
     /// For programs: one JSON object per line.
     var objects: [String] {
         var lines = uses.objects(kind: "use") + denials.objects(kind: "denial")
         if let unnamed {
-            var table = Table(columns: unnamed.map(\.result), numbers: Set(unnamed.map(\.result)))
+            var table = Table(columns: unnamed.map(\.name), numbers: Set(unnamed.map(\.name)))
             table.add(unnamed.map { String($0.count) })
             lines += table.objects(kind: "unnamed")
         }
@@ -164,7 +159,7 @@ struct Review {
             "Denials, by caller:", denials,
             ifEmpty: requests.unnamed.denied == 0 ? "Nobody was denied." : "Nobody was denied whom the log names.")
         if let unnamed {
-            let counts = unnamed.filter { $0.count > 0 }.map { "\($0.count) \($0.result)" }
+            let counts = unnamed.filter { $0.count > 0 }.map { "\($0.count) \($0.name)" }
             lines += [
                 "", "Requests that the log only counts, without their callers: \(counts.joined(separator: ", ")).",
             ]

@@ -98,6 +98,20 @@ struct AnswersTests {
             "\(json.output)")
     }
 
+    /// A log can have any numbers, and their sum no end.
+    @Test func numbersWithoutASum() throws {
+        let records = ["granted", "busy", "denied"].enumerated().map { index, decision in
+            record(
+                index + 1,
+                #""event":"request","verb":"get","decision":"\#(decision)","reason":"unknown-key","key":"k","uid":5,"#
+                    + #""gid":9,"suppressed":9223372036854775807"#)
+        }
+        try folder.write("log", chainedText(records))
+        try folder.write("policy", "key k /k\n")
+        let text = try tool("summary", "--audit", "log", "--policy", "policy")
+        #expect(text.status == 0 && text.output.hasPrefix("9223372036854775807 requests, "), "\(text.errors)")
+    }
+
     /// The reason is that of the last denial, and a key that was there at one of them is in the first table.
     @Test func theReasonOfTheLastDenial() throws {
         func denied(_ number: Int, _ reason: String, _ gid: Int, _ hour: String) -> String {

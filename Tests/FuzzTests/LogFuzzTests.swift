@@ -200,7 +200,7 @@ struct LogFuzzTests {
     private func addsUp(_ requests: Requests, seed: Int) {
         var sum = 0
         for outcome in requests.all.map(\.outcome) + [requests.unnamed] {
-            let counts = [outcome.granted, outcome.denied, outcome.unavailable, outcome.busy, outcome.malformed]
+            let counts = outcome.results.map(\.count)
             #expect(counts.allSatisfy { $0 >= 0 } && outcome.used >= 0, "seed \(seed)")
             #expect(outcome.used <= outcome.permitted && outcome.granted <= outcome.permitted, "seed \(seed)")
             for count in counts { sum = sum.plus(count) }

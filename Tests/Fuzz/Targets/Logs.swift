@@ -143,15 +143,14 @@ private func stopsThere(_ paths: [String], _ fault: Unverified?) throws(Broken) 
 private func summed(_ requests: Requests) throws(Broken) {
     var sum = 0
     for (question, outcome) in requests.all {
-        let counts = [outcome.granted, outcome.denied, outcome.unavailable, outcome.busy, outcome.malformed]
+        let counts = outcome.results.map(\.count)
         try require(counts.allSatisfy { $0 >= 0 } && outcome.used >= 0, "no number is negative")
         try require(outcome.used <= outcome.permitted && outcome.granted <= outcome.permitted, "used is permitted")
         let channels = outcome.channels.permitted.values.reduce(0) { $0.plus($1) }
         try require(channels == (question.asksForSignatures ? outcome.permitted : 0), "each channel is for something")
         for count in counts { sum = sum.plus(count) }
     }
-    let unnamed = requests.unnamed
-    for count in [unnamed.granted, unnamed.denied, unnamed.unavailable, unnamed.busy, unnamed.malformed] {
+    for count in requests.unnamed.results.map(\.count) {
         try require(count >= 0, "no number is negative")
         sum = sum.plus(count)
     }
