@@ -57,7 +57,7 @@ struct AuditSummary: ParsableCommand {
         if subject.isEmpty { return (unused.keys, unused.rules, ofStatus) }
         if try subject.pattern()?.hasStar == true { return nil }
         // The log may know a user who has no account any more. No rule is about one.
-        let user = try subject.user.flatMap { user throws(ExitCode) in try Self.account(user) }
+        let user = try subject.user.flatMap { user throws(ExitCode) in try lookedUpIfThere(user) }
         if subject.user != nil, user == nil { return nil }
         let asked = Subject(user: user, unit: subject.unit, key: subject.key.flatMap { KeyName($0) })
         let isAboutKey = subject.user == nil && subject.unit == nil
@@ -65,13 +65,6 @@ struct AuditSummary: ParsableCommand {
             isAboutKey ? unused.keys.filter { $0.name == asked.key } : nil, unused.rules.filter(asked.fits),
             ofStatus.filter(asked.fits)
         )
-    }
-
-    /// The account of a user, as it is now. Nil if there is none.
-    private static func account(_ user: String) throws(ExitCode) -> Caller? {
-        do throws(Failure) { return try caller(user, unit: nil) } catch {
-            throw fail("the user cannot be looked up: \(error)", status: 71)
-        }
     }
 
     /// The policy to compare with. Nil if none was named and the standard one cannot be read: the summary is still

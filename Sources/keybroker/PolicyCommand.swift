@@ -113,10 +113,15 @@ func caller(_ user: String, unit: String?) throws(Failure) -> Caller? {
 
 /// The same caller, for an option of the command line. Ends the program if there is no such user.
 func lookedUp(_ user: String, unit: String? = nil) throws(ExitCode) -> Caller {
-    do throws(Failure) {
-        if let caller = try caller(user, unit: unit) { return caller }
-    } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }
+    if let caller = try lookedUpIfThere(user, unit: unit) { return caller }
     throw fail("there is no user '\(user)'", status: 64)
+}
+
+/// The same. Nil if there is no such user.
+func lookedUpIfThere(_ user: String, unit: String? = nil) throws(ExitCode) -> Caller? {
+    do throws(Failure) { return try caller(user, unit: unit) } catch {
+        throw fail("the user cannot be looked up: \(error)", status: 71)
+    }
 }
 
 /// The key's name of an option. Ends the program if it is none.

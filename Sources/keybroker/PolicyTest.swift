@@ -53,11 +53,9 @@ struct PolicyTest: ParsableCommand {
         guard let user = expectation.user else {
             return policy.failure(of: expectation, for: Caller(unitAlone: expectation.unit ?? ""))
         }
-        do throws(Failure) {
-            guard let caller = try caller(user, unit: expectation.unit) else {
-                return expectation.fault("there is no user '\(user)'")
-            }
-            return policy.failure(of: expectation, for: caller, daemon: daemon)
-        } catch { throw fail("the user cannot be looked up: \(error)", status: 71) }
+        guard let caller = try lookedUpIfThere(user, unit: expectation.unit) else {
+            return expectation.fault("there is no user '\(user)'")
+        }
+        return policy.failure(of: expectation, for: caller, daemon: daemon)
     }
 }

@@ -39,10 +39,6 @@ struct CredentialListener: ~Copyable {
     borrowing func removeSocket() {
         guard let path else { return }
         socket.listenNoMore()
-        try? removeFile(path)
-        switch claim {
-        case .some(let claim): claim.release()
-        case .none: break
-        }
+        Listener.leave(path, claim)
     }
 }

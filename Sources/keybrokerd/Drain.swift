@@ -23,6 +23,7 @@ extension EventLoop {
         let last = end.after(Limits.drain)
         while broker.hasChannels, Instant.now < last { try turn(wait: Instant.now.until(last)) }
     }
+
     /// Records the end, and lets go of all that others may want.
     func end() {
         credentials?.stop()

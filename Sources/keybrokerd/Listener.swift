@@ -102,6 +102,11 @@ struct Listener: ~Copyable {
         // The service manager's stays, and so do those who wait in it.
         guard let path else { return }
         socket.listenNoMore()
+        Self.leave(path, claim)
+    }
+
+    /// Removes the file of a socket on which nobody listens any more, and lets another process claim its path.
+    static func leave(_ path: String, _ claim: borrowing LockFile?) {
         try? removeFile(path)
         switch claim {
         case .some(let claim): claim.release()

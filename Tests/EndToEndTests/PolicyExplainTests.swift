@@ -7,11 +7,7 @@ struct PolicyExplainTests {
     private let folder = TemporaryFolder("explain")
 
     private func policy(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
-        try folder.write("key", "KEY", mode: 0o600)
-        try folder.write(
-            "p", "key web \(folder["key"])\npermit 61001 key web\npermit 61002 unit w@*.service key web\n")
-        return try Program.run(
-            Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: folder.path)
+        try runOnSmallPolicy(arguments, in: folder)
     }
 
     @Test func explain() throws {

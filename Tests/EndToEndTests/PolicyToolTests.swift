@@ -4,16 +4,22 @@ import Foundation
 import TestSupport
 import Testing
 
+/// Runs a command on a policy with one key, for a user and for a user in units.
+func runOnSmallPolicy(
+    _ arguments: [String], in folder: TemporaryFolder
+) throws -> (status: Int32, output: String, errors: String) {
+    try folder.write("key", "KEY", mode: 0o600)
+    try folder.write("p", "key web \(folder["key"])\npermit 61001 key web\npermit 61002 unit w@*.service key web\n")
+    return try Program.run(
+        Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: folder.path)
+}
+
 /// The commands that need no daemon.
 struct PolicyToolTests {
     private let folder = TemporaryFolder("tool")
 
     private func policy(_ arguments: [String]) throws -> (status: Int32, output: String, errors: String) {
-        try folder.write("key", "KEY", mode: 0o600)
-        try folder.write(
-            "p", "key web \(folder["key"])\npermit 61001 key web\npermit 61002 unit w@*.service key web\n")
-        return try Program.run(
-            Program.built("keybroker"), ["policy"] + arguments + ["--policy", "p"], directory: folder.path)
+        try runOnSmallPolicy(arguments, in: folder)
     }
 
     @Test func signatures() throws {

@@ -84,6 +84,15 @@ private final class Built: Sendable {
     }
 }
 
+extension Language {
+    /// A broker for watches that answers what it is told to. See Brokers/watched.py.
+    static func watchedBroker(at socket: String) throws -> Program {
+        let broker = try Program(installed("python3") ?? "python3", [tests + "/Brokers/watched.py", socket])
+        #expect(try broker.nextLine() == "listens")
+        return broker
+    }
+}
+
 /// The text of the last example of a manual page.
 func lastExample(of page: String) throws -> String {
     let text = try String(contentsOf: projectFolder.appendingPathComponent(page), encoding: .utf8)

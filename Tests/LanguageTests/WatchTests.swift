@@ -8,12 +8,7 @@ import Testing
 @Suite struct WatchTests {
     private let folder = TemporaryFolder("languages-watch")
 
-    private func broker() throws -> Program {
-        let script = Language.tests + "/Brokers/watched.py"
-        let broker = try Program(installed("python3") ?? "python3", [script, folder["s"]])
-        #expect(try broker.nextLine() == "listens")
-        return broker
-    }
+    private func broker() throws -> Program { try Language.watchedBroker(at: folder["s"]) }
 
     private func stop(_ broker: Program) throws {
         broker.signal(SIGKILL)

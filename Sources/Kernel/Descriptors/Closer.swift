@@ -30,8 +30,6 @@ package final class Closer: Sendable {
         /// How many of each account are not closed yet.
         var waiting: [UInt32: Int] = [:]
         var fault: Failure?
-        /// Whether the thread has taken one that it has not closed yet.
-        var isClosing = false
 
         mutating func next() -> Entry? {
             // What was taken is forgotten from time to time, also if there is always more.
@@ -39,8 +37,7 @@ package final class Closer: Sendable {
                 queue.removeFirst(first)
                 first = 0
             }
-            isClosing = first < queue.count
-            guard isClosing else { return nil }
+            guard first < queue.count else { return nil }
             defer { first += 1 }
             return queue[first]
         }
@@ -131,7 +128,7 @@ package final class Closer: Sendable {
 
     /// Waits until all is closed or given away, but not longer than until `deadline`.
     package func finish(until deadline: Instant) {
-        while Instant.now < deadline, state.withLock({ $0.isClosing || $0.first < $0.queue.count }) {
+        while Instant.now < deadline, state.withLock({ !$0.waiting.isEmpty }) {
             _ = try? pause(until: Instant.now.after(.milliseconds(1)))
         }
     }

@@ -161,7 +161,7 @@ package struct SeqpacketSocket: ~Copyable, Sendable {
     /// Sends one packet with a descriptor of another socket, so that the receiver can send on that in this one's place.
     package borrowing func send(
         _ packet: [UInt8], withCopyOf other: borrowing SeqpacketSocket
-    ) throws(Failure) { try send(packet, [other.descriptor.number, -1], 1) }
+    ) throws(Failure) { try send(packet, withCopyOf: other.descriptor) }
 
     /// Sends one packet with a descriptor, whatever it is.
     borrowing func send(_ packet: [UInt8], withCopyOf other: borrowing Descriptor) throws(Failure) {

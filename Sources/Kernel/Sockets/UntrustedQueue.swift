@@ -57,10 +57,10 @@ extension SeqpacketSocket {
     static let mostDropped = 64
 
     /// Drops so many packets, up to one that brings descriptors. Returns whether nothing is left.
-    borrowing func dropPackets(most: Int = Self.mostDropped) -> Bool {
+    borrowing func dropPackets() -> Bool {
         var scrap = [UInt8](repeating: 0, count: 1)
         var hasFailed = false
-        for _ in 0..<most {
+        for _ in 0..<Self.mostDropped {
             guard mayBringDescriptors else {
                 guard case .packet? = try? receive(into: &scrap) else { return true }
                 continue
