@@ -19,6 +19,8 @@ final class Rotations {
     /// Whether the keys that are looked at now did not stop changing.
     private var isRestless = false
     private var nextLook = Instant.never, nextTry = Instant.never
+    /// From when a change of mounts is worth a look.
+    private var nextMounts = Instant.boot
     private var toSweep = Sweep()
 
     // MARK: Watches
@@ -124,6 +126,15 @@ final class Rotations {
     /// A change of a followed key was reported.
     func noteChange(now: Instant) { changed = (changed?.first ?? now, now) }
 
+    /// Mounts have changed somewhere, so there may be other files where the keys are. Any user can be able to mount
+    /// something as often as he likes. So that is no sign that a key still changes, and no more than one look in the time
+    /// after which all keys are looked at anyway.
+    func noteMounts(now: Instant) {
+        guard nextMounts <= now else { return }
+        nextMounts = now.after(Limits.watchedAgain)
+        for key in keys.values where key.isHeld { look(soonAt: key, now) }
+    }
+
     /// Whether changes were reported that were not looked at yet.
     var isSettling: Bool { changed != nil || !toLook.isEmpty }
 
@@ -145,7 +156,8 @@ final class Rotations {
             changed = nil
             toLook = keys.values.filter { $0.isHeld }
         }
-        if nextLook <= now, toLook.isEmpty {
+        // What is being changed is looked at when it has settled.
+        if nextLook <= now, toLook.isEmpty, changed == nil {
             toLook = keys.values.filter { $0.isHeld && $0.nextLook <= now }
             nextLook = keys.values.filter { $0.isHeld && $0.nextLook > now }.map(\.nextLook).min() ?? .never
         }
@@ -171,7 +183,7 @@ final class Rotations {
     /// When `look` or `takeDue` next has something to do, or nil if neither has.
     var nextDue: Instant? {
         if !toLook.isEmpty || !due.isEmpty { return .boot }
-        let next = min(settled ?? .never, nextLook, nextTry)
+        let next = min(settled ?? nextLook, nextTry)
         return next == .never ? nil : next
     }
 }

@@ -14,6 +14,7 @@ extension Broker {
     /// Looks at watched keys that may have changed, and returns watches that may have to be told something.
     package func dueWatches(now: Instant) -> ArraySlice<Watch> {
         if keys.takeFileChanges() { rotations.noteChange(now: now) }
+        if keys.takeMountChanges() { rotations.noteMounts(now: now) }
         guard let due = rotations.nextDue, due <= now else { return [] }
         rotations.look(now: now) { name throws(TrustError) in
             guard let key = policy.policy.key(name) else { return nil }

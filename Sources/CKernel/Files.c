@@ -18,6 +18,18 @@ int ck_open_handle(int directory, const char *name) {
     return outcome(openat(directory, name, O_PATH | O_NOFOLLOW | O_CLOEXEC));
 }
 
+#ifndef STATX_MNT_ID_UNIQUE
+#define STATX_MNT_ID_UNIQUE 0x4000U
+#endif
+
+int ck_mount_number(int handle, int is_unique, uint64_t *number) {
+    struct statx status;
+    unsigned mask = is_unique ? STATX_MNT_ID_UNIQUE : STATX_MNT_ID;
+    if (statx(handle, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, mask, &status) < 0) return -errno;
+    *number = status.stx_mnt_id;
+    return status.stx_mask & mask ? 0 : -ENODATA;
+}
+
 int ck_open_target(const char *path) { return outcome(open(path, O_PATH | O_CLOEXEC)); }
 
 int ck_open_for_reading(int directory, const char *name) {

@@ -39,6 +39,8 @@ package protocol KeyOpener: AnyObject {
     func noteChanges()
     /// Whether a followed key may have changed since the last call.
     func takeFileChanges() -> Bool
+    /// Whether there may be another file at the path of a key since the last call, as mounts have changed.
+    func takeMountChanges() -> Bool
     /// Looks at the files of a key without handing them out, and from then on follows their changes.
     func look(at key: Key) throws(TrustError) -> Sighting
     /// The sandbox that limits the process to the directories known at the start.
@@ -63,7 +65,9 @@ package final class KeyStore: KeyOpener {
     /// The ways to the directories of files that are no symbolic links, by the part of their paths before the name. So
     /// any number of keys in a directory takes one walk.
     private var folders: [Substring: (folder: TrustedFolder, until: Instant)] = [:]
-    private var filesChanged = false
+    private var filesChanged = false, mountsChanged = false
+    /// How often mounts had changed when the ways were walked that are remembered.
+    private var mountChanges: UInt64 = 0
     /// Whether paths that are walked now are to be followed.
     private var isFollowing = false
 
@@ -84,9 +88,17 @@ package final class KeyStore: KeyOpener {
             let paths = [key.source, key.certificate].compactMap { $0?.path() }
             guard let opener else { throw TrustError(outside: paths[0]) }
             // Two mounts have a lane of their own, as nothing else on either of them must wait for the other.
-            let lane = paths.count == 1 ? mount : paths.reduce(0) { $0 << 32 | self.mount(of: $1) }
-            return try opener.handOut(
-                OpenerQuestion(lane: lane, form: lane == 0 ? .open : form, paths: paths), owners: owners)
+            var lane = paths.count == 1 ? mount : paths.reduce(0) { $0 << 32 | self.mount(of: $1) }
+            if lane == 0 {
+                do {
+                    return try opener.handOut(OpenerQuestion(lane: 0, form: .open, paths: paths), owners: owners)
+                } catch {
+                    // The opener may know later than this process that a mount is local, or that it is not.
+                    guard case .elsewhere(let mount) = error.kind, mount != 0 else { throw error }
+                    lane = mount
+                }
+            }
+            return try opener.handOut(OpenerQuestion(lane: lane, form: form, paths: paths), owners: owners)
         }
     }
 
@@ -140,9 +152,10 @@ package final class KeyStore: KeyOpener {
     }
 
     package func noteChanges() {
-        if owners.mounts?.refreshIfChanged() == true {
+        if let changes = owners.mounts?.changes(), changes != mountChanges {
+            mountChanges = changes
+            mountsChanged = true
             forgetWays()
-            filesChanged = true
         }
         _ = forgetWaysIfChanged()
     }
@@ -150,6 +163,11 @@ package final class KeyStore: KeyOpener {
     package func takeFileChanges() -> Bool {
         defer { filesChanged = false }
         return filesChanged
+    }
+
+    package func takeMountChanges() -> Bool {
+        defer { mountsChanged = false }
+        return mountsChanged
     }
 
     /// Looks at a key's files through paths that are followed.

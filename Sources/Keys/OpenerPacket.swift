@@ -50,6 +50,13 @@ enum OpenerPacket {
         ("outside", .outside), ("late", .late), ("oversized", .oversized),
     ]
 
+    private static let elsewhere = "elsewhere"
+
+    private static func word(for kind: TrustError.Kind) -> String {
+        if case .elsewhere(let mount) = kind { return "\(elsewhere) \(mount)" }
+        return kinds.first { $0.kind == kind }?.word ?? "late"
+    }
+
     /// Nil if the bytes are no such packet.
     init?(_ bytes: [UInt8]) {
         let head = bytes.prefix { $0 != UInt8(ascii: "\n") }
@@ -78,6 +85,9 @@ enum OpenerPacket {
             }
             guard !files.isEmpty else { return nil }
             self = .opened(number, files)
+        case ("failed", 4) where words[2] == Self.elsewhere:
+            guard let mount = decimal(words[3], as: UInt64.self) else { return nil }
+            self = .failed(number, TrustError(.elsewhere(mount), String(decoding: rest, as: UTF8.self)))
         case ("failed", 3):
             guard let kind = Self.kinds.first(where: { $0.word == words[2] })?.kind else { return nil }
             self = .failed(number, TrustError(kind, String(decoding: rest, as: UTF8.self)))
@@ -98,8 +108,7 @@ enum OpenerPacket {
         case .opened(let number, let files):
             Self.text("opened \(number)", files.flatMap { [$0.path, $0.status.words] })
         case .failed(let number, let error):
-            Self.text(
-                "failed \(number) \(Self.kinds.first { $0.kind == error.kind }?.word ?? "late")", [error.description])
+            Self.text("failed \(number) \(Self.word(for: error.kind))", [error.description])
         case .sent(let number, let code): Self.text("sent \(number) \(code)", [])
         }
     }

@@ -148,7 +148,6 @@ final class OpenerService {
         }
         let opened: (packet: OpenerPacket, files: OpenFiles?)
         do throws(TrustError) {
-            _ = owners.mounts?.refreshIfChanged()
             let pair = try question.opened(owners, watchedBy: watch)
             opened = (.opened(number, pair.facts), pair.files)
         } catch { opened = (.failed(number, error), nil) }

@@ -67,6 +67,7 @@ final class FakeKeys: KeyOpener {
         defer { hasFileChanges = false }
         return hasFileChanges
     }
+    func takeMountChanges() -> Bool { false }
 
     func look(at key: Key) throws(TrustError) -> Sighting {
         Sighting(content: Content(of: try handOut(key)), isFollowed: isFollowed)

@@ -33,8 +33,13 @@ struct OpenerTests {
         guard case .failed(6, error) = OpenerPacket(OpenerPacket.failed(6, error).bytes) else {
             throw Waited(description: "failed")
         }
+        let other = TrustError(.elsewhere(7), "x")
+        guard case .failed(7, other) = OpenerPacket(OpenerPacket.failed(7, other).bytes) else {
+            throw Waited(description: "failed elsewhere")
+        }
         for text in [
-            "", "open", "open 1", "open x 1 held\n/k", "open 1 1 other\n/k", "opened 1", "opened 1\n/k\nx", "sent 1",
+            "", "failed 1 elsewhere\nx", "failed 1 elsewhere x\nx", "open", "open 1", "open x 1 held\n/k",
+            "open 1 1 other\n/k", "opened 1", "opened 1\n/k\nx", "sent 1",
         ] {
             #expect(OpenerPacket(Array(text.utf8)) == nil, "\(text)")
         }

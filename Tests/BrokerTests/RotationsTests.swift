@@ -75,6 +75,24 @@ struct RotationsTests {
     }
 
     /// What was reported but is the same as before is no rotation, and what cannot be handed out is none either.
+    /// Any user can be able to mount something, again and again. Keys are looked at at once, but only now and then.
+    @Test func aChangeOfMountsIsOneLookAndNoSignOfAChange() throws {
+        _ = try watch(1)
+        #expect(look(0).isEmpty)
+        try change("MOUNTED")
+        rotations.noteMounts(now: after(5))
+        #expect(look(5) == [1])
+        try change("CHANGING")
+        for milliseconds in stride(from: 10, through: 9_990, by: 10) { rotations.noteMounts(now: after(milliseconds)) }
+        #expect(look(9_990).isEmpty)
+        // What is being changed has time to settle.
+        rotations.noteChange(now: after(10_010))
+        rotations.noteMounts(now: after(10_020))
+        #expect(look(10_020).isEmpty)
+        #expect(rotations.nextDue == after(10_110))
+        #expect(look(10_110) == [2])
+    }
+
     @Test func onlyAnotherContentIsARotation() throws {
         let watch = try watch(1)
         _ = look(0)

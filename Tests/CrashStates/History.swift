@@ -32,6 +32,7 @@ final class OneKey: KeyOpener {
     func adopt(_ policy: LoadedPolicy) {}
     func noteChanges() {}
     func takeFileChanges() -> Bool { false }
+    func takeMountChanges() -> Bool { false }
     func look(at key: Key) throws(TrustError) -> Sighting {
         Sighting(content: Content(of: try handOut(key)), isFollowed: true)
     }

@@ -20,11 +20,13 @@ struct LocalMountsTests {
         """
 
     @Test func whatIsNotKnownToBeLocalIsForeign() {
+        let mounts = LocalMounts.mounts(Array(Self.table.utf8))
         #expect(
-            LocalMounts.foreign(Array(Self.table.utf8)) == [
+            mounts.foreign == [
                 "/srv/far": 23, "/srv/with space": 24, "/srv/unheard-of": 25, "/run/key": 27, "/net": 28, "/dash": 29,
             ])
-        #expect(LocalMounts.foreign([]).isEmpty)
+        #expect(mounts.local == ["/", "/home", "/run"])
+        #expect(LocalMounts.mounts([]) == LocalMounts.Mounts())
     }
 
     /// A status that another process sends says all that is checked and recorded.

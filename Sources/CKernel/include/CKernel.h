@@ -137,6 +137,10 @@ int ck_epoll_wait(int epoll, struct ck_event *events, int room, int milliseconds
 
 // openat(2) with O_PATH|O_NOFOLLOW|O_CLOEXEC: a handle of the file itself, even if it is a symbolic link.
 int ck_open_handle(int directory, const char *name);
+// statx(2) with AT_STATX_DONT_SYNC: the number of the mount that a handle is on, without asking its file system. If it is
+// unique, it is never that of another mount (STATX_MNT_ID_UNIQUE, Linux 6.8); else a later mount may have it too
+// (STATX_MNT_ID, Linux 5.8). -ENODATA if the kernel does not tell.
+int ck_mount_number(int handle, int is_unique, uint64_t *number);
 // open(2) with O_PATH|O_CLOEXEC: a handle of what the path leads to.
 int ck_open_target(const char *path);
 // openat(2) with O_RDONLY|O_NOFOLLOW|O_NONBLOCK|O_NOCTTY|O_CLOEXEC: never blocks, even on a FIFO.

@@ -47,7 +47,7 @@ package final class KnownFolders {
         let folder = String(path[..<slash])
         guard let real = try realFolder(at: folder) else { return try owners.place(of: path, watchedBy: watch).path }
         let file = real == folder ? path : real == "/" ? String(path[slash...]) : real + path[slash...]
-        try owners.checkIsLocal(file)
+        if case .unknown = try owners.place(at: file) { return try owners.place(of: path, watchedBy: watch).path }
         let status: FileStatus?
         do { status = try statusWithoutFollowing(file) } catch { throw TrustError(error, on: file) }
         guard let status else { throw TrustError(missing: file) }

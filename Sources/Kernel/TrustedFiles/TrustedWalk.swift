@@ -7,16 +7,6 @@
 internal import CKernel
 internal import Glibc
 
-/// Opens a handle of `name` itself. A symbolic link is not followed.
-private func handle(
-    of name: String, in directory: borrowing Descriptor, at path: String
-) throws(TrustError) -> Descriptor {
-    let number = directory.number
-    return try examining(
-        path,
-        try Descriptor.opened(PathCall.openHandle(in: number)(name), by: "openat"))
-}
-
 /// The parts of a path as the kernel sees them. A slash with a combining mark behind it is one character, and no slash to
 /// `String`.
 private func components(of path: String) -> [Substring] {
@@ -48,7 +38,7 @@ extension TrustedOwners {
     /// Throws if there is none, also if there is a symbolic link, which only a walk can follow.
     package func place(of name: String, in folder: TrustedFolder) throws(TrustError) -> TrustedPath {
         let path = folder.path(of: name)
-        try checkIsLocal(path)
+        mounts?.refresh()
         let handle = try handle(of: name, in: folder.handle, at: path)
         try checkFile(try examining(path, try handle.status()), path)
         return TrustedPath(name, in: folder, self)
@@ -77,6 +67,7 @@ extension TrustedOwners {
         to path: String, watchedBy watch: ChangeWatch? = nil, follows: Bool = false
     ) throws(TrustError) -> Walk {
         let path = try examining(path, try absolutePath(path))
+        mounts?.refresh()
         let walk = try Walk(from: "/", owners: self, watch: watch, follows: follows)
         var links = 0
         var ahead: [Substring] = components(of: path).reversed()
@@ -160,8 +151,7 @@ final class Walk {
     func step(to name: String, isLast: Bool) throws(TrustError) -> String? {
         let parent = here
         let path = parent.path + "/" + name
-        try owners.checkIsLocal(path)
-        let handle = try handle(of: name, in: parent.handle, at: path)
+        let handle = try owners.handle(of: name, in: parent.handle, at: path)
         var status = try examining(path, try handle.status())
         if let watch, status.kind == .directory {
             isWatched = watch.covers(handle, status) && isWatched

@@ -125,8 +125,9 @@ class Place:
         self.servers[server.name] = server
         return server
 
-    def daemon(self, name="keybroker", sync="never", text=None, connections=4096):
-        """keybrokerd; with connections=None, and without limits in the text, it is as shipped."""
+    def daemon(self, name="keybroker", sync="never", text=None, connections=4096, has_mounts=False):
+        """keybrokerd; with connections=None, and without limits in the text, it is as shipped. If it `has_mounts`, it
+        has a mount namespace of its own."""
         run, log = self.path(name), self.path(name) + ".log"
         os.makedirs(log)
         os.chown(log, DAEMON, DAEMON)
@@ -134,6 +135,8 @@ class Place:
         command = [
             self.binaries + "/keybrokerd", "--policy", run + ".policy", "--socket", run + "/s", "--socket-mode", "0666",
             "--socket-group", "0", "--audit", log + "/audit.jsonl", "--audit-sync", sync, "--user", str(DAEMON)]
+        if has_mounts:
+            command = ["unshare", "--mount", "--propagation", "private", *command]
         if connections:
             # Each connection can need three descriptors.
             most = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500) // 3

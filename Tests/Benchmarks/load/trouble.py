@@ -36,11 +36,13 @@ def hostile(bench):
     place = bench.place("hostile", 10)
     text = (f"key k0 {place.keys}/k0\nkey k1 {place.keys}/k1\npermit {GOOD} key k0\npermit {HOSTILE} key k1\n"
             f"limit {GOOD} connections 64 requests 1000000\n")
-    daemon = place.daemon("keybroker", sync="always", text=text, connections=None)
+    daemon = place.daemon("keybroker", sync="always", text=text, connections=None, has_mounts=True)
     kinds = [("a permitted user", HOSTILE)] + ([] if bench.quick else [("a stranger", STRANGER)])
     shapes = [("connect+get", [])] + ([] if bench.quick else [("open connection", ["-o"])])
     runs = [("spin", "the machine, not the daemon", HOSTILE)] + [
-        (trick, kind, uid) for kind, uid in kinds for trick in TRICKS]
+        (trick, kind, uid) for kind, uid in kinds for trick in TRICKS] + [
+        ("mounts", "anybody with fusermount3", 0)]
+    os.mkdir(place.keys + ".mounts")
     found = {}
     seconds = "0.5" if bench.quick else "2"
     for number in range(1 if bench.quick else bench.rounds):
@@ -53,6 +55,8 @@ def hostile(bench):
             turn = number * 3 % len(runs)
             for trick, kind, uid in runs[turn:] + runs[:turn]:
                 flood = subprocess.Popen(
+                    [bench.programs + "/mounts", "-p", str(daemon.pid), "-d", place.keys + ".mounts"]
+                    if trick == "mounts" else
                     [bench.programs + "/hostile", "-a", daemon.address, "-m", trick, "-u", str(uid), "-K", "1", "-s",
                      "3600", "-t", str(bench.threads)], stdout=subprocess.DEVNULL)
                 try:
