@@ -18,9 +18,10 @@ package struct FolderWatch: ~Copyable {
         descriptor = watch
     }
 
-    /// Waits for the next event, and discards all events that have arrived. Calls `poll(2)` and `read(2)`.
-    package borrowing func wait() throws(Failure) {
-        _ = try waitUntilReadable(descriptor, until: .never)
+    /// Waits for the next event, or until a moment, and discards all events that have arrived. Calls `poll(2)` and
+    /// `read(2)`.
+    package borrowing func wait(until end: Instant = .never) throws(Failure) {
+        _ = try waitUntilReadable(descriptor, until: end)
         var buffer = [UInt8](repeating: 0, count: 4096)
         let number = descriptor.withNumber { $0 }
         // Safety: read writes at most as many bytes as the array holds.

@@ -47,13 +47,16 @@ struct AuditShow: ParsableCommand {
 
     func run() throws {
         let user = try subject.wantedUser()
-        let selection = try selection(user)
+        let (since, until) = try period.period()
+        let selection = Selection(
+            key: try subject.keyName(), user: user, unit: try subject.pattern(), decision: decision?.rawValue,
+            since: since, until: until, numbers: try numbers())
         let last = try count()
         let files = try log.files()
         // Whether there are colours is decided while standard output is still the terminal.
         var rows = RecordRows(format)
         guard follow else { return try pager.paged { try show(files, selection, user, last, &rows) } }
-        try follow(files, selection, user, last, &rows)
+        try follow(files, selection, user, last, until, &rows)
     }
 
     private func show(
@@ -66,8 +69,10 @@ struct AuditShow: ParsableCommand {
         try reader.endOfLog()
     }
 
+    /// - Parameter end: the time after which there is nothing more to show, or nil if it goes on for ever.
     private func follow(
-        _ files: LogFiles, _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ rows: inout RecordRows
+        _ files: LogFiles, _ selection: Selection, _ user: Selection.User?, _ last: Int?, _ end: WallTime?,
+        _ rows: inout RecordRows
     ) throws(ExitCode) {
         var reader = LogReader(files, goesOn: true, follows: true)
         var unknown = UnknownUser(user)
@@ -77,10 +82,15 @@ struct AuditShow: ParsableCommand {
         try show(&reader, selection, &rows, &unknown, last)
         try unknown.mustBeInLog()
         while true {
+            // A record of the last moment may be written a little later.
+            let left = end.map { Duration.seconds($0.seconds + 1 - WallTime.now.seconds) }
+            if let left, left <= .zero { return }
             guard !reader.followedFileShrank() else {
                 throw fail("\(file) was cut short while it was followed: records are missing", status: 74)
             }
-            do throws(Failure) { try watch.wait() } catch { throw fail(error.description, status: 71) }
+            do throws(Failure) { try watch.wait(until: left.map { Instant.now.after($0) } ?? .never) } catch {
+                throw fail(error.description, status: 71)
+            }
             try show(&reader, selection, &rows, &unknown, nil)
         }
     }
@@ -107,13 +117,6 @@ struct AuditShow: ParsableCommand {
     }
 
     // MARK: The selection
-
-    private func selection(_ user: Selection.User?) throws(ExitCode) -> Selection {
-        let (since, until) = try period.period()
-        return Selection(
-            key: try subject.keyName(), user: user, unit: try subject.pattern(), decision: decision?.rawValue,
-            since: since, until: until, numbers: try numbers())
-    }
 
     private func count() throws(ExitCode) -> Int? {
         guard let lines, lines != "all" else { return nil }

@@ -86,6 +86,21 @@ struct AuditReaderTests {
         #expect(follower.text(.error).contains("was cut short while it was followed"), "\(follower.text(.error))")
     }
 
+    @Test func followingEndsWithThePeriod() throws {
+        let daemon = try desk.daemon()
+        let end = Date(timeIntervalSinceNow: 2)
+        let follower = try Program(
+            Program.built("keybroker"),
+            [
+                "audit", "show", "--follow", "--until", end.ISO8601Format(), "--format", "json", "--audit",
+                daemon.audit,
+            ])
+        #expect(try follower.waitForExit() == 0)
+        #expect(Date() >= end.addingTimeInterval(-1))
+        #expect(follower.text().hasPrefix("{\"seq\":1,"))
+        #expect(try desk.tool(["audit", "show", "--follow", "--until", "yesterday", "--audit", daemon.audit]).0 == 0)
+    }
+
     /// Records are shown as they arrive, and also those of the next file after a rotation. None is missed.
     @Test func followingSurvivesRotation() throws {
         let daemon = try desk.daemon()
