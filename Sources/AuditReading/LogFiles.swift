@@ -58,6 +58,10 @@ package struct LogFiles {
             }
         }
         files.sort { $0.first < $1.first }
+        // If there is no record yet, one may come.
+        if files.isEmpty, let path = paths.sorted().first, let status = try statusFollowing(path) {
+            files = [File(path: path, first: .max, identity: status.identity)]
+        }
     }
 
     /// Files that are read in this order, whatever they are.

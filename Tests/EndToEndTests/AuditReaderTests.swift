@@ -86,6 +86,27 @@ struct AuditReaderTests {
         #expect(follower.text(.error).contains("was cut short while it was followed"), "\(follower.text(.error))")
     }
 
+    /// A log that was rotated a moment ago has no record yet.
+    @Test func followingBeginsWithAnEmptyLog() throws {
+        let daemon = try desk.daemon()
+        let log = try String(contentsOfFile: daemon.audit, encoding: .utf8)
+        try folder.directory("empty")
+        try folder.write("empty/log", "")
+        let follower = try Program(
+            Program.built("keybroker"),
+            ["audit", "show", "--follow", "--format", "json", "--audit", folder["empty/log"]])
+        try waitUntil("it watches") { try Self.watches(follower.pid) }
+        try folder.shell("cat log/audit.jsonl >> empty/log")
+        try follower.wait(for: "all records") { $0 == log ? true : nil }
+    }
+
+    private static func watches(_ pid: Int32) throws -> Bool {
+        let folder = "/proc/\(pid)/fd"
+        return try FileManager.default.contentsOfDirectory(atPath: folder).contains {
+            (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) == "anon_inode:inotify"
+        }
+    }
+
     @Test func followingEndsWithThePeriod() throws {
         let daemon = try desk.daemon()
         let end = Date(timeIntervalSinceNow: 2)
