@@ -1,8 +1,8 @@
 // Which directories of this machine are served by another program or another computer: FUSE, NFS and so on. A system call
 // on such a file takes as long as the other side likes, or never returns.
 //
-// The event loop therefore never touches such a file (ARCHITECTURE.md, "What may hang"). The kernel's table of mounts
-// tells them apart without touching any file system. Must never take a type that it does not know for a local one.
+// The event loop therefore never touches such a file (ARCHITECTURE.md, "What may hang"). Must never take a mount for a
+// local one of which it does not know that. Must never read the table of mounts as often as somebody mounts something.
 
 internal import CKernel
 internal import Glibc
@@ -35,7 +35,7 @@ package final class LocalMounts: Sendable, Equatable {
     private let state: Mutex<State>
 
     private struct State {
-        var mounts: Mounts
+        var table: MountTable
         /// The numbers of local mounts where a walk was, if no other mount can ever have them.
         var seen: Set<UInt64> = []
         /// How often the table has changed, and of these, how often it had when it was read last.
@@ -44,14 +44,6 @@ package final class LocalMounts: Sendable, Equatable {
         var isBeingRead = false
         /// Until when the time for earlier readings is owed.
         var owed = Instant.boot
-    }
-
-    /// What the table says.
-    struct Mounts: Equatable {
-        /// The number of each mount that is not local, by its path.
-        var foreign: [String: UInt64] = [:]
-        /// The paths of the others.
-        var local: Set<String> = []
     }
 
     private static let path = "/proc/self/mountinfo", mostBytes = 16 << 20, mostSeen = 1000
@@ -63,7 +55,7 @@ package final class LocalMounts: Sendable, Equatable {
     package init() throws(Failure) {
         table = try .forReading(Self.path)
         alarm = try .forReading(Self.path)
-        state = Mutex(State(mounts: try Self.mounts(in: table)))
+        state = Mutex(State(table: try Self.read(table)))
     }
 
     /// Has the poller report a change, as a descriptor that has hung up.
@@ -90,15 +82,19 @@ package final class LocalMounts: Sendable, Equatable {
             return state.changes
         }
         guard let due else { return }
-        let mounts: Mounts?
-        do throws(Failure) { mounts = try Self.mounts(in: table) } catch { mounts = nil }
+        let read: MountTable?
+        do throws(Failure) { read = try Self.read(table) } catch { read = nil }
         let cost = began.until(.now)
         state.withLock { state in
             state.isBeingRead = false
             state.owed = max(state.owed, began).after(cost * Self.part)
-            guard let mounts else { return }
-            (state.mounts, state.changesRead) = (mounts, due)
+            guard let read else { return }
+            (state.table, state.changesRead) = (read, due)
         }
+    }
+
+    private static func read(_ table: borrowing Descriptor) throws(Failure) -> MountTable {
+        MountTable(try table.readAll(limit: mostBytes, path))
     }
 
     private func noteChange(_ state: inout State) {
@@ -112,16 +108,18 @@ package final class LocalMounts: Sendable, Equatable {
     func place(at path: String) -> Place {
         state.withLock { state in
             // What was foreign is kept out of until it is known that it has gone.
-            if let number = state.mounts.foreign[path] { return .foreign(number) }
+            if let number = state.table.foreign[path] { return .foreign(number) }
             guard state.changes == state.changesRead else { return .unknown }
-            return state.mounts.local.contains(path) ? .local : .inside
+            return state.table.local.contains(path) ? .local : .inside
         }
     }
 
-    /// Notes that a walk is on a local mount.
+    /// Notes that a walk is on a local mount, if nothing was mounted since the table said that it is one.
     func note(_ handle: borrowing Descriptor) {
         guard let mount = handle.mountNumber(isUnique: true) else { return }
         state.withLock { state in
+            noteChange(&state)
+            guard state.changes == state.changesRead else { return }
             if state.seen.count >= Self.mostSeen { state.seen = [] }
             state.seen.insert(mount)
         }
@@ -134,59 +132,6 @@ package final class LocalMounts: Sendable, Equatable {
     }
 
     package static func == (left: LocalMounts, right: LocalMounts) -> Bool { left === right }
-
-    // MARK: The table
-
-    /// The types whose files this kernel serves from its own disks and memory. All others count as foreign.
-    private static let local: Set<String> = [
-        "ext2", "ext3", "ext4", "xfs", "btrfs", "f2fs", "zfs", "jfs", "nilfs2", "reiserfs", "bcachefs", "ubifs",
-        "jffs2",
-        "vfat", "msdos", "exfat", "ntfs", "ntfs3", "hfs", "hfsplus", "udf", "iso9660", "squashfs", "erofs", "cramfs",
-        "romfs", "minix", "tmpfs", "ramfs", "rootfs", "hugetlbfs", "overlay", "aufs", "ecryptfs", "devtmpfs", "devpts",
-        "proc", "sysfs", "cgroup", "cgroup2", "cpuset", "debugfs", "tracefs", "securityfs", "configfs", "efivarfs",
-        "bpf",
-        "mqueue", "pstore", "nsfs", "binfmt_misc", "fusectl", "selinuxfs", "smackfs", "resctrl",
-    ]
-
-    private static func mounts(in table: borrowing Descriptor) throws(Failure) -> Mounts {
-        mounts(try table.readAll(limit: mostBytes, path))
-    }
-
-    /// The mounts of the table. The root counts as local in any case: the daemon itself is there.
-    static func mounts(_ table: [UInt8]) -> Mounts {
-        var mounts = Mounts()
-        for line in table.split(separator: UInt8(ascii: "\n")) {
-            let words = line.split(separator: UInt8(ascii: " "))
-            guard words.count > 6, let dash = words[6...].firstIndex(of: [UInt8(ascii: "-")]), dash + 1 < words.count,
-                let number = UInt64(String(decoding: words[0], as: UTF8.self))
-            else { continue }
-            let path = unescaped(words[4])
-            if path == "/" || local.contains(String(decoding: words[dash + 1], as: UTF8.self)) {
-                mounts.local.insert(path)
-            } else {
-                mounts.foreign[path] = number
-            }
-        }
-        return mounts
-    }
-
-    /// A path of the table, in which a space, a tab, a line feed and a backslash are three octal digits.
-    private static func unescaped(_ word: ArraySlice<UInt8>) -> String {
-        var bytes: [UInt8] = []
-        var rest = word
-        while let backslash = rest.firstIndex(of: UInt8(ascii: "\\")) {
-            let digits = rest[backslash...].dropFirst().prefix(3)
-            bytes += rest[..<backslash]
-            if digits.count == 3, let value = UInt8(String(decoding: digits, as: UTF8.self), radix: 8) {
-                bytes.append(value)
-                rest = rest[digits.endIndex...]
-            } else {
-                bytes.append(rest[backslash])
-                rest = rest[(backslash + 1)...]
-            }
-        }
-        return String(decoding: bytes + rest, as: UTF8.self)
-    }
 }
 
 extension TrustedOwners {

@@ -4,7 +4,7 @@ import Testing
 
 @testable import Kernel
 
-struct LocalMountsTests {
+struct MountTableTests {
     private static let table = """
         21 1 8:1 / / rw - nfs4 server:/root rw
         22 21 0:5 / /home rw,relatime shared:1 master:2 - ext4 /dev/sda rw
@@ -20,13 +20,13 @@ struct LocalMountsTests {
         """
 
     @Test func whatIsNotKnownToBeLocalIsForeign() {
-        let mounts = LocalMounts.mounts(Array(Self.table.utf8))
+        let mounts = MountTable(Array(Self.table.utf8))
         #expect(
             mounts.foreign == [
                 "/srv/far": 23, "/srv/with space": 24, "/srv/unheard-of": 25, "/run/key": 27, "/net": 28, "/dash": 29,
             ])
         #expect(mounts.local == ["/", "/home", "/run"])
-        #expect(LocalMounts.mounts([]) == LocalMounts.Mounts())
+        #expect(MountTable([]).foreign.isEmpty && MountTable([]).local.isEmpty)
     }
 
     /// A status that another process sends says all that is checked and recorded.
