@@ -13,7 +13,8 @@ package enum UnitFound: Equatable {
     case untold
 }
 
-/// The limits of the searches of one comparison, or of one policy. Many searches that give up must not add up to hours.
+/// The limits of the searches of one comparison, or of one policy. Many searches that give up must not add up to hours,
+/// nor must the same one again and again: a line names a key after the other with the same patterns.
 package struct SearchLimits {
     /// The number of sets of places in one search.
     fileprivate static let sets = 100_000
@@ -22,23 +23,44 @@ package struct SearchLimits {
     fileprivate static let words = 2_000_000, leastWords = 20_000
     /// The number of words that all searches together may still use.
     fileprivate var wordsLeft = 20_000_000
+    /// What was searched for, and how many answers are kept at most.
+    private var known: [Question: UnitFound] = [:]
+    private static let mostKnown = 10_000
+
+    fileprivate struct Question: Hashable {
+        let patterns: Set<UnitPattern>, others: Set<UnitPattern>
+    }
 
     package init() {}
 
     fileprivate var wordsOfNext: Int { max(min(Self.words, wordsLeft), Self.leastWords) }
+
+    /// The answer to the question, from the search if it is not known.
+    fileprivate mutating func answer(to question: Question, _ search: (inout SearchLimits) -> UnitFound) -> UnitFound {
+        if let answer = known[question] { return answer }
+        let answer = search(&self)
+        if known.count < Self.mostKnown { known[question] = answer }
+        return answer
+    }
 }
 
 /// Searches for a unit that each of `patterns` matches and none of `others` does. There is at least one pattern.
-///
-/// All patterns read the same name at the same time, one byte after the other. This is the subset construction of
-/// automata theory, made only for the sets that are reached. All bytes that occur in no pattern are treated as one.
 package func unit(
     of patterns: [UnitPattern], butOfNone others: [UnitPattern], within limits: inout SearchLimits
 ) -> UnitFound {
-    let (patterns, others) = (Array(Set(patterns)), Array(Set(others)))
+    let question = SearchLimits.Question(patterns: Set(patterns), others: Set(others))
+    let (patterns, others) = (Array(question.patterns), Array(question.others))
     if others.contains(where: { other in patterns.contains { other.covers($0) } }) { return .none }
     if let unit = plainUnit(of: patterns, butOfNone: others) { return .named(unit) }
-    let machine = GlobMachines(patterns, widest(of: others))
+    return limits.answer(to: question) { search(patterns, widest(of: others), within: &$0) }
+}
+
+/// All patterns read the same name at the same time, one byte after the other. This is the subset construction of
+/// automata theory, made only for the sets that are reached. All bytes that occur in no pattern are treated as one.
+private func search(
+    _ patterns: [UnitPattern], _ others: [UnitPattern], within limits: inout SearchLimits
+) -> UnitFound {
+    let machine = GlobMachines(patterns, others)
     // A unit has at least one byte before its ending, so the endings are read from the second byte on.
     var reached = machine.alphabet.compactMap { byte in
         machine.first(byte).map { Reached(places: $0, byte: byte, before: nil) }

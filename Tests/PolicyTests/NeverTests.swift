@@ -231,4 +231,20 @@ struct NeverTests {
         #expect(
             result.diagnostics.map(\.message) == ["there are too many lines about key 'a' to check this one"])
     }
+
+    /// The two patterns take a long search. It is made once: so often, it would take longer than all searches may.
+    @Test func manyKeysOfTheSameLinesAreTold() throws {
+        let run = String(repeating: "E", count: 40)
+        let permitted = try #require(UnitPattern("a*ja2j-\(run)limit\(run)D*.ssion-*.42\(run)p.scope".utf8))
+        let excluded = try #require(
+            UnitPattern("as\(run)limit\(run)D*.ssion-*.42\(run)pE*.serviceE\(run)D*.ssion-*.43\(run)on-*.scope".utf8))
+        var limits = SearchLimits()
+        for _ in 0..<1000 {
+            guard case .named(let name) = unit(of: [permitted, excluded], butOfNone: [], within: &limits) else {
+                Issue.record("not told")
+                return
+            }
+            #expect(permitted.matches(name) && excluded.matches(name))
+        }
+    }
 }
