@@ -1,12 +1,15 @@
 // Threads that may hang: a lane that does takes one of them.
 
 import Synchronization
+import TestSupport
 import Testing
 
 @testable import Kernel
 
 struct LanesTests {
-    @Test func aLaneThatHangsStopsNoOther() throws {
+    /// ThreadSanitizer does not see the locks of Swift's Mutex, and takes what it guards for a race.
+    @Test(.disabled(if: Program.missesLocks, "ThreadSanitizer sees no Mutex"))
+    func aLaneThatHangsStopsNoOther() throws {
         let lanes = try Lanes(threads: 2) {}
         let (hang, done) = (try WakeUp(), try WakeUp())
         let log = Log()
