@@ -74,7 +74,6 @@ struct RotationsTests {
         #expect(announced == [1, 2])
     }
 
-    /// What was reported but is the same as before is no rotation, and what cannot be handed out is none either.
     /// Any user can be able to mount something, again and again. Keys are looked at at once, but only now and then.
     @Test func aChangeOfMountsIsOneLookAndNoSignOfAChange() throws {
         _ = try watch(1)
@@ -93,6 +92,7 @@ struct RotationsTests {
         #expect(look(10_110) == [2])
     }
 
+    /// What was reported but is the same as before is no rotation, and what cannot be handed out is none either.
     @Test func onlyAnotherContentIsARotation() throws {
         let watch = try watch(1)
         _ = look(0)

@@ -95,16 +95,9 @@ struct AuditReaderTests {
         let follower = try Program(
             Program.built("keybroker"),
             ["audit", "show", "--follow", "--format", "json", "--audit", folder["empty/log"]])
-        try waitUntil("it watches") { try Self.watches(follower.pid) }
+        try waitUntil("it watches") { try OtherProcess.openFiles(of: follower.pid).contains("anon_inode:inotify") }
         try folder.shell("cat log/audit.jsonl >> empty/log")
         try follower.wait(for: "all records") { $0 == log ? true : nil }
-    }
-
-    private static func watches(_ pid: Int32) throws -> Bool {
-        let folder = "/proc/\(pid)/fd"
-        return try FileManager.default.contentsOfDirectory(atPath: folder).contains {
-            (try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")) == "anon_inode:inotify"
-        }
     }
 
     @Test func followingEndsWithThePeriod() throws {

@@ -81,9 +81,7 @@ struct HangTests {
         #expect(try near.ask("1Gnear").contents == ["NEAR"])
         let granted = { (try? daemon.records().filter { $0["key"] as? String == "far" }.last) ?? nil }
         #expect(granted()?["decision"] as? String == "granted" || granted()?["decision"] as? String == "busy")
-        let open = try FileManager.default.contentsOfDirectory(atPath: "/proc/\(daemon.pid)/fd").compactMap {
-            try? FileManager.default.destinationOfSymbolicLink(atPath: "/proc/\(daemon.pid)/fd/\($0)")
-        }
+        let open = try OtherProcess.openFiles(of: daemon.pid)
         #expect(!open.isEmpty && !open.contains { $0.hasPrefix(folder["far"]) }, "\(open)")
         // It can end, and another one can take its place.
         #expect(try daemon.stop() == 0)

@@ -24,6 +24,14 @@ package enum OtherProcess {
         return status.split(separator: "\n").first.map { String($0.dropFirst("Name:\t".count)) }
     }
 
+    /// What a process has open, as the links of `/proc/PID/fd` say. What it closes meanwhile is left out.
+    package static func openFiles(of pid: Int32) throws -> [String] {
+        let folder = "/proc/\(pid)/fd"
+        return try FileManager.default.contentsOfDirectory(atPath: folder).compactMap {
+            try? FileManager.default.destinationOfSymbolicLink(atPath: "\(folder)/\($0)")
+        }
+    }
+
     /// Stops a process, and waits until each of its threads stands still: one of them takes the signal, and it can be
     /// another than the one that works.
     package static func stop(_ pid: Int32) throws {
