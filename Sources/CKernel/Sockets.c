@@ -238,11 +238,15 @@ int ck_drop_packet(int socket) {
     return result < 0 ? -errno : 0;
 }
 
-int ck_notify(int socket, const char *address, const void *bytes, size_t count) {
+int ck_notify(int socket, const char *address, const void *bytes, size_t count, int waits) {
     struct sockaddr_un manager;
     int result = address_of(address, &manager);
     if (result < 0) return result;
     if (address[0] == '@') manager.sun_path[0] = 0;
     socklen_t size = offsetof(struct sockaddr_un, sun_path) + strlen(address);
-    return outcome(sendto(socket, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT, (struct sockaddr *)&manager, size));
+    int flags = MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT);
+    long sent;
+    do sent = sendto(socket, bytes, count, flags, (struct sockaddr *)&manager, size);
+    while (sent < 0 && errno == EINTR);
+    return sent < 0 ? -errno : 0;
 }

@@ -33,6 +33,8 @@ extension EventLoop {
         listener.removeSocket()
         // At the end of this process the kernel closes what callers sent, however long that takes. So others get it.
         connections.endAll()
-        closer?.finish(until: Instant.now.after(Limits.drain))
+        let end = Instant.now.after(Limits.drain)
+        closer?.finish(until: end)
+        manager.finish(until: end)
     }
 }

@@ -96,7 +96,8 @@ struct Start {
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + Limits.credentials + 8))
         let (reloads, closer) = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
-            (
+            beginThread(of: manager, logger)
+            return (
                 Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger),
                 Self.closer(most: Self.closing(limit, beside: capacity), into: nameService, logger)
             )
@@ -159,13 +160,23 @@ struct Start {
         }
     }
 
+    private static func beginThread(of manager: ServiceManager, _ logger: Logger) {
+        do throws(Failure) { try manager.beginThread(confinedBy: confine) } catch {
+            logger.log(
+                "whoever keeps the service manager's socket full can keep it from hearing that the daemon is alive, as "
+                    + "there can be no thread that waits for room: \(error)")
+        }
+    }
+
+    /// Confines a thread. Where the kernel has no filter, the loop has none either, and has said so.
+    private static let confine: @Sendable () throws(Failure) -> Void = { () throws(Failure) in
+        try? Sandbox.restrictCallsOfThread()
+    }
+
     /// Nil if there can be no thread for that.
     private static func closer(most: Int, into maker: NameServiceProcess, _ logger: Logger) -> Closer? {
         do throws(Failure) {
-            // Where the kernel has no filter, the loop has none either, and has said so.
-            return try Closer(most: most, into: { maker.makeDisposal() }) { () throws(Failure) in
-                try? Sandbox.restrictCallsOfThread()
-            }
+            return try Closer(most: most, into: { maker.makeDisposal() }, confinedBy: confine)
         } catch {
             logger.log(
                 "a caller can keep the others waiting, as there can be no thread that closes what it sent: \(error)")

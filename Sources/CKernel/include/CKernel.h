@@ -221,7 +221,8 @@ int ck_interrupting_timer(void);
 // close(2), of a connection after its packets were dropped; interrupted after each millisecond, unless `timer` is negative.
 void ck_close_interrupted(int timer, int descriptor, int is_connection);
 // Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
-int ck_notify(int socket, const char *address, const void *bytes, size_t count);
+// Waits for room there if `waits` is not 0.
+int ck_notify(int socket, const char *address, const void *bytes, size_t count, int waits);
 // An argument of the program; 0 is its name. NULL if there are not that many. The string lives as long as the process.
 const char *ck_argument(int number);
 // secure_getenv(3).

@@ -29,7 +29,6 @@ package final class Closer: Sendable {
         var queue: [Entry] = [], first = 0
         /// How many of each account are not closed yet.
         var waiting: [UInt32: Int] = [:]
-        var fault: Failure?
 
         mutating func next() -> Entry? {
             // What was taken is forgotten from time to time, also if there is always more.
@@ -64,12 +63,13 @@ package final class Closer: Sendable {
     ) throws(Failure) {
         self.most = most
         bell = try WakeUp()
-        let begun = try WakeUp()
-        try startThread { [self] in
+        let prepare: @Sendable () throws(Failure) -> Int32 = { () throws(Failure) in
             // Without one, each takes as long as it takes.
             let timer = ck_interrupting_timer()
-            do throws(Failure) { try confine() } catch { state.withLock { $0.fault = error } }
-            begun.signal()
+            try confine()
+            return timer
+        }
+        try startThread(preparedBy: prepare) { [self] timer in
             var disposal = Disposal(dispose)
             while true {
                 // The only possible error is a want of memory, after which it comes back here.
@@ -81,8 +81,6 @@ package final class Closer: Sendable {
                 disposal.endIfOld()
             }
         }
-        try begun.takeOne()
-        if let fault = state.withLock({ $0.fault }) { throw fault }
     }
 
     private static func close(_ entry: Entry, _ disposal: inout Disposal, _ timer: Int32) {

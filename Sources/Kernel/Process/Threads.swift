@@ -4,6 +4,7 @@
 
 internal import CKernel
 internal import Glibc
+internal import Synchronization
 
 /// Holds what a thread runs until it begins.
 private final class Errand: Sendable {
@@ -46,4 +47,35 @@ package func startThread(_ body: @escaping @Sendable () -> Void) throws(Failure)
         throw Failure("pthread_create", code: code)
     }
     pthread_detach(thread)
+}
+
+/// What a thread tells of its beginning.
+private final class Beginning: Sendable {
+    let isOver: WakeUp
+    let fault = Mutex<Failure?>(nil)
+    init() throws(Failure) { isOver = try WakeUp() }
+}
+
+/// Starts a thread that nobody waits for, and waits until it has prepared itself: as a rule, until its system calls are
+/// confined, as seccomp(2) is for each thread. Calls `eventfd(2)` and `pthread_create(3)`.
+/// - Parameters:
+///   - prepare: what the thread does first. If it fails, so does this.
+///   - body: what the thread does then.
+func startThread<Prepared>(
+    preparedBy prepare: @escaping @Sendable () throws(Failure) -> Prepared,
+    _ body: @escaping @Sendable (Prepared) -> Void
+) throws(Failure) {
+    let beginning = try Beginning()
+    try startThread {
+        let prepared: Prepared
+        do throws(Failure) { prepared = try prepare() } catch {
+            beginning.fault.withLock { $0 = error }
+            return beginning.isOver.signal()
+        }
+        beginning.isOver.signal()
+        body(prepared)
+    }
+    // The only possible error is a want of memory.
+    while (try? beginning.isOver.takeOne()) == nil {}
+    if let fault = beginning.fault.withLock({ $0 }) { throw fault }
 }

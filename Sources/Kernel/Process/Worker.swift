@@ -12,7 +12,6 @@ package final class Worker<Order: Sendable, Outcome: Sendable>: Sendable {
     private struct State {
         var order: Order?
         var outcome: Outcome?
-        var fault: Failure?
     }
 
     private let state = Mutex(State())
@@ -30,9 +29,7 @@ package final class Worker<Order: Sendable, Outcome: Sendable>: Sendable {
     ) throws(Failure) {
         ordered = try WakeUp()
         done = try WakeUp()
-        try startThread { [self] in
-            do throws(Failure) { try confine() } catch { state.withLock { $0.fault = error } }
-            done.signal()
+        try startThread(preparedBy: confine) { [self] in
             while true {
                 // The only possible error is a want of memory, after which it comes back here.
                 try? ordered.takeOne()
@@ -42,13 +39,6 @@ package final class Worker<Order: Sendable, Outcome: Sendable>: Sendable {
                 done.signal()
             }
         }
-        // This signal has to be taken before there is an outcome. If it stayed, a loop that waits for one would turn for ever.
-        var isReady = false
-        while !isReady {
-            // The only possible error is a want of memory.
-            isReady = (try? done.takeOne()) != nil
-        }
-        if let fault = state.withLock({ $0.fault }) { throw fault }
     }
 
     /// Gives the thread something to do. Call this only after the last outcome was taken.

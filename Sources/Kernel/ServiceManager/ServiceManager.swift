@@ -16,7 +16,7 @@ package func environment(_ name: String) -> String? {
 /// The service manager that started the daemon, if there is one.
 package struct ServiceManager {
     /// Nil if nobody wants to be told.
-    private let socket: NotifySocket?
+    private let notifier: Notifier?
     /// How often the watchdog must hear from the daemon: half of `WATCHDOG_USEC`, as sd_watchdog_enabled(3) advises,
     /// and at least once an hour. Nil if there is no watchdog.
     package let lifeSignInterval: Duration?
@@ -28,27 +28,29 @@ package struct ServiceManager {
     ///   - variable: the value of a variable. Only tests give another environment.
     ///   - process: the pid of this process.
     package init(_ variable: (String) -> String?, process: Int32) {
-        socket = variable("NOTIFY_SOCKET").flatMap { try? NotifySocket(to: $0) }
+        notifier = variable("NOTIFY_SOCKET").flatMap { try? Notifier(to: $0) }
         let isOurs = variable("WATCHDOG_PID").map { $0 == String(process) } ?? true
         lifeSignInterval = variable("WATCHDOG_USEC").flatMap { Int($0) }
             .flatMap { isOurs && $0 > 0 ? Duration.milliseconds(min(max(1, $0 / 2_000), 3_600_000)) : nil }
     }
 
-    package func ready(_ status: String) { tell("READY=1\nSTATUS=\(status)") }
-    /// `Type=notify-reload` requires `MONOTONIC_USEC`.
-    package func reloading() { tell("RELOADING=1\nMONOTONIC_USEC=\(Instant.now.microseconds)") }
-    package func stopping() { tell("STOPPING=1") }
-    package func isAlive() { tell("WATCHDOG=1") }
-    package func status(_ text: String) { tell("STATUS=\(text)") }
+    /// From now on messages are sent in a thread. Does nothing if nobody wants to be told.
+    /// - Parameter confine: what the thread does first. If it fails, so does this.
+    package func beginThread(
+        confinedBy confine: @escaping @Sendable () throws(Failure) -> Void
+    ) throws(Failure) { try notifier?.beginThread(confinedBy: confine) }
 
-    private func tell(_ message: String) {
-        guard let socket else { return }
-        let bytes = Array(message.utf8)
-        let (number, address) = (socket.descriptor.number, socket.address)
-        // Safety: the call reads a C string and as many bytes as the array holds. Its failure is ignored, because then
-        // the service manager does not listen.
-        unsafe _ = bytes.withUnsafeBytes { unsafe ck_notify(number, address, $0.baseAddress, $0.count) }
-    }
+    package func ready(_ status: String) { tell(.ready, "READY=1\nSTATUS=\(status)") }
+    /// `Type=notify-reload` requires `MONOTONIC_USEC`.
+    package func reloading() { tell(.reloading, "RELOADING=1\nMONOTONIC_USEC=\(Instant.now.microseconds)") }
+    package func stopping() { tell(.stopping, "STOPPING=1") }
+    package func isAlive() { tell(.alive, "WATCHDOG=1") }
+    package func status(_ text: String) { tell(.status, "STATUS=\(text)") }
+
+    private func tell(_ kind: Notifications.Kind, _ text: String) { notifier?.tell(kind, text) }
+
+    /// Waits until all is told, but not longer than until `deadline`.
+    package func finish(until deadline: Instant) { notifier?.finish(until: deadline) }
 
     /// The sockets that the service manager passed to this process. Removes the variables from the environment. Fails
     /// with `EINVAL` if there are others, two of a kind, or a malformed number.
@@ -72,18 +74,6 @@ package struct ServiceManager {
             sockets.credential = try CredentialSocket.adopted(descriptor)
         }
         return sockets
-    }
-}
-
-/// A socket to tell the service manager on. It is made once: the daemon must be able to say that it is alive when there are
-/// no descriptors left.
-private final class NotifySocket: Sendable {
-    let descriptor: Descriptor
-    let address: String
-
-    init(to address: String) throws(Failure) {
-        descriptor = try Descriptor.opened(ck_datagram_socket(), by: "socket")
-        self.address = address
     }
 }
 
