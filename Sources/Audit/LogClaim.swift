@@ -7,7 +7,7 @@
 internal import Kernel
 
 /// A lock that is held until the process ends, or has written its last record.
-struct LogClaim: ~Copyable {
+package struct LogClaim: ~Copyable {
     private let lock: LockFile
 
     /// Locks `.NAME.lock` beside the log, which the first writer creates. If no file can be created there, it locks the
@@ -16,14 +16,16 @@ struct LogClaim: ~Copyable {
         let claimed: LockFile?
         do throws(Failure) {
             let absolute = try absolutePath(path)
-            let name = absolute.split(separator: "/").last ?? ""
-            claimed = try LockFile.claimed(beside: absolute, named: ".\(name).lock")
+            claimed = try LockFile.claimed(beside: absolute, named: Self.lockName(of: absolute))
         } catch { throw .failed(error) }
         switch consume claimed {
         case .some(let lock): self.lock = lock
         case .none: throw .inUse(path)
         }
     }
+
+    /// The name of the lock, which is beside the log.
+    package static func lockName(of path: String) -> String { ".\(path.split(separator: "/").last ?? "").lock" }
 
     /// Must be called only by who writes no more.
     borrowing func release() { lock.release() }

@@ -65,14 +65,14 @@ struct Listener: ~Copyable {
         return claim
     }
 
-    /// Makes the directory of the socket. The directories above it must exist.
+    /// Makes the directory of the socket, which nobody else can list. The directories above it must exist.
     private static func makeDirectory(above path: String, owners: TrustedOwners) throws(Exit) {
         guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
         let directory = String(path[..<slash])
         do throws(TrustError) { try owners.checkDirectories(above: directory) } catch {
             throw Exit(.system, "the socket cannot be at \(path): \(error)")
         }
-        _ = try Exit.onFailure(try Kernel.makeDirectory(directory, mode: Privileges.isRoot ? 0o755 : 0o700))
+        _ = try Exit.onFailure(try Kernel.makeDirectory(directory, mode: Privileges.isRoot ? 0o711 : 0o700))
     }
 
     private static func removeStaleSocket(
@@ -96,8 +96,9 @@ struct Listener: ~Copyable {
         throw Exit(.busy, "another program listens at \(path)")
     }
 
-    /// Removes the socket if the account that the daemon has become may do that. It may not in root's directory: there
-    /// the dead socket stays until the next start, which need not wait for the end of this process.
+    /// Lets another process claim the path. The socket is removed if the account that the daemon has become may do that.
+    /// It may not in root's directory: there the dead socket stays until the next start, which need not wait for the end
+    /// of this process.
     borrowing func removeSocket() {
         // The service manager's stays, and so do those who wait in it.
         guard let path else { return }
@@ -106,8 +107,12 @@ struct Listener: ~Copyable {
     }
 
     /// Removes the file of a socket on which nobody listens any more, and lets another process claim its path.
+    ///
+    /// unlink(2) waits for the directory, also if it then fails, and whoever may list a directory can keep it busy
+    /// (ARCHITECTURE.md, "What may hang"). So it is tried only in a directory that is the daemon's own.
     static func leave(_ path: String, _ claim: borrowing LockFile?) {
-        try? removeFile(path)
+        let status = (try? statusFollowing(folder(of: path))) ?? nil
+        if let status, status.owner == Privileges.effectiveUID, !status.isReadableByOthers { try? removeFile(path) }
         switch claim {
         case .some(let claim): claim.release()
         case .none: break

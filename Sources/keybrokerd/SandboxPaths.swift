@@ -22,7 +22,7 @@ extension Sandbox {
         permitted.append((folder(of: audit), [.read, .list, .write]))
         // For the units and names of callers, and for the overflow uid and gid.
         permitted.append(("/proc", .read))
-        // To remove its own sockets at the end.
+        // To remove its own sockets at the end, if the directory is its own.
         permitted += sockets.map { (folder(of: $0), .remove) }
         keepOneCapability()
         restrictFiles(permitted, keepsAbstractSockets: environment("NOTIFY_SOCKET")?.hasPrefix("@") == true)

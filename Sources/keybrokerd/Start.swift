@@ -63,7 +63,7 @@ struct Start {
             group: try group(options))
         let sockets = [listener.path, Self.path(of: credentialListener)].compactMap(\.self)
         let state = "serves \(listener.description): "
-        try makeLogDirectory(audit, for: account, owners: owners)
+        try LogPlace.prepare(audit, for: account, owners: owners)
         let signer = SignerProcess.started(options, besideDaemonOf: account, logger)
         if let account { try Exit.onFailure(try Privileges.become(uid: account.uid, gid: account.gid)) }
         try Exit.onFailure(try Privileges.harden())
@@ -262,18 +262,6 @@ struct Start {
                     + "(groupadd --system \(name)), or name another with --socket-group")
         }
         return found
-    }
-
-    /// Makes the directory of the log, owned by the account that writes there. The directories above it must exist.
-    private static func makeLogDirectory(_ path: String, for account: Account?, owners: TrustedOwners) throws(Exit) {
-        guard let slash = path.lastIndex(of: "/"), slash != path.startIndex else { return }
-        let directory = String(path[..<slash])
-        do throws(TrustError) { try owners.checkDirectories(above: directory) } catch {
-            // The directory may exist below others that this account cannot check. Opening the log will show it.
-            return
-        }
-        guard try Exit.onFailure(try makeDirectory(directory, mode: 0o750), status: .audit), let account else { return }
-        try Exit.onFailure(try setOwner(directory, uid: account.uid, gid: account.gid), status: .audit)
     }
 
     /// - Parameter mayBeFaulty: whether the service manager keeps the socket. Callers would wait in it for ever.

@@ -76,6 +76,8 @@ package struct FileStatus: Equatable, Sendable {
 
     /// Whether the group or everybody may write to the file.
     package var isWritableByOthers: Bool { mode & 0o022 != 0 }
+    /// Whether the group or everybody may read the file, or list the directory.
+    package var isReadableByOthers: Bool { mode & 0o044 != 0 }
     package var isSticky: Bool { mode & 0o1000 != 0 }
     /// The mode as `ls` users write it: "0640".
     package var octalMode: String {
