@@ -107,7 +107,7 @@ struct OpenedPair {
 }
 
 extension OpenerQuestion {
-    /// Opens the files. If there are two, they are of one moment, or of the last of a few tries.
+    /// Opens the files. If there are two, they are of one moment.
     func opened(_ owners: TrustedOwners, watchedBy watch: ChangeWatch?) throws(TrustError) -> OpenedPair {
         func open(_ index: Int) throws(TrustError) -> TrustedFile {
             try owners.place(of: paths[index], watchedBy: watch, follows: watch != nil).open()
@@ -117,17 +117,16 @@ extension OpenerQuestion {
             let facts = key.facts
             return OpenedPair(facts: [facts], files: OpenFiles(key.intoDescriptor(), nil))
         }
-        var tries = Limits.pairAttempts
-        while true {
+        for _ in 0..<Limits.pairAttempts {
             let certificate = try open(1)
             let again = try open(0)
-            tries -= 1
-            guard ContentMark(again.status) == ContentMark(key.status) || tries == 0 else {
+            guard ContentMark(again.status) == ContentMark(key.status) else {
                 key = again
                 continue
             }
             let facts = [again.facts, certificate.facts]
             return OpenedPair(facts: facts, files: OpenFiles(again.intoDescriptor(), certificate.intoDescriptor()))
         }
+        throw TrustError(changing: paths)
     }
 }

@@ -116,12 +116,12 @@ package final class KeyStore: KeyOpener {
         guard let certificate = key.certificate else {
             return HandOut(key: try open(key.source).intoFile(), certificate: nil)
         }
-        for _ in 1..<Limits.pairAttempts {
+        for _ in 0..<Limits.pairAttempts {
             if let pair = try pair(key.source, certificate) { return pair }
             forget(key.source)
             forget(certificate)
         }
-        return try open(key.source, certificate)
+        throw TrustError(changing: [key.source, certificate].compactMap { $0.path() })
     }
 
     /// Both files, or nil if they may be what was there at two times.
@@ -137,11 +137,6 @@ package final class KeyStore: KeyOpener {
         if !isSame { isSame = ContentMark(try open(keySource).intoFile().status) == ContentMark(pair.key.status) }
         if isSame { return pair }
         return nil
-    }
-
-    private func open(_ key: Source, _ certificate: Source) throws(TrustError) -> HandOut {
-        let file = try open(key).intoFile()
-        return HandOut(key: file, certificate: try open(certificate).intoFile())
     }
 
     package func adopt(_ policy: LoadedPolicy) {

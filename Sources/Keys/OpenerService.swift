@@ -55,7 +55,8 @@ final class OpenerService {
         // Who is permitted makes no difference here, so no name is looked up.
         self.files = files.withNames(.invented(NameNumbers()))
         // What is mounted here is read by this process itself.
-        self.owners = owners.keeping(to: try? LocalMounts())
+        let mounts = try LocalMounts.here()
+        self.owners = owners.keeping(to: mounts)
         watch = try? ChangeWatch()
         poller = try Poller(capacity: 4)
         try poller.watch(socket.descriptor, for: .reading, as: Self.questions)
@@ -63,6 +64,8 @@ final class OpenerService {
         reader = try? Worker(
             confinedBy: { () throws(Failure) in try? Sandbox.restrictCallsOfThreadToOpening() }, Self.paths)
         try reader?.register(with: poller, as: Self.reading)
+        // If there can be no thread, the main thread reads the table.
+        try? mounts?.beginThread { () throws(Failure) in try? Sandbox.restrictCallsOfThreadToOpening() }
         foreign = try? ForeignFiles(owners)
         try foreign?.register(with: poller, as: Self.outcomes)
         // The process goes on without the filter where there is none, because it has few rights anyway.

@@ -199,7 +199,8 @@ package enum Limits {
     package static let policyConnections = 1...65_536
     package static let policyRequests = 1...1_000_000
 
-    /// How often a key and its certificate are opened at most if their directories change meanwhile.
+    /// How often a key and its certificate are opened at most if their directories change meanwhile. Then the client is
+    /// told to come back.
     package static let pairAttempts = 4
     /// How long the process that opens keys may take for one key before that is a fault. Until then the caller is told to
     /// come back.

@@ -47,7 +47,7 @@ struct Start {
         let limit = try Exit.onFailure(try Privileges.raiseDescriptorLimit())
         let capacity = Capacity(total: connections(options, limit, logger))
         let servesSystem = try Exit.onFailure(Privileges.isRoot ? true : try Privileges.canReadAnyFile())
-        let mounts = mounts(logger)
+        let mounts = try Exit.onFailure(try LocalMounts.here())
         let keyOwners = owners.keeping(to: mounts)
         let paths = Paths(options, owners: keyOwners, servesSystem: servesSystem)
         let audit = try path(try paths.audit())
@@ -96,7 +96,7 @@ struct Start {
         // There is room for everything that can be ready at once, so that nothing has to wait for another turn.
         let poller = try Exit.onFailure(try Poller(capacity: capacity.total + Limits.credentials + 8))
         let (reloads, closer) = sandbox.apply(folders, audit: audit, sockets: sockets, logger) { sandbox in
-            beginThread(of: manager, logger)
+            beginThreads(of: manager, mounts, logger)
             return (
                 Reloads(of: policyFiles, outsideOf: sandbox, owners: keyOwners, opener: opener, logger),
                 Self.closer(most: Self.closing(limit, beside: capacity), into: nameService, logger)
@@ -160,11 +160,20 @@ struct Start {
         }
     }
 
-    private static func beginThread(of manager: ServiceManager, _ logger: Logger) {
+    private static func beginThreads(of manager: ServiceManager, _ mounts: LocalMounts?, _ logger: Logger) {
         do throws(Failure) { try manager.beginThread(confinedBy: confine) } catch {
             logger.log(
                 "whoever keeps the service manager's socket full can keep it from hearing that the daemon is alive, as "
                     + "there can be no thread that waits for room: \(error)")
+        }
+        // Nothing is known of the mounts then, and a key on one that hangs stops the daemon.
+        guard let mounts else {
+            return logger.log("keys on file systems that hang cannot be told from others: there is no /proc")
+        }
+        do throws(Failure) { try mounts.beginThread(confinedBy: confine) } catch {
+            logger.log(
+                "who may mount many file systems can keep callers waiting, as there can be no thread that reads the "
+                    + "table of mounts: \(error)")
         }
     }
 
@@ -180,14 +189,6 @@ struct Start {
         } catch {
             logger.log(
                 "a caller can keep the others waiting, as there can be no thread that closes what it sent: \(error)")
-            return nil
-        }
-    }
-
-    /// Nil if there is no `/proc`. Nothing is known of the mounts then, and a key on one that hangs stops the daemon.
-    private static func mounts(_ logger: Logger) -> LocalMounts? {
-        do throws(Failure) { return try LocalMounts() } catch {
-            logger.log("keys on file systems that hang cannot be told from others: \(error)")
             return nil
         }
     }

@@ -46,6 +46,42 @@ struct BusyDirectoryTests {
         #expect(try daemon.stop() == 0)
     }
 
+    /// Whoever may write to a sticky directory may change its times as often as it likes.
+    @Test func theTimesOfADirectoryAboveAKeyChangeAllTheTime() throws {
+        for name in ["key", "certificate"] { try folder.write(name, name, mode: 0o600) }
+        try folder.directory("sticky", mode: 0o1777)
+        try folder.directory("sticky/own")
+        try folder.write("sticky/own/key", "PAIR", mode: 0o600)
+        let daemon = try Daemon(
+            folder,
+            policy: """
+                key near \(folder["key"])
+                key pair \(folder["sticky/own/key"]) certificate \(folder["certificate"])
+                permit 61001 key near pair
+                limit 61001 requests 10000
+
+                """)
+        let user = try PeerProcess(daemon.socket, uid: 61001)
+        #expect(try user.ask("1Gpair").contents == ["PAIR", "certificate"])
+        let watched = try daemon.watchedDirectories()
+        let script = """
+            import os, sys
+            os.setresuid(\(other), \(other), \(other))
+            for time in range(1, 1 << 40): os.utime(sys.argv[1])
+            """
+        let toucher = try Program(installed("python3") ?? "python3", ["-c", script, folder["sticky"]])
+        try waitUntil("the directory is watched no more") {
+            #expect(try user.ask("1Gnear").contents == ["key"])
+            return try daemon.watchedDirectories() < watched
+        }
+        #expect(try user.ask("1Gnear").contents == ["key"])
+        // Events that are queued still count as changes.
+        #expect(try user.ask("1Gpair") { $0.status == "B" }.contents == ["PAIR", "certificate"])
+        toucher.signal(SIGKILL)
+        try toucher.waitForExit()
+        #expect(try daemon.stop() == 0)
+    }
+
     /// The directory is root's, and anybody may list it. The account of the daemon cannot make a lock there.
     @Test func theDirectoryOfTheLogIsLockedByAnotherAccount() throws {
         try folder.directory("log")
@@ -70,5 +106,15 @@ struct BusyDirectoryTests {
         #expect(second.status == 75, "\(second.errors)")
         #expect(try daemon.stop() == 0)
         try holder.waitForExit()
+    }
+}
+
+extension Daemon {
+    /// How many directories it watches with inotify(7).
+    fileprivate func watchedDirectories() throws -> Int {
+        let folder = "/proc/\(pid)/fdinfo"
+        return try FileManager.default.contentsOfDirectory(atPath: folder)
+            .compactMap { try? String(contentsOfFile: "\(folder)/\($0)", encoding: .utf8) }
+            .flatMap { $0.split(separator: "\n") }.count { $0.hasPrefix("inotify wd:") }
     }
 }

@@ -1,5 +1,6 @@
 // Which mounts count as local.
 
+import TestSupport
 import Testing
 
 @testable import Kernel
@@ -19,15 +20,60 @@ struct MountTableTests {
 
         """
 
-    @Test func whatIsNotKnownToBeLocalIsForeign() {
-        let mounts = MountTable(Array(Self.table.utf8))
-        #expect(
-            mounts.foreign == [
-                "/srv/far": 23, "/srv/with space": 24, "/srv/unheard-of": 25, "/run/key": 27, "/net": 28, "/dash": 29,
-            ])
-        #expect(mounts.local == ["/", "/home", "/run"])
-        #expect(MountTable([]).foreign.isEmpty && MountTable([]).local.isEmpty)
+    private func table(_ text: String) -> MountTable {
+        var table = MountTable()
+        for line in text.utf8.split(separator: UInt8(ascii: "\n")) { table.add(Array(line)[...]) }
+        return table
     }
+
+    @Test func whatIsNotKnownToBeLocalIsForeign() {
+        let mounts = table(Self.table)
+        let foreign: [String: UInt64] = [
+            "/srv/far": 23, "/srv/with space": 24, "/srv/unheard-of": 25, "/run/key": 27, "/net": 28, "/dash": 29,
+        ]
+        #expect(mounts.foreign.count == foreign.count)
+        for (path, number) in foreign { #expect(mounts.foreign[Array(path.utf8)] == number, "\(path)") }
+        #expect(mounts.local == Set(["/", "/home", "/run"].map { Array($0.utf8) }))
+        #expect(table("").foreign.isEmpty && table("").local.isEmpty)
+    }
+
+    /// To `String` these are one path.
+    @Test func pathsAreBytes() {
+        let mounts = table("1 0 0:1 / /\u{E9} rw - fuse x rw\n2 0 0:2 / /e\u{301} rw - nfs x rw\n")
+        #expect(mounts.foreign[Array("/\u{E9}".utf8)] == 1)
+        #expect(mounts.foreign[Array("/e\u{301}".utf8)] == 2)
+    }
+
+    /// Lines are found in whatever pieces the kernel returns.
+    @Test func aFileIsReadByLines() throws {
+        let folder = TemporaryFolder("lines")
+        let lengths = [0, 1, 65_535, 65_536, 65_537, 200_000, 3]
+        let text = lengths.map { String(repeating: "x", count: $0) }.joined(separator: "\n")
+        let file = try Descriptor.forReading(try folder.write("f", text))
+        var found: [Int] = []
+        try file.forEachLine(limit: 500_000) { found.append($0.count) }
+        #expect(found == lengths)
+        #expect(throws: Failure.self) { try file.forEachLine(limit: 1000) { _ in } }
+        let long = try Descriptor.forReading(try folder.write("long", String(repeating: "x", count: 3 << 20)))
+        #expect(throws: Failure.self) { try long.forEachLine(limit: 4 << 20) { _ in } }
+    }
+
+    /// Nothing is known to be local then. Without `/proc` nothing is known at all.
+    @Test func aTableThatCannotBeReadIsOutOfDate() throws {
+        let folder = TemporaryFolder("table")
+        #expect(try LocalMounts.here(folder["none"]) == nil)
+        let mounts = try #require(try LocalMounts.here(folder.path))
+        let owners = TrustedOwners.now.keeping(to: mounts)
+        for thread in [false, true] {
+            if thread { try mounts.beginThread {} }
+            guard case .unknown = mounts.place(at: folder.path) else { throw Waited(description: "a known mount") }
+            #expect(throws: TrustError(.elsewhere(LocalMounts.unknown), Self.perhaps)) {
+                _ = try owners.entries(ofDirectory: "/proc")
+            }
+        }
+    }
+
+    private static let perhaps = "/proc is perhaps served by another program or computer: mounts have changed"
 
     /// A status that another process sends says all that is checked and recorded.
     @Test func aStatusGoesThroughWords() throws {

@@ -49,6 +49,29 @@ extension Descriptor {
     }
 }
 
+extension Descriptor {
+    /// Calls `body` with each line of the file, without its line feed. Keeps a line, and not the whole file.
+    /// - Parameter limit: more bytes, or a line of more than 1 MiB, are `EFBIG`.
+    borrowing func forEachLine(limit: Int, _ body: (ArraySlice<UInt8>) -> Void) throws(Failure) {
+        var chunk = [UInt8](repeating: 0, count: 64 * 1024)
+        var (begun, position): ([UInt8], Int) = ([], 0)
+        while true {
+            let count = try read(into: &chunk, at: position)
+            if count == 0 { break }
+            position += count
+            guard position <= limit, begun.count <= 1 << 20 else { throw Failure("read", code: EFBIG) }
+            var rest = chunk[..<count]
+            while let end = rest.firstIndex(of: UInt8(ascii: "\n")) {
+                body(begun.isEmpty ? rest[..<end] : begun + rest[..<end])
+                begun = []
+                rest = rest[(end + 1)...]
+            }
+            begun += rest
+        }
+        if !begun.isEmpty { body(begun[...]) }
+    }
+}
+
 /// The names in a directory without `.` and `..`, sorted by bytes. Calls `readdir(3)`.
 package func directoryEntries(_ path: String) throws(Failure) -> [String] {
     try entries(

@@ -22,8 +22,8 @@ package final class ChangeWatch {
         var links: Set<String> = []
         /// The files in the directory whose changes somebody waits for.
         var files: Set<String> = []
-        /// The number of events that concern no path to a key, counted from `idleSince`.
-        var idle = 0, idleSince = Instant.now
+        /// The number of events that others may cause, counted from `countedSince`.
+        var count = 0, countedSince = Instant.now
     }
     /// Watched directories by inotify's watch descriptor.
     private var watched: [Int32: Watched] = [:]
@@ -32,9 +32,10 @@ package final class ChangeWatch {
 
     /// How much of the queue one call reads, in bytes and buffers, so that nobody can keep the daemon reading.
     private static let bufferBytes = 4096, mostBuffers = 8
-    /// How many events per second of one directory may concern no path to a key. The owner of an entry causes one event
-    /// with each chmod(2). If there are more, the directory is no longer watched.
-    private static let mostIdle = 1000
+    /// How many events per second others may cause in one directory. The owner of an entry causes one with each chmod(2),
+    /// and whoever may write to a sticky directory such as `/tmp` with each change of its times. If there are more, the
+    /// directory is no longer watched.
+    private static let mostOfOthers = 1000
 
     /// Calls `inotify_init1(2)`.
     package init() throws(Failure) {
@@ -121,6 +122,7 @@ package final class ChangeWatch {
             while let event = Event(takenFrom: &rest) {
                 if isAboutAWay(event) {
                     changes = .any
+                    if event.mask & UInt32(IN_ATTRIB) != 0 { _ = endsTheWatch(event, now) }
                 } else if isAboutAFile(event) {
                     changes.files = true
                 } else if endsTheWatch(event, now) {
@@ -149,14 +151,14 @@ package final class ChangeWatch {
         return true
     }
 
-    /// Counts an event that concerns no path to a key. If a directory has too many of them, its watch is removed, and
-    /// paths through it are checked on each request. Calls `inotify_rm_watch(2)`.
+    /// Counts an event that others may cause. If a directory has too many of them, its watch is removed, and paths through
+    /// it are checked on each request. Calls `inotify_rm_watch(2)`.
     private func endsTheWatch(_ event: Event, _ now: Instant) -> Bool {
         guard var known = watched[event.watch] else { return false }
-        if now >= known.idleSince.after(.seconds(1)) { (known.idle, known.idleSince) = (0, now) }
-        known.idle += 1
+        if now >= known.countedSince.after(.seconds(1)) { (known.count, known.countedSince) = (0, now) }
+        known.count += 1
         watched[event.watch] = known
-        guard known.idle > Self.mostIdle else { return false }
+        guard known.count > Self.mostOfOthers else { return false }
         _ = inotify_rm_watch(descriptor.number, event.watch)
         forget(event.watch)
         return true

@@ -11,8 +11,8 @@ internal import Synchronization
 /// The mounts that this process sees, as `/proc/self/mountinfo` (proc(5)) lists them.
 ///
 /// An ordinary user can mount file systems with `fusermount3`, a thousand with long paths, and as often as he likes. So
-/// the table is read for a small part of the time only. When it is out of date, a walk leaves the mount where it is only
-/// for one where another walk was before.
+/// the table is read for a small part of the time only, and in a thread, as one reading can take a second. When it is out
+/// of date, a walk leaves the mount where it is only for one where another walk was before.
 package final class LocalMounts: Sendable, Equatable {
     /// What is known of a path.
     enum Place {
@@ -32,30 +32,59 @@ package final class LocalMounts: Sendable, Equatable {
     /// Two descriptors of the table, as each of them reports a change once: to who polls it, and to the poller.
     private let table: Descriptor
     private let alarm: Descriptor
-    private let state: Mutex<State>
+    private let state = Mutex(State())
+    /// They ring when the table is to be read, and when it was read.
+    private let wanted: WakeUp, done: WakeUp
 
     private struct State {
-        var table: MountTable
+        var table = MountTable()
         /// The numbers of local mounts where a walk was, if no other mount can ever have them.
         var seen: Set<UInt64> = []
-        /// How often the table has changed, and of these, how often it had when it was read last.
-        var changes: UInt64 = 0, changesRead: UInt64 = 0
-        /// A thread reads it. Another one does not wait for that.
+        /// How often the table has changed, and of these, how often it had when it was read last. It was never read so far.
+        var changes: UInt64 = 1, changesRead: UInt64 = 0
+        var hasThread = false
+        /// Another thread does not begin as well.
         var isBeingRead = false
         /// Until when the time for earlier readings is owed.
         var owed = Instant.boot
     }
 
-    private static let path = "/proc/self/mountinfo", mostBytes = 16 << 20, mostSeen = 1000
+    private static let mostBytes = 256 << 20, mostSeen = 1000
     /// The table is read for this part of the time at most: a reading is owed as many times its own length, and a new one
     /// begins only if less than a certain time is owed. So a boot with all its mounts waits for nothing.
     private static let part = 200, mostOwed = Duration.seconds(10)
+    /// How long a walk waits for the thread. The usual table is read in a tenth of that, and then nothing is unknown.
+    private static let patience = Duration.milliseconds(5)
 
-    /// Reads the table. Fails if there is no `/proc`.
-    package init() throws(Failure) {
-        table = try .forReading(Self.path)
-        alarm = try .forReading(Self.path)
-        state = Mutex(State(table: try Self.read(table)))
+    /// Reads the table. Nil if there is no `/proc`. If the table is there and cannot be read, it is out of date.
+    /// - Parameter path: where the table is. Only tests give another one.
+    package static func here(_ path: String = "/proc/self/mountinfo") throws(Failure) -> LocalMounts? {
+        do throws(Failure) { return try LocalMounts(.forReading(path), .forReading(path)) } catch {
+            if error.code == ENOENT { return nil }
+            throw error
+        }
+    }
+
+    private init(_ table: consuming Descriptor, _ alarm: consuming Descriptor) throws(Failure) {
+        (wanted, done) = (try WakeUp(), try WakeUp())
+        self.table = table
+        self.alarm = alarm
+        refresh()
+    }
+
+    /// From now on a thread reads the table. Calls `pthread_create(3)`.
+    /// - Parameter confine: what the thread does first. If it fails, so does this.
+    package func beginThread(
+        confinedBy confine: @escaping @Sendable () throws(Failure) -> Void
+    ) throws(Failure) {
+        try startThread(preparedBy: confine) { [self] in
+            while true {
+                // The only possible error is a want of memory, after which it comes back here.
+                try? wanted.takeOne()
+                read()
+            }
+        }
+        state.withLock { $0.hasThread = true }
     }
 
     /// Has the poller report a change, as a descriptor that has hung up.
@@ -71,30 +100,38 @@ package final class LocalMounts: Sendable, Equatable {
         }
     }
 
-    /// Reads the table anew if it has changed, unless it was read a moment ago. Calls `poll(2)`.
+    /// Has the table read anew if it has changed, unless it was read a moment ago. Waits a moment for that. Calls `poll(2)`.
     func refresh() {
-        let began = Instant.now
-        let due: UInt64? = state.withLock { state in
+        let now = Instant.now
+        let (isDue, hasThread) = state.withLock { state in
             noteChange(&state)
-            guard state.changes != state.changesRead, !state.isBeingRead, state.owed < began.after(Self.mostOwed)
-            else { return nil }
+            guard state.changes != state.changesRead, !state.isBeingRead, state.owed < now.after(Self.mostOwed)
+            else { return (false, state.hasThread) }
             state.isBeingRead = true
-            return state.changes
+            return (true, state.hasThread)
         }
-        guard let due else { return }
-        let read: MountTable?
-        do throws(Failure) { read = try Self.read(table) } catch { read = nil }
+        guard isDue else { return }
+        guard hasThread else { return read() }
+        done.silence()
+        wanted.signal()
+        // If it fails, the table counts as out of date for now.
+        try? done.takeOne(until: now.after(Self.patience))
+    }
+
+    /// Reads the table. If that fails, it stays out of date.
+    private func read() {
+        let (due, began) = (state.withLock { $0.changes }, Instant.now)
+        var read: MountTable? = MountTable()
+        do throws(Failure) { try table.forEachLine(limit: Self.mostBytes) { read?.add($0) } } catch {
+            read = nil
+        }
         let cost = began.until(.now)
         state.withLock { state in
             state.isBeingRead = false
             state.owed = max(state.owed, began).after(cost * Self.part)
-            guard let read else { return }
-            (state.table, state.changesRead) = (read, due)
+            if let read { (state.table, state.changesRead) = (read, due) }
         }
-    }
-
-    private static func read(_ table: borrowing Descriptor) throws(Failure) -> MountTable {
-        MountTable(try table.readAll(limit: mostBytes, path))
+        done.signal()
     }
 
     private func noteChange(_ state: inout State) {
@@ -106,7 +143,8 @@ package final class LocalMounts: Sendable, Equatable {
 
     /// What begins at `path`, which must be a real path. Call ``refresh()`` before a walk.
     func place(at path: String) -> Place {
-        state.withLock { state in
+        let path = Array(path.utf8)
+        return state.withLock { state in
             // What was foreign is kept out of until it is known that it has gone.
             if let number = state.table.foreign[path] { return .foreign(number) }
             guard state.changes == state.changesRead else { return .unknown }

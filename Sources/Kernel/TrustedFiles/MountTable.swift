@@ -2,12 +2,13 @@
 //
 // Must never take a type that it does not know for a local one.
 
-/// Which mounts are local, and which are served by another program or computer.
+/// Which mounts are local, and which are served by another program or computer. Paths are bytes: to `String`, different
+/// paths can be equal.
 struct MountTable {
     /// The number of each mount that is not local, by its path.
-    private(set) var foreign: [String: UInt64] = [:]
+    private(set) var foreign: [[UInt8]: UInt64] = [:]
     /// The paths of the others. The root counts as local in any case: the daemon itself is there.
-    private(set) var local: Set<String> = []
+    private(set) var local: Set<[UInt8]> = []
 
     /// The types whose files this kernel serves from its own disks and memory. All others count as foreign.
     private static let localTypes: Set<String> = [
@@ -20,24 +21,22 @@ struct MountTable {
         "mqueue", "pstore", "nsfs", "binfmt_misc", "fusectl", "selinuxfs", "smackfs", "resctrl",
     ]
 
-    /// - Parameter lines: the bytes of the table.
-    init(_ lines: [UInt8]) {
-        for line in lines.split(separator: UInt8(ascii: "\n")) {
-            let words = line.split(separator: UInt8(ascii: " "))
-            guard words.count > 6, let dash = words[6...].firstIndex(of: [UInt8(ascii: "-")]), dash + 1 < words.count,
-                let number = UInt64(String(decoding: words[0], as: UTF8.self))
-            else { continue }
-            let path = Self.unescaped(words[4])
-            if path == "/" || Self.localTypes.contains(String(decoding: words[dash + 1], as: UTF8.self)) {
-                local.insert(path)
-            } else {
-                foreign[path] = number
-            }
+    /// Adds a line of the table.
+    mutating func add(_ line: ArraySlice<UInt8>) {
+        let words = line.split(separator: UInt8(ascii: " "))
+        guard words.count > 6, let dash = words[6...].firstIndex(of: [UInt8(ascii: "-")]), dash + 1 < words.count,
+            let number = UInt64(String(decoding: words[0], as: UTF8.self))
+        else { return }
+        let path = Self.unescaped(words[4])
+        if path == [UInt8(ascii: "/")] || Self.localTypes.contains(String(decoding: words[dash + 1], as: UTF8.self)) {
+            local.insert(path)
+        } else {
+            foreign[path] = number
         }
     }
 
     /// A path of the table, in which a space, a tab, a line feed and a backslash are three octal digits.
-    private static func unescaped(_ word: ArraySlice<UInt8>) -> String {
+    private static func unescaped(_ word: ArraySlice<UInt8>) -> [UInt8] {
         var bytes: [UInt8] = []
         var rest = word
         while let backslash = rest.firstIndex(of: UInt8(ascii: "\\")) {
@@ -51,6 +50,6 @@ struct MountTable {
                 rest = rest[(backslash + 1)...]
             }
         }
-        return String(decoding: bytes + rest, as: UTF8.self)
+        return bytes + rest
     }
 }

@@ -20,7 +20,7 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
         /// A file system that another program or computer serves begins on the path. Only the process that opens keys
         /// goes there. The number is that of the mount, or 0 if the process has to open it for another reason.
         case elsewhere(UInt64)
-        /// That process has not opened it yet. The client is told to try again soon.
+        /// That process has not opened it yet, or it changes all the time. The client is told to try again soon.
         case late
         /// It is larger than what is copied.
         case oversized
@@ -45,6 +45,13 @@ package struct TrustError: Error, Equatable, Sendable, CustomStringConvertible {
     /// The file was opened and is trusted, but a system call on it failed.
     package init(unreadable path: String, _ failure: Failure) {
         self.init(.unreadable, failure.on(path).description)
+    }
+
+    /// A key and its certificate were opened a few times, and each time something changed meanwhile. They may not belong
+    /// together.
+    package init(changing paths: [String]) {
+        self.init(
+            .late, "\(paths.joined(separator: " and ")) change, or directories above them, each time they are opened")
     }
 
     /// The sandbox does not permit reading at this path.
