@@ -7,6 +7,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/sockios.h>
+#include <poll.h>
 #include <stddef.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -238,15 +239,42 @@ int ck_drop_packet(int socket) {
     return result < 0 ? -errno : 0;
 }
 
-int ck_notify(int socket, const char *address, const void *bytes, size_t count, int waits) {
-    struct sockaddr_un manager;
-    int result = address_of(address, &manager);
+// Where the service manager listens. Returns the length of the address.
+static int address_of_manager(const char *address, struct sockaddr_un *manager) {
+    int result = address_of(address, manager);
     if (result < 0) return result;
-    if (address[0] == '@') manager.sun_path[0] = 0;
-    socklen_t size = offsetof(struct sockaddr_un, sun_path) + strlen(address);
+    if (address[0] == '@') manager->sun_path[0] = 0;
+    return (int)(offsetof(struct sockaddr_un, sun_path) + strlen(address));
+}
+
+int ck_notify_socket(const char *address) {
+    struct sockaddr_un manager;
+    int size = address_of_manager(address, &manager);
+    if (size < 0) return size;
+    int result = ck_datagram_socket();
+    // If nobody listens yet, each message is sent to the address.
+    if (result >= 0) (void)connect(result, (struct sockaddr *)&manager, (socklen_t)size);
+    return result;
+}
+
+int ck_notify(int socket, const char *address, const void *bytes, size_t count, int waits) {
+    // Who waits in poll(2) is woken each time that there is room. Who waits in sendto(2) is woken in turn, after all others
+    // who do, and starts again if the room is taken by then: with thousands of them that takes half a minute.
+    for (;;) {
+        if (send(socket, bytes, count, MSG_NOSIGNAL | MSG_DONTWAIT) >= 0) return 0;
+        if (errno == EINTR) continue;
+        if (errno != EAGAIN) break;
+        if (!waits) return -EAGAIN;
+        struct pollfd room = {.fd = socket, .events = POLLOUT};
+        if (poll(&room, 1, -1) < 0 && errno != EINTR) return -errno;
+    }
+    // It is not connected, or the service manager has a new socket.
+    struct sockaddr_un manager;
+    int size = address_of_manager(address, &manager);
+    if (size < 0) return size;
     int flags = MSG_NOSIGNAL | (waits ? 0 : MSG_DONTWAIT);
     long sent;
-    do sent = sendto(socket, bytes, count, flags, (struct sockaddr *)&manager, size);
+    do sent = sendto(socket, bytes, count, flags, (struct sockaddr *)&manager, (socklen_t)size);
     while (sent < 0 && errno == EINTR);
     return sent < 0 ? -errno : 0;
 }

@@ -18,17 +18,24 @@ enum LogPlace {
         }
         let isNew = try Exit.onFailure(try makeDirectory(directory, mode: 0o750), status: .audit)
         guard let account else { return }
-        if isNew { return try give(directory, to: account) }
-        // Where the account cannot make a lock, it would lock the directory, and whoever may list that could do so first.
-        // Nobody but root can have put anything there, so it is safe to give it away.
-        let status = try Exit.onFailure(try statusFollowing(directory), status: .audit)
-        guard let status, status.owner == 0, account.uid != 0, !status.isWritableByOthers else { return }
-        let lock = "\(directory)/\(LogClaim.lockName(of: path))"
-        _ = try Exit.onFailure(try LockFile.claimed(lock), status: .audit)
-        try give(lock, to: account)
+        if isNew {
+            try Exit.onFailure(try setOwner(directory, uid: account.uid, gid: account.gid), status: .audit)
+        } else if account.uid != 0 {
+            // If that fails, the account locks the directory.
+            try? makeLock(beside: path, in: directory, for: account, owners)
+        }
     }
 
-    private static func give(_ path: String, to account: Account) throws(Exit) {
-        try Exit.onFailure(try setOwner(path, uid: account.uid, gid: account.gid), status: .audit)
+    /// Where the account cannot make a lock, it would lock the directory, and whoever may list that could do so first.
+    private static func makeLock(
+        beside path: String, in directory: String, for account: Account, _ owners: TrustedOwners
+    ) throws {
+        // Nobody but root can have put anything there, so it is safe to give it away.
+        try owners.checkDirectories(above: path)
+        guard let status = try statusFollowing(directory), status.owner == 0, !status.isWritableByOthers else { return }
+        let lock = "\(directory)/\(LogClaim.lockName(of: path))"
+        guard try statusWithoutFollowing(lock)?.owner != account.uid else { return }
+        _ = try LockFile.claimed(lock)
+        try setOwner(lock, uid: account.uid, gid: account.gid)
     }
 }

@@ -2,7 +2,6 @@
 
 import Foundation
 import Kernel
-import Keys
 import Policy
 import PolicyLoading
 import TestSupport
@@ -10,6 +9,7 @@ import Testing
 import Wire
 
 @testable import Broker
+@testable import Keys
 
 @Suite(.enabled(if: isRoot, "needs root: it mounts a directory over another"))
 struct KeyStoreTests {
@@ -40,5 +40,34 @@ struct KeyStoreTests {
         defer { try? folder.shell("umount -l old") }
         let key = try text(store.handOut(pair))
         #expect(key == "NEW")
+    }
+
+    /// Whoever opens both files while they change may have files of two moments: no caller gets them.
+    @Test(arguments: [true, false]) func aPairThatChangesAllTheTimeIsNotHandedOut(_ isOpener: Bool) throws {
+        for name in ["one", "two", "key", "chain"] { try folder.write(name, name) }
+        let lines = "key pair \(folder["key"]) certificate \(folder["chain"])\n"
+        let policy = try Bench.load(lines, folder).policy
+        let pair = try #require(KeyName("pair").flatMap { policy.keys[$0] })
+        let store = KeyStore(owners: .now, watch: nil, sandbox: Sandbox())
+        let question = OpenerQuestion(lane: 1, form: .open, paths: [folder["key"], folder["chain"]])
+        let script = """
+            import os, sys
+            os.chdir(sys.argv[1])
+            while True:
+                for name in ("one", "two"):
+                    os.link(name, "next")
+                    os.rename("next", "key")
+            """
+        let changer = try Program(installed("python3") ?? "python3", ["-c", script, folder.path])
+        defer { changer.signal(SIGKILL) }
+        var failure: TrustError?
+        try waitUntil("a pair is refused") {
+            do throws(TrustError) {
+                if isOpener { _ = try question.opened(.now, watchedBy: nil) } else { _ = try store.handOut(pair) }
+            } catch { failure = error }
+            return failure != nil
+        }
+        #expect(failure == TrustError(changing: [folder["key"], folder["chain"]]))
+        #expect(failure?.kind == .late)
     }
 }

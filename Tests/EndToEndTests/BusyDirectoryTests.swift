@@ -63,7 +63,9 @@ struct BusyDirectoryTests {
                 """)
         let user = try PeerProcess(daemon.socket, uid: 61001)
         #expect(try user.ask("1Gpair").contents == ["PAIR", "certificate"])
-        let watched = try daemon.watchedDirectories()
+        let attributes = try FileManager.default.attributesOfItem(atPath: folder["sticky"])
+        let inode = String(try #require(attributes[.systemFileNumber] as? UInt64), radix: 16)
+        #expect(try daemon.watchedDirectories().contains(inode))
         let script = """
             import os, sys
             os.setresuid(\(other), \(other), \(other))
@@ -72,7 +74,7 @@ struct BusyDirectoryTests {
         let toucher = try Program(installed("python3") ?? "python3", ["-c", script, folder["sticky"]])
         try waitUntil("the directory is watched no more") {
             #expect(try user.ask("1Gnear").contents == ["key"])
-            return try daemon.watchedDirectories() < watched
+            return try !daemon.watchedDirectories().contains(inode)
         }
         #expect(try user.ask("1Gnear").contents == ["key"])
         // Events that are queued still count as changes.
@@ -110,11 +112,11 @@ struct BusyDirectoryTests {
 }
 
 extension Daemon {
-    /// How many directories it watches with inotify(7).
-    fileprivate func watchedDirectories() throws -> Int {
+    /// The directories that it watches with inotify(7), by the numbers of their inodes.
+    fileprivate func watchedDirectories() throws -> [String] {
         let folder = "/proc/\(pid)/fdinfo"
         return try FileManager.default.contentsOfDirectory(atPath: folder)
             .compactMap { try? String(contentsOfFile: "\(folder)/\($0)", encoding: .utf8) }
-            .flatMap { $0.split(separator: "\n") }.count { $0.hasPrefix("inotify wd:") }
+            .flatMap { $0.matches(of: #/inotify wd:\S+ ino:(\S+)/#).map { String($0.output.1) } }
     }
 }

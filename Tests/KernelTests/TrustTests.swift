@@ -180,7 +180,11 @@ struct TrustTests {
             unsafe _ = chmod(folder["sticky"], 0o1777)
             _ = watch.changes()
         }
+        while watch.changes().ways {}
         #expect(try !isWatched())
+        // Nor is the directory itself watched, or only the one above.
+        try folder.setAttributes("sticky", mode: 0o1770)
+        #expect(!watch.changes().ways)
     }
 
     /// If others can write to a directory when its watch is added, its entries are not watched.

@@ -220,6 +220,8 @@ int ck_eventfd(void);
 int ck_interrupting_timer(void);
 // close(2), of a connection after its packets were dropped; interrupted after each millisecond, unless `timer` is negative.
 void ck_close_interrupted(int timer, int descriptor, int is_connection);
+// A socket for messages to the service manager, connected to its socket if that is there.
+int ck_notify_socket(const char *address);
 // Sends a datagram to the service manager's socket. `@` at the start means an abstract address (sd_notify(3)).
 // Waits for room there if `waits` is not 0.
 int ck_notify(int socket, const char *address, const void *bytes, size_t count, int waits);

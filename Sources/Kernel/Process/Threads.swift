@@ -49,11 +49,12 @@ package func startThread(_ body: @escaping @Sendable () -> Void) throws(Failure)
     pthread_detach(thread)
 }
 
-/// What a thread tells of its beginning.
+/// What a thread tells of its beginning. The thread keeps this object, so it lets go of the descriptor.
 private final class Beginning: Sendable {
-    let isOver: WakeUp
+    private let bell: Mutex<WakeUp?>
     let fault = Mutex<Failure?>(nil)
-    init() throws(Failure) { isOver = try WakeUp() }
+    init(_ bell: WakeUp) { self.bell = Mutex(bell) }
+    func end() { bell.withLock { $0.take() }?.signal() }
 }
 
 /// Starts a thread that nobody waits for, and waits until it has prepared itself: as a rule, until its system calls are
@@ -65,17 +66,18 @@ func startThread<Prepared>(
     preparedBy prepare: @escaping @Sendable () throws(Failure) -> Prepared,
     _ body: @escaping @Sendable (Prepared) -> Void
 ) throws(Failure) {
-    let beginning = try Beginning()
+    let isOver = try WakeUp()
+    let beginning = Beginning(isOver)
     try startThread {
         let prepared: Prepared
         do throws(Failure) { prepared = try prepare() } catch {
             beginning.fault.withLock { $0 = error }
-            return beginning.isOver.signal()
+            return beginning.end()
         }
-        beginning.isOver.signal()
+        beginning.end()
         body(prepared)
     }
     // The only possible error is a want of memory.
-    while (try? beginning.isOver.takeOne()) == nil {}
+    while (try? isOver.takeOne()) == nil {}
     if let fault = beginning.fault.withLock({ $0 }) { throw fault }
 }

@@ -2,10 +2,11 @@
 //
 // Every account may write to the service manager's socket. Some processes that do that all the time keep it full, and a
 // message that is only tried now and then finds no room: the service manager would take the daemon for a hanging one, and
-// end it. So a thread waits for room, in the kernel's queue of all who wait. Must never keep the event loop waiting, and
-// must never hold more messages than there are kinds.
+// end it. So a thread waits for room. Must never keep the event loop waiting, and must never hold more messages than there
+// are kinds.
 
 internal import CKernel
+internal import Glibc
 internal import Synchronization
 
 /// What the service manager has not been told yet. Each message is newer than those before it.
@@ -50,9 +51,12 @@ final class Notifier: Sendable {
         var hasThread = false, isSending = false
     }
 
+    /// Call this before the sandbox is in force, which permits no connection. Calls `connect(2)`.
     /// - Parameter address: a path, or `@` and an abstract name.
     init(to address: String) throws(Failure) {
-        socket = try Descriptor.opened(ck_datagram_socket(), by: "socket")
+        guard !address.hasNUL else { throw Failure("connect", code: EINVAL, on: address) }
+        // Safety: the call reads a C string.
+        socket = try Descriptor.opened(unsafe ck_notify_socket(address), by: "socket")
         bell = try WakeUp()
         self.address = address
     }
@@ -96,7 +100,7 @@ final class Notifier: Sendable {
         }
     }
 
-    /// Returns why it failed, or nil. Calls `sendto(2)`.
+    /// Returns why it failed, or nil. Calls `send(2)` and `poll(2)`, or `sendto(2)`.
     /// - Parameter waits: whether to wait until there is room, however long that takes.
     private func send(_ text: String, waits: Bool) -> Failure? {
         let bytes = Array(text.utf8)

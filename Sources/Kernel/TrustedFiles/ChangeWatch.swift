@@ -28,6 +28,8 @@ package final class ChangeWatch {
     /// Watched directories by inotify's watch descriptor.
     private var watched: [Int32: Watched] = [:]
     private var numbers: [FileIdentity: Int32] = [:]
+    /// The directories whose watches were ended because of too many events. They are not watched again.
+    private var loud: Set<FileIdentity> = []
     private var isSealed = false
 
     /// How much of the queue one call reads, in bytes and buffers, so that nobody can keep the daemon reading.
@@ -36,6 +38,8 @@ package final class ChangeWatch {
     /// and whoever may write to a sticky directory such as `/tmp` with each change of its times. If there are more, the
     /// directory is no longer watched.
     private static let mostOfOthers = 1000
+    /// How many such directories are remembered.
+    private static let mostLoud = 10_000
 
     /// Calls `inotify_init1(2)`.
     package init() throws(Failure) {
@@ -52,7 +56,8 @@ package final class ChangeWatch {
     func covers(_ directory: borrowing Descriptor, _ status: FileStatus) -> Bool {
         let identity = status.identity
         if numbers[identity] != nil { return true }
-        guard let number = watch(directory, for: IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF) else { return false }
+        guard !loud.contains(identity), let number = watch(directory, for: IN_ATTRIB | IN_MOVE_SELF | IN_DELETE_SELF)
+        else { return false }
         watched[number] = Watched(identity: identity)
         numbers[identity] = number
         return true
@@ -160,6 +165,8 @@ package final class ChangeWatch {
         watched[event.watch] = known
         guard known.count > Self.mostOfOthers else { return false }
         _ = inotify_rm_watch(descriptor.number, event.watch)
+        if loud.count >= Self.mostLoud { loud = [] }
+        loud.insert(known.identity)
         forget(event.watch)
         return true
     }

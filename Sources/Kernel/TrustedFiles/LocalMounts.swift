@@ -126,12 +126,17 @@ package final class LocalMounts: Sendable, Equatable {
             read = nil
         }
         let cost = began.until(.now)
-        state.withLock { state in
+        // The old table goes after the lock, which the loop may want.
+        let old = state.withLock { state in
             state.isBeingRead = false
             state.owed = max(state.owed, began).after(cost * Self.part)
+            noteChange(&state)
+            let old = state.table
             if let read { (state.table, state.changesRead) = (read, due) }
+            done.signal()
+            return old
         }
-        done.signal()
+        withExtendedLifetime(old) {}
     }
 
     private func noteChange(_ state: inout State) {
