@@ -205,7 +205,8 @@ extension TrustedOwners {
         switch place {
         case .local: mounts?.note(handle)
         case .unknown where !handle.isOnMount(of: directory) && mounts?.knows(handle) != true:
-            throw TrustError(served: path, on: LocalMounts.unknown)
+            // Each mount counts for itself: one that hangs holds up no other.
+            throw TrustError(served: path, on: handle.mountNumber() ?? LocalMounts.unknown, isKnown: false)
         case .inside, .foreign, .unknown: break
         }
         return handle
@@ -213,12 +214,12 @@ extension TrustedOwners {
 }
 
 extension TrustError {
-    fileprivate init(served path: String, on mount: UInt64) {
+    fileprivate init(served path: String, on mount: UInt64, isKnown: Bool = true) {
         self.init(
             .elsewhere(mount),
-            mount == LocalMounts.unknown
-                ? "\(path) is perhaps served by another program or computer: mounts have changed"
-                : "\(path) is served by another program or computer")
+            isKnown
+                ? "\(path) is served by another program or computer"
+                : "\(path) is perhaps served by another program or computer: mounts have changed")
     }
 }
 
