@@ -37,7 +37,10 @@ int ck_open_for_reading(int directory, const char *name) {
 }
 
 int ck_open_for_appending(const char *path, uint32_t mode) {
-    return outcome(open(path, O_RDWR | O_APPEND | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC, mode));
+    int flags = O_RDWR | O_APPEND | O_NOFOLLOW | O_NONBLOCK | O_NOCTTY | O_CLOEXEC;
+    int result = outcome(open(path, flags));
+    // With O_CREAT most kernels lock the directory, for which others can make this wait, though the file is there.
+    return result == -ENOENT ? outcome(open(path, flags | O_CREAT, mode)) : result;
 }
 
 int ck_open_unnamed(const char *directory, uint32_t mode) {

@@ -46,6 +46,38 @@ struct BusyDirectoryTests {
         #expect(try daemon.stop() == 0)
     }
 
+    /// Root waits in each of them to make a file. What the kernel has in its cache is found even so.
+    @Test func everyDirectoryIsBusyAndRootWaits() throws {
+        let names = ["keys", "policies", "log", "run"]
+        for name in names { try folder.directory(name, owner: name == "log" ? Int(Daemon.uid) : 0) }
+        try folder.write("keys/key", "KEY", mode: 0o600)
+        try folder.write("policies/a.policy", "key k \(folder["keys/key"])\npermit 61001 key k\n")
+        let daemon = try Daemon(folder, policy: "", policyPath: folder["policies"])
+        #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").contents == ["KEY"])
+        // Each has a file system of its own: of one that hangs nothing else can be opened.
+        let all = try names.map { name in
+            let far = try HangingFileSystem(folder, "far-\(name)")
+            let holder = try hold(name, with: far)
+            try far.tell("wait")
+            let writer = try Program("/bin/touch", [folder["\(name)/new"]])
+            try waitUntil("root waits in \(name)") { OtherProcess.waitsInKernel(writer.pid) }
+            return (far, holder, writer)
+        }
+        for _ in 0..<3 { #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").contents == ["KEY"]) }
+        // The policy's directory cannot be read. That keeps nobody waiting but who wants the new policy.
+        daemon.program.signal(SIGHUP)
+        for _ in 0..<3 { #expect(try PeerProcess(daemon.socket, uid: 61001).ask("1Gk").contents == ["KEY"]) }
+        daemon.program.signal(SIGTERM)
+        #expect(try daemon.program.waitForExit() == 0)
+        for (far, holder, writer) in all {
+            try far.tell("go")
+            try holder.waitForExit()
+            try writer.waitForExit()
+        }
+        try daemon.restart()
+        #expect(try daemon.stop() == 0)
+    }
+
     /// Whoever may write to a sticky directory may change its times as often as it likes.
     @Test func theTimesOfADirectoryAboveAKeyChangeAllTheTime() throws {
         for name in ["key", "certificate"] { try folder.write(name, name, mode: 0o600) }

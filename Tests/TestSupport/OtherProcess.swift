@@ -51,6 +51,11 @@ package enum OtherProcess {
         return ["7 ", "271 ", "73 "].contains { call.hasPrefix($0) }
     }
 
+    /// Whether a process waits for something in the kernel that no signal interrupts.
+    package static func waitsInKernel(_ pid: Int32) -> Bool {
+        (try? String(contentsOfFile: "/proc/\(pid)/status", encoding: .utf8))?.contains("\nState:\tD") == true
+    }
+
     /// Whether a process has not ended.
     package static func isRunning(_ pid: Int32) -> Bool { name(of: pid) != nil }
 }
