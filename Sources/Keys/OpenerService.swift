@@ -55,7 +55,8 @@ final class OpenerService {
         // Who is permitted makes no difference here, so no name is looked up.
         self.files = files.withNames(.invented(NameNumbers()))
         // What is mounted here is read by this process itself.
-        let mounts = try LocalMounts.here()
+        // It answers at once, also if the table is long.
+        let mounts = try LocalMounts.here(isReadNow: false)
         self.owners = owners.keeping(to: mounts)
         watch = try? ChangeWatch()
         poller = try Poller(capacity: 4)

@@ -56,10 +56,18 @@ package final class LocalMounts: Sendable, Equatable {
     /// How long a walk waits for the thread. The usual table is read in a tenth of that, and then nothing is unknown.
     private static let patience = Duration.milliseconds(5)
 
-    /// Reads the table. Nil if there is no `/proc`. If the table is there and cannot be read, it is out of date.
-    /// - Parameter path: where the table is. Only tests give another one.
-    package static func here(_ path: String = "/proc/self/mountinfo") throws(Failure) -> LocalMounts? {
-        do throws(Failure) { return try LocalMounts(.forReading(path), .forReading(path)) } catch {
+    /// Nil if there is no `/proc`. If the table is there and cannot be read, it is out of date.
+    /// - Parameters:
+    ///   - path: where the table is. Only tests give another one.
+    ///   - isReadNow: whether the table is read at once, and not for the first walk.
+    package static func here(
+        _ path: String = "/proc/self/mountinfo", isReadNow: Bool = true
+    ) throws(Failure) -> LocalMounts? {
+        do throws(Failure) {
+            let mounts = try LocalMounts(.forReading(path), .forReading(path))
+            if isReadNow { mounts.refresh() }
+            return mounts
+        } catch {
             if error.code == ENOENT { return nil }
             throw error
         }
@@ -69,7 +77,6 @@ package final class LocalMounts: Sendable, Equatable {
         (wanted, done) = (try WakeUp(), try WakeUp())
         self.table = table
         self.alarm = alarm
-        refresh()
     }
 
     /// From now on a thread reads the table. Calls `pthread_create(3)`.
