@@ -86,9 +86,8 @@ package final class LocalMounts: Sendable, Equatable {
     ) throws(Failure) {
         try startThread(preparedBy: confine) { [self] in
             while true {
-                // The only possible error is a want of memory, after which it comes back here.
-                try? wanted.takeOne()
-                read()
+                // The only possible error is a want of memory. Then nobody has asked for a reading.
+                if (try? wanted.takeOne()) != nil { read() }
             }
         }
         state.withLock { $0.hasThread = true }
